@@ -1,0 +1,42 @@
+# `make demo` and `make test` do all set-up: Python 3.11+ and make are enough.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+# Two threads on two busy cores run up to ten times slower than one.
+export OMP_NUM_THREADS ?= 1
+
+.PHONY: demo test test-quick lint drill package clean-demo
+
+$(VENV)/.demo: pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[demo]'
+	touch $@
+
+$(VENV)/.test: pyproject.toml $(VENV)/.demo
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test]'
+	touch $@
+
+demo: $(VENV)/.demo
+	$(BIN)/rt-train experiment=quickstart
+	$(BIN)/rt-report table quickstart
+	$(BIN)/rt-report figure quickstart
+
+lint: $(VENV)/.test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+test-quick: $(VENV)/.test
+	$(BIN)/python -m pytest -q
+
+test: lint
+	$(BIN)/python -m pytest -q -m 'not gpu and not drill'
+
+drill: $(VENV)/.test
+	$(BIN)/python -m pytest -q -m drill
+
+package: $(VENV)/.test
+	$(BIN)/python scripts/check_package.py
+
+clean-demo:
+	rm -rf runs

@@ -1,0 +1,271 @@
+"""Time the certification loop, count the samples of `decide`, and print both as Markdown.
+
+    python scripts/benchmark_certify.py --arch resnet50 --size 224 --batch 100 --rounds 5 --compile
+    python scripts/benchmark_certify.py --cohen PATH/TO/core.py --cohen-batch 1000
+
+Three comparisons. (1) Our loop against the bare forward of the same prepared model, in the same layout, batch and
+arithmetic: what drawing, adding and counting cost. (2) Cohen et al.'s published loop, from a file given by path,
+as it stands but for two shims (a CPU in place of its fixed device, and a function that SciPy removed), on the
+model as it comes, against ours. (3) Samples that `decide` draws against `exact`, simulated.
+
+Speeds are ratios of process CPU time with one thread, in interleaved rounds: what else runs on the machine
+slows both sides. Weights are random: neither time nor sample counts of (1) and (2) depend on them. Labels in (2)
+are set so that the stated share of first guesses is right, because that share decides what the label skip saves.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import importlib.util
+import json
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import scipy.stats
+import torch
+from scipy.special import ndtr
+
+from robust_transfer import rng
+from robust_transfer.models import build_model
+from robust_transfer.models.fast import ARITHMETICS, fast_inference
+from robust_transfer.smoothing import certify, certify_counts
+from robust_transfer.smoothing.counts import Unit, count_votes
+from robust_transfer.smoothing.sequential import Progress, Rules
+
+SIGMA, ALPHA, FULL = 0.5, 0.001, 100_000
+Row = dict[str, object]
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--arch", default="resnet18")
+    parser.add_argument("--size", type=int, default=32, help="height and width in pixels")
+    parser.add_argument("--classes", type=int, default=10)
+    parser.add_argument("--batch", type=int, default=100, help="samples per forward")
+    parser.add_argument("--samples", type=int, default=1000, help="samples per measurement in (1)")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--arithmetic", nargs="+", choices=ARITHMETICS, default=["fp32", "bf16"])
+    parser.add_argument("--compile", action="store_true", help="measure compiled models too")
+    parser.add_argument("--cohen", type=Path, help="core.py of Cohen et al.'s code")
+    parser.add_argument("--cohen-batch", type=int, default=1000, help="batch size of the published loop")
+    parser.add_argument("--images", type=int, default=3, help="images per measurement in (2)")
+    parser.add_argument("--n", type=int, default=2000, help="samples per image in (2)")
+    parser.add_argument("--guess-accuracy", type=float, default=2 / 3, help="share of right guesses in (2)")
+    parser.add_argument("--simulated", type=int, default=2000, help="simulated images in (3); 0: leave out")
+    parser.add_argument("--out", type=Path, help="write everything as JSON")
+    return parser.parse_args()
+
+
+def cpu_seconds(work: Callable[[], object]) -> float:
+    start = time.process_time()
+    work()
+    return time.process_time() - start
+
+
+def interleaved(works: dict[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
+    """Run every piece of work once to warm up, then `rounds` times in turn; CPU seconds of each."""
+    for work in works.values():
+        work()
+    times: dict[str, list[float]] = {name: [] for name in works}
+    for number in range(rounds):
+        # From alternate ends, so that none always follows the same neighbour.
+        for name in sorted(works, reverse=bool(number % 2)):
+            times[name].append(cpu_seconds(works[name]))
+    return times
+
+
+def ratio(above: list[float], below: list[float]) -> Row:
+    ratios = [a / b for a, b in zip(above, below, strict=True)]
+    return {"ratio": statistics.median(ratios), "low": min(ratios), "high": max(ratios)}
+
+
+def variants(options: argparse.Namespace) -> list[tuple[str, bool]]:
+    return [
+        (kind, on) for kind in options.arithmetic for on in ((False, True) if options.compile else (False,))
+    ]
+
+
+def named(kind: str, compiled: bool) -> str:
+    return f"{kind}, compiled" if compiled else kind
+
+
+def loop_against_forward(
+    model: torch.nn.Module, image: torch.Tensor, options: argparse.Namespace
+) -> list[Row]:
+    rows = []
+    batch = image.expand(options.batch, -1, -1, -1) + SIGMA * torch.zeros(options.batch, *image.shape)
+    num_batches = max(1, options.samples // options.batch)
+    units = [Unit(0, 0, 0, -(-num_batches * options.batch // 100) * 100)]
+    for kind, compiled in variants(options):
+        fast = fast_inference(model, arithmetic=kind, compile=compiled)
+
+        def bare(fast: torch.nn.Module = fast) -> None:
+            with torch.no_grad():
+                for _ in range(-(-units[0].stop // options.batch)):
+                    fast(batch)
+
+        def ours(fast: torch.nn.Module = fast) -> None:
+            count_votes(
+                fast, image[None], units, sigma=SIGMA, seed=0, purpose="estimate", batch_size=options.batch
+            )
+
+        times = interleaved({"bare": bare, "ours": ours}, options.rounds)
+        per_second = units[0].stop / statistics.median(times["ours"])
+        rows.append(
+            {"model": named(kind, compiled), **ratio(times["bare"], times["ours"]), "samples/s": per_second}
+        )
+    return rows
+
+
+@contextmanager
+def cohen_on_cpu(path: Path):
+    """Import the published file and let it run here: torch and SciPy are as before when this ends."""
+    randn_like, had_test = torch.randn_like, hasattr(scipy.stats, "binom_test")
+    try:
+        if not had_test:
+            scipy.stats.binom_test = lambda k, n, p: scipy.stats.binomtest(int(k), int(n), p).pvalue
+        torch.randn_like = lambda batch, device=None: randn_like(batch)
+        spec = importlib.util.spec_from_file_location("cohen_core", path)
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        yield module
+    finally:
+        torch.randn_like = randn_like
+        if not had_test:
+            del scipy.stats.binom_test
+
+
+def against_cohen(
+    model: torch.nn.Module, images: list[torch.Tensor], options: argparse.Namespace
+) -> list[Row]:
+    plain = copy.deepcopy(model).eval()
+    guesses = [
+        certify(plain, x, sigma=SIGMA, n=100, batch_size=options.batch, index=i).guess
+        for i, x in enumerate(images)
+    ]
+    right = round(options.guess_accuracy * len(images))
+    labels = [guess if i < right else (guess + 1) % options.classes for i, guess in enumerate(guesses)]
+    works: dict[str, Callable[[], object]] = {}
+    with cohen_on_cpu(options.cohen) as core:
+        smooth = core.Smooth(plain, options.classes, SIGMA)
+        works["cohen"] = lambda: [
+            smooth.certify(x, 100, options.n, ALPHA, options.cohen_batch) for x in images
+        ]
+        for kind, compiled in variants(options):
+            fast = fast_inference(model, arithmetic=kind, compile=compiled)
+            for told in (False, True):
+
+                def ours(fast: torch.nn.Module = fast, told: bool = told) -> None:
+                    for i, x in enumerate(images):
+                        label = labels[i] if told else None
+                        certify(
+                            fast, x, sigma=SIGMA, n=options.n, label=label, batch_size=options.batch, index=i
+                        )
+
+                works[named(kind, compiled) + (", label skip" if told else "")] = ours
+        times = interleaved(works, options.rounds)
+    share = f"{right}/{len(images)} guesses right"
+    return [
+        {"model": name, **ratio(times["cohen"], seconds), "note": share if "skip" in name else ""}
+        for name, seconds in times.items()
+        if name != "cohen"
+    ]
+
+
+def decide_against_exact(num_images: int) -> list[Row]:
+    """Draw pA = Phi(z), z normal; count samples and compare the answers at radius 0 and 0.5, on the same votes."""
+    rows = []
+    for mean, deviation in ((1.0, 5.0), (1.0, 3.0), (1.0, 1.5)):
+        generator = np.random.default_rng(0)
+        probabilities = ndtr(generator.normal(mean, deviation, num_images))
+        rules = Rules(sigma=SIGMA, n=FULL, alpha=ALPHA, mode="decide")
+        sizes = np.diff([0, *(look.samples for look in rules.looks)])
+        votes = generator.binomial(sizes, probabilities[:, None])
+        exact = [
+            Rules(sigma=SIGMA, n=FULL, alpha=ALPHA).next(Progress(0, counts=(int(k),))) for k in votes.sum(1)
+        ]
+        found = []
+        for row in votes:
+            waiting = iter(row.tolist())
+            found.append(
+                certify_counts(lambda _, waiting=waiting: next(waiting), mode="decide", radii=(0.5,))
+            )
+        agree = [
+            np.mean(
+                [
+                    (a.prediction == 0 and a.radius >= r) == (b.prediction == 0 and b.radius >= r)
+                    for a, b in zip(found, exact, strict=True)
+                ]
+            )
+            for r in (0.0, 0.5)
+        ]
+        ra = [np.mean([c.radius >= 0.5 for c in certificates]) for certificates in (exact, found)]
+        samples = float(np.mean([c.samples_drawn for c in found]))
+        rows.append(
+            {
+                "pA": f"Phi(z), z ~ N({mean:g}, {deviation:g}^2)",
+                "samples": samples,
+                "fewer": FULL / samples,
+                "RA exact": ra[0],
+                "RA decide": ra[1],
+                "SA agrees": agree[0],
+                "RA agrees": agree[1],
+            }
+        )
+    return rows
+
+
+def machine() -> str:
+    name = platform.processor() or platform.machine()
+    features = ""
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        lines = dict(line.split(":", 1) for line in info.read_text().splitlines() if ":" in line)
+        lines = {key.strip(): value.strip() for key, value in lines.items()}
+        name = lines.get("model name", name)
+        flags = sorted(f for f in lines.get("flags", "").split() if f.startswith(("avx", "amx", "f16c")))
+        features = f" ({' '.join(flags)})"
+    return f"{name}{features}; torch {torch.__version__}, Python {platform.python_version()}, one thread"
+
+
+def table(title: str, rows: list[Row]) -> None:
+    if not rows:
+        return
+    print(f"\n{title}\n\n| {' | '.join(rows[0])} |\n|{' --- |' * len(rows[0])}")
+    for row in rows:
+        cells = [f"{value:.4g}" if isinstance(value, float) else str(value) for value in row.values()]
+        print(f"| {' | '.join(cells)} |")
+
+
+def main() -> None:
+    options = arguments()
+    torch.set_num_threads(1)
+    names = [str(i) for i in range(options.classes)]
+    model = build_model(
+        options.arch, num_classes=options.classes, class_names=names, image_size=options.size, seed=0
+    ).eval()
+    shape = (3, options.size, options.size)
+    images = [torch.rand(shape, generator=rng.generator(0, "benchmark", i)) for i in range(options.images)]
+    print(f"{machine()}\n{options.arch} at {options.size} px, batch {options.batch}, {options.rounds} rounds")
+    results: dict[str, list[Row]] = {"loop": loop_against_forward(model, images[0], options)}
+    table("Our loop's rate / bare forward's (goal 0.98 fp32, 0.94 compiled bf16)", results["loop"])
+    if options.cohen:
+        results["cohen"] = against_cohen(model, images, options)
+        table(f"Published loop's CPU time (batch {options.cohen_batch}) / ours", results["cohen"])
+    if options.simulated:
+        results["decide"] = decide_against_exact(options.simulated)
+        table("Samples of decide (SA and RA at 0.5) against exact, sigma 0.5, n = 100,000", results["decide"])
+    if options.out:
+        settings = {name: str(value) for name, value in vars(options).items()}
+        text = json.dumps({"machine": machine(), "settings": settings, **results}, indent=1, sort_keys=True)
+        options.out.write_text(text + "\n")
+
+
+if __name__ == "__main__":
+    main()

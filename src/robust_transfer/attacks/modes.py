@@ -1,0 +1,83 @@
+"""Borrow a model for an attack and give every submodule and parameter back exactly as it came."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import nn
+
+
+@contextmanager
+def eval_mode(*models: nn.Module) -> Iterator[None]:
+    """Put every submodule in eval mode; afterwards each has the flag it came with.
+
+    The flags are kept one by one: a frozen BatchNorm inside a model in train mode stays frozen,
+    where `model.train()` at the end would set it free.
+    """
+    flags = [(module, module.training) for model in models for module in model.modules()]
+    try:
+        for module, _ in flags:
+            module.training = False
+        yield
+    finally:
+        # Backwards, so that a module given twice gets the flag it had first.
+        for module, training in reversed(flags):
+            module.training = training
+
+
+@contextmanager
+def no_param_grad(*models: nn.Module) -> Iterator[None]:
+    """Freeze every parameter, so that a backward pass computes gradients of the input alone."""
+    flags = [(parameter, parameter.requires_grad) for model in models for parameter in model.parameters()]
+    try:
+        for parameter, _ in flags:
+            parameter.requires_grad_(False)
+        yield
+    finally:
+        for parameter, requires_grad in reversed(flags):
+            parameter.requires_grad_(requires_grad)
+
+
+@contextmanager
+def exact_arithmetic(device: torch.device) -> Iterator[None]:
+    """Compute in float32 as written: no autocast, no TF32 or bf16 inside products and convolutions."""
+    with torch.autocast(device.type, enabled=False):
+        backends = [
+            (torch.backends.cuda if device.type == "cuda" else torch.backends.mkldnn).matmul,
+            (torch.backends.cudnn if device.type == "cuda" else torch.backends.mkldnn).conv,
+        ]
+        before = [backend.fp32_precision for backend in backends]
+        try:
+            for backend in backends:
+                backend.fp32_precision = "ieee"
+            yield
+        finally:
+            for backend, precision in zip(backends, before, strict=True):
+                backend.fp32_precision = precision
+
+
+@contextmanager
+def kept_state(model: nn.Module) -> Iterator[list[str]]:
+    """Give every buffer and parameter back with the values it had; the list names those that had moved.
+
+    The list is filled when the block ends.
+    """
+    tensors = {**dict(model.named_parameters()), **dict(model.named_buffers())}
+    before = {name: (tensor, tensor.detach().clone()) for name, tensor in tensors.items()}
+    moved: list[str] = []
+    try:
+        yield moved
+    finally:
+        owners = dict(model.named_modules())
+        for name, (tensor, copy) in before.items():
+            # NaN buffers (an observer that has seen nothing) are unmoved if they are NaN still.
+            if not torch.equal(torch.nan_to_num(tensor), torch.nan_to_num(copy)):
+                moved.append(name)
+                with torch.no_grad():
+                    tensor.copy_(copy)
+            owner, _, short = name.rpartition(".")
+            if getattr(owners[owner], short) is not tensor:
+                moved.append(name)
+                setattr(owners[owner], short, tensor)

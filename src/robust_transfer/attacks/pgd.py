@@ -1,0 +1,163 @@
+"""Projected gradient descent: the fixed-step attack, for training and for evaluation.
+
+Madry et al. 2018 (arXiv 1706.06083). `pgd` evaluates, `perturb` is the attack inside a training step.
+"""
+
+# B batch, C channels, H/W pixels
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from robust_transfer.attacks import threat
+from robust_transfer.attacks.attack import Attack, AttackResult
+from robust_transfer.attacks.evaluate import evaluate
+from robust_transfer.errors import EvaluationError
+
+
+def pgd(
+    model: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    *,
+    norm: str = "l2",
+    eps: float = 0.5,
+    num_steps: int = 20,
+    step_size: float | None = None,
+    random_start: bool = True,
+    num_restarts: int = 1,
+    loss: str = "ce",
+    batch_size: int = 128,
+    seed: int = 0,
+    index: Tensor | Sequence[int] | None = None,
+    guards: str = "fast",
+    gradient_model: nn.Module | None = None,
+) -> AttackResult:
+    """Attack each image by PGD with a fixed step; an image is broken if any iterate is misclassified.
+
+    Madry et al. 2018 (arXiv 1706.06083). Every iterate is judged, where several libraries judge the last
+    alone and call an image robust that the attack passed through the wrong class.
+
+    Parameters
+    ----------
+    model : any module from (B, C, H, W) images in [0, 1] to logits (B, K); given back exactly as it came
+    images : (B, C, H, W) float in [0, 1], on any device
+    labels : (B,) int64
+    norm : "l2" or "linf"
+    eps, step_size : in the units of the images; None takes 2.5 eps / num_steps
+    random_start : start at random in the ball (`threat.start_points`) rather than at the image
+    loss : "ce", "dlr" (at least 3 classes) or "dlr_targeted" (at least 4; the 9 likeliest other classes)
+    batch_size : the constant shape of all forward passes
+    index : (B,) names of the images, default 0..B-1: random numbers are keyed by (seed, index, run)
+    guards : "full", "fast" or "off"
+    gradient_model : the same function computed faster, for the attack's steps; `model` confirms hits
+
+    Raises
+    ------
+    EvaluationError
+        When a guard refuses (its name is in the text) or a setting is impossible.
+    """
+    if not random_start and num_restarts > 1:
+        raise EvaluationError(
+            f"num_restarts={num_restarts} with random_start=False repeats one run", "set num_restarts=1"
+        )
+    rule = partial(FixedSteps, step_size=step_size, random_start=random_start)
+    attack = Attack(
+        norm=norm,
+        eps=eps,
+        num_steps=num_steps,
+        num_restarts=num_restarts,
+        loss=loss,
+        num_eot=1,
+        batch_size=batch_size,
+        seed=seed,
+        new_rule=rule,
+    )
+    return evaluate(
+        attack,
+        model,
+        images,
+        labels,
+        index=index,
+        start_noise=None,
+        guards=guards,
+        gradient_model=gradient_model,
+    )
+
+
+class FixedSteps:
+    """The rule of PGD: the same step along the gradient's direction every time, then projection."""
+
+    def __init__(self, attack: Attack, batch: Tensor, *, step_size: float | None, random_start: bool) -> None:
+        self.norm, self.eps = attack.norm, attack.eps
+        self.step_size = 2.5 * attack.eps / attack.num_steps if step_size is None else step_size
+        self.needs_noise = random_start
+        self.points, self.best_points = batch.clone(), batch.clone()
+        self.best_loss = torch.full((len(batch),), -torch.inf, device=batch.device)
+
+    def enter(self, slots: Tensor, images: Tensor, noise: Tensor) -> None:
+        """Start at the images, or at random points around them."""
+        if self.needs_noise:
+            images = threat.start_points(images, noise, norm=self.norm, eps=self.eps)
+        self.points[slots] = images
+        self.best_loss[slots] = -torch.inf
+
+    def advance(self, images: Tensor, losses: Tensor, gradients: Tensor, step: Tensor) -> None:
+        """Remember the points of largest loss and take one step."""
+        better = losses > self.best_loss
+        self.best_points[better] = self.points[better]
+        self.best_loss[better] = losses[better]
+        self.points = take_step(
+            self.points, gradients, images, norm=self.norm, eps=self.eps, step_size=self.step_size
+        )
+
+
+def perturb(
+    model: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    *,
+    norm: str,
+    eps: float,
+    num_steps: int,
+    step_size: float,
+    start: Tensor | None,
+) -> Tensor:
+    """Return images that raise the cross-entropy, inside the ball of radius eps and the box [0, 1].
+
+    The attack inside a training step: `num_steps` gradients of the input and no other pass. It touches
+    neither mode nor parameters: wrap it in `eval_mode` and `no_param_grad`. The last iterate is returned,
+    where MadryLab's `use_best` pays one more forward pass for the iterate of largest loss.
+
+    Parameters
+    ----------
+    images : (B, C, H, W) float in [0, 1]
+    labels : (B,) int64
+    norm : "l2" or "linf"
+    eps, step_size : in the units of the images
+    start : (B, C, H, W) standard normal noise for a random start (`threat.start_points`); None starts at
+        the images
+    """
+    points = images if start is None else threat.start_points(images, start, norm=norm, eps=eps)
+    for _ in range(num_steps):
+        points = points.detach().requires_grad_()
+        with torch.enable_grad():
+            # A sum, so that the gradient of an image does not shrink with the batch.
+            loss = functional.cross_entropy(model(points).float(), labels, reduction="sum")
+        (gradient,) = torch.autograd.grad(loss, points)
+        points = take_step(points, gradient, images, norm=norm, eps=eps, step_size=step_size)
+    return points.detach()
+
+
+@torch.no_grad()
+def take_step(
+    points: Tensor, gradients: Tensor, images: Tensor, *, norm: str, eps: float, step_size: float
+) -> Tensor:
+    """Go `step_size` along the steepest direction, then back into ball and box."""
+    moved = points + step_size * threat.direction(gradients, norm=norm)
+    return threat.project(moved, images, norm=norm, eps=eps)

@@ -1,0 +1,1 @@
+"""The four commands: the only part that knows Hydra and OmegaConf."""

@@ -1,0 +1,84 @@
+"""What rt-train and rt-eval share: help, Hydra's own queries, composing, messages."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from robust_transfer.cli.arguments import Arguments, parse
+from robust_transfer.errors import ConfigError
+
+
+def say(text: str) -> None:
+    """Tell the user how a run goes, on stderr: stdout holds results alone."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def main(
+    program: str,
+    config_name: str,
+    argv: Sequence[str],
+    *,
+    help_text: Callable[[], str],
+    rewrite: Callable[[list[str]], list[str]],
+    action: Callable[[Arguments, list[str]], int],
+) -> int:
+    """Answer help and queries, else hand the arguments and overrides to `action`."""
+    arguments = parse(argv)
+    if arguments.help:
+        print(help_text())
+        return 0
+    if arguments.query:
+        return _hydra_query(program, config_name, list(argv), arguments)
+    return action(arguments, rewrite(list(arguments.overrides)))
+
+
+def _hydra_query(program: str, config_name: str, argv: list[str], arguments: Arguments) -> int:
+    """Let Hydra print a config, its search path or completions, after our own check of the overrides."""
+    from hydra import main as hydra_main
+
+    from robust_transfer.cli.compose import check_overrides, conf_directory, hydra_session
+
+    if not {"-sc", "--shell-completion"} & {word.partition("=")[0] for word in argv}:
+        with hydra_session(program, arguments.config_dir):
+            check_overrides(list(arguments.overrides))
+    with _argv([program, *argv]):
+        hydra_main(config_path=str(conf_directory()), config_name=config_name, version_base="1.3")(_nothing)()
+    return 0
+
+
+def _nothing(_: object) -> None:
+    """Run no job: Hydra answers the query before it gets here."""
+
+
+@contextmanager
+def _argv(words: list[str]):  # type: ignore[no-untyped-def]
+    saved = sys.argv
+    sys.argv = [sys.argv[0], *words[1:]]
+    try:
+        yield
+    finally:
+        sys.argv = saved
+
+
+def group_help(groups: Sequence[tuple[str, str]]) -> str:
+    """List config groups with their choices, read from the shipped configs."""
+    from robust_transfer.cli.compose import conf_directory
+
+    lines = []
+    for group, meaning in groups:
+        folder: Path = conf_directory() / group
+        names = sorted(path.stem for path in folder.glob("*.yaml") if not path.stem.startswith("_"))
+        if not names:
+            raise ConfigError(f"no configs in {folder}")
+        lines.append(f"  {group}=NAME{'':<{max(1, 12 - len(group))}}{meaning}")
+        lines.extend(_wrapped(names, indent=6, width=78))
+    return "\n".join(lines)
+
+
+def _wrapped(names: Sequence[str], *, indent: int, width: int) -> list[str]:
+    import textwrap
+
+    return textwrap.wrap(", ".join(names), width, initial_indent=" " * indent, subsequent_indent=" " * indent)

@@ -1,0 +1,171 @@
+"""Compose configurations with Hydra: strict, with errors of our own, single runs and sweeps alike."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.object_type import ObjectType
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override, ValueType
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from robust_transfer.errors import ConfigError, did_you_mean
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run of a command: its overrides and the plain values composed from them."""
+
+    overrides: tuple[str, ...]
+    values: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Composition:
+    """What a command line means: its jobs, and Hydra's own node (launcher, sweep directory)."""
+
+    jobs: tuple[Job, ...]
+    is_sweep: bool
+    launcher: str
+    hydra_config: DictConfig  # as composed for the first job, Hydra's own node included
+
+
+def conf_directory() -> Path:
+    """Return the shipped configs: inside the installed package, else the checkout's."""
+    package = Path(__file__).resolve().parents[1]
+    packaged = package / "conf"
+    return packaged if packaged.is_dir() else package.parents[1] / "conf"
+
+
+@contextmanager
+def hydra_session(program: str, config_dir: str | None) -> Iterator[None]:
+    """Make Hydra ready to compose from the shipped configs and the user's own directory."""
+    if config_dir is not None and not Path(config_dir).is_dir():
+        raise ConfigError(f"--config-dir {config_dir} is no directory")
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(conf_directory()), job_name=program, version_base="1.3"):
+        if config_dir is not None:
+            search_path = GlobalHydra.instance().config_loader().get_search_path()
+            search_path.prepend("command-line", f"file://{Path(config_dir).resolve()}")
+        yield
+
+
+def read(config_name: str, overrides: list[str], *, multirun: bool) -> Composition:
+    """Compose every job that a command line asks for; call inside `hydra_session`."""
+    parsed = _parse(overrides)
+    strict = [_strict(override) for override in parsed]
+    swept = [o.input_line for o in parsed if o.is_sweep_override()]
+    first = _compose(config_name, _first_job(strict))
+    hydra = first.hydra
+    is_sweep = multirun or hydra.mode is not None and hydra.mode.name == "MULTIRUN"
+    if swept and not is_sweep:
+        raise ConfigError(f"{swept[0]} is a sweep", "add -m to run all of them")
+    launcher = str(hydra.runtime.choices.get("hydra/launcher", "basic"))
+    if not is_sweep:
+        return Composition((_job(config_name, strict),), False, launcher, first)
+    params = hydra.sweeper.get("params") or {}
+    given = {o.key_or_group for o in parsed}
+    preset = [f"{key}={params[key]}" for key in params if key not in given]
+    everything = [_strict(o) for o in _parse(preset)] + strict
+    jobs = tuple(_job(config_name, job) for job in _split(everything))
+    return Composition(jobs, True, launcher, first)
+
+
+def check_overrides(overrides: list[str]) -> None:
+    """Refuse unknown choices of a group; call inside `hydra_session`."""
+    for override in _parse(overrides):
+        _strict(override)
+
+
+def plain_values(composed: DictConfig) -> dict[str, Any]:
+    """Return a composed config without Hydra's node as plain values, interpolations resolved."""
+    ours = OmegaConf.masked_copy(composed, [str(k) for k in composed if k != "hydra"])
+    with _hydra_errors():
+        values = OmegaConf.to_container(ours, resolve=True)
+    assert isinstance(values, dict)
+    return {str(k): v for k, v in values.items()}
+
+
+def _job(config_name: str, overrides: list[str]) -> Job:
+    return Job(tuple(overrides), plain_values(_compose(config_name, overrides)))
+
+
+def _compose(config_name: str, overrides: list[str]) -> DictConfig:
+    with _hydra_errors():
+        return compose(config_name, overrides=overrides, return_hydra_config=True)
+
+
+@contextmanager
+def _hydra_errors() -> Iterator[None]:
+    try:
+        yield
+    except (HydraException, OmegaConfBaseException) as error:
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        raise ConfigError(lines[0] if lines else type(error).__name__, *lines[1:2]) from error
+
+
+def _parse(overrides: list[str]) -> list[Override]:
+    parsed = []
+    for text in overrides:
+        try:
+            parsed.extend(OverridesParser.create().parse_overrides([text]))
+        except HydraException as error:
+            raise ConfigError(
+                f"'{text}' is no override (expected key=value)",
+                "quote values with special characters: 'key=\"a b\"'",
+            ) from error
+    return parsed
+
+
+def _strict(override: Override) -> str:
+    """Check a group's choice here, and leave unknown keys to our own schema, which knows what is near."""
+    text = str(override.input_line)
+    key = override.key_or_group
+    if key == "hydra" or key.startswith(("hydra.", "hydra/")):
+        return text
+    options = _group_options(key)
+    if options:
+        for choice in _choices(override):
+            if choice is not None and str(choice) not in options:
+                raise ConfigError(f"{key}={choice} is unknown", did_you_mean(str(choice), options))
+        return text
+    if override.is_delete():
+        raise ConfigError(
+            f"{text} deletes a value (expected every value to be there)", f"set it: {key}=VALUE"
+        )
+    return "++" + text.lstrip("+")
+
+
+def _group_options(group: str) -> list[str]:
+    loader = GlobalHydra.instance().config_loader()
+    found = loader.get_group_options(group.split("@")[0], results_filter=ObjectType.CONFIG)
+    return [name for name in found if not name.startswith("_")]
+
+
+def _choices(override: Override) -> list[Any]:
+    if override.is_sweep_override():
+        return list(override.sweep_iterator())
+    value = override.value()
+    if override.value_type not in (ValueType.ELEMENT, None) or isinstance(value, list | dict):
+        raise ConfigError(f"{override.input_line}: {override.key_or_group} takes one name")
+    return [None if value is None else value]
+
+
+def _first_job(overrides: list[str]) -> list[str]:
+    return _split(overrides)[0]
+
+
+def _split(overrides: list[str]) -> list[list[str]]:
+    """Expand sweeps into the overrides of every job, in the order of Hydra's own sweeper."""
+    from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+
+    batches = BasicSweeper.split_arguments(OverridesParser.create().parse_overrides(overrides), None)
+    return [list(job) for batch in batches for job in batch]

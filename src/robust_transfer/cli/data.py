@@ -1,0 +1,88 @@
+"""rt-data: what is on disk of the data sets, is it right, where does the rest come from."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Sequence
+
+from robust_transfer.cli.errors import command
+from robust_transfer.data import catalog
+from robust_transfer.errors import DataError
+
+DEFAULT_ROOT = "data/"
+
+
+@command("rt-data")
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run `rt-data status|check|fetch [D ...]`."""
+    arguments = _parser().parse_args(argv)
+    names = arguments.datasets
+    for name in names:
+        catalog.get(name)  # a misspelt name is an error before anything is printed
+    root = arguments.root or os.environ.get("RT_DATA") or DEFAULT_ROOT
+    return {"status": _status, "check": _check, "fetch": _fetch}[arguments.action](names, root, arguments)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="rt-data", description=__doc__)
+    actions = parser.add_subparsers(dest="action", required=True, metavar="status|check|fetch")
+    texts = {
+        "status": "one line a set: ok, partial or missing, images found / expected, size, terms",
+        "check": "open and decode every image; exit 2 if a set is not whole",
+        "fetch": "download what can be downloaded, say where the rest goes, unpack what is there",
+    }
+    for action, text in texts.items():
+        sub = actions.add_parser(action, help=text, description=text)
+        number = "*" if action == "status" else "+"
+        sub.add_argument("datasets", nargs=number, metavar="D", help=", ".join(catalog.NAMES))
+        sub.add_argument("--root", help="folder with all sets (default: $RT_DATA, else data/)")
+        if action != "fetch":
+            sub.add_argument(
+                "--partition", type=int, help="official partition of sun397 and dtd (default: 1)"
+            )
+        if action == "check":
+            sub.add_argument("--workers", type=int, help="processes that decode (default: one a core)")
+    return parser
+
+
+def _partition(name: str, arguments: argparse.Namespace) -> int | None:
+    return arguments.partition if catalog.get(name).partitions else None
+
+
+def _status(names: list[str], root: str, arguments: argparse.Namespace) -> int:
+    from robust_transfer.data.status import describe, status
+
+    print(f"data root: {root}")
+    for name in names or [name for name in catalog.NAMES if name != "imagefolder"]:
+        print(describe(status(name, root, partition=_partition(name, arguments))))
+    return 0
+
+
+def _check(names: list[str], root: str, arguments: argparse.Namespace) -> int:
+    from robust_transfer.data.check import unreadable_images
+
+    damaged = []
+    for name in names:
+        looked_at, problems = unreadable_images(
+            name, root, partition=_partition(name, arguments), num_workers=arguments.workers
+        )
+        for problem in problems:
+            print(problem)
+        print(f"{name}: {looked_at - len(problems):,} of {looked_at:,} images are whole")
+        damaged += [f"{name} ({len(problems)})"] if problems else []
+    if damaged:
+        raise DataError(
+            f"images that cannot be read: {', '.join(damaged)} (listed above)",
+            "restore them from the archive: rt-data fetch, after deleting them",
+            "or leave them out, counted and listed: data.on_error=skip",
+        )
+    return 0
+
+
+def _fetch(names: list[str], root: str, arguments: argparse.Namespace) -> int:
+    from robust_transfer.data.fetch import fetch
+
+    for name in names:
+        fetch(name, root)
+    return 0

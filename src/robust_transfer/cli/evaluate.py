@@ -1,0 +1,94 @@
+"""rt-eval: evaluate any checkpoint, ours or foreign."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from robust_transfer.cli import app
+from robust_transfer.cli.arguments import Arguments
+from robust_transfer.cli.errors import command
+from robust_transfer.config import EVALUATORS, evaluate_config
+from robust_transfer.errors import ConfigError, did_you_mean
+
+PROGRAM = "rt-eval"
+MEANING = {
+    "clean": "accuracy on unchanged images",
+    "pgd": "accuracy under PGD (Madry et al. 2018)",
+    "autopgd": "accuracy under Auto-PGD (Croce and Hein 2020)",
+    "certify": "randomized-smoothing certificates (Cohen et al. 2019)",
+}
+HELP = """\
+rt-eval EVALUATOR checkpoint=C dataset=D [key=value ...]
+  Evaluate a checkpoint: a stage directory, a key of the store, or a file.
+
+{evaluators}
+
+  certify.sigma=0.5 certify.n=100000 autopgd.eps=0.5 autopgd.num_restarts=5 ...
+  EVALUATOR.subset=500 evenly spaced test images; null: all of them
+  Foreign files: model=resnet50 format=auto normalize=imagenet|none|[mean,std]
+  Every value: rt-eval certify --cfg job
+
+{groups}
+
+Flags
+  --plan             show the evaluation's key and state; run nothing
+  --cfg job          print the composed configuration
+  --config-dir DIR   your own configs beside the shipped ones
+
+Example
+  rt-eval certify checkpoint=KEY dataset=digits certify.sigma=0.25"""
+
+
+@command(PROGRAM)
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point of `rt-eval`."""
+    arguments = list(argv or ())
+    if not arguments:
+        print(_help())
+        return 2
+    return app.main(
+        PROGRAM, "evaluate", arguments, help_text=_help, rewrite=_named_evaluator, action=_evaluate
+    )
+
+
+def _help() -> str:
+    evaluators = "\n".join(f"  {name:<10} {MEANING[name]}" for name in EVALUATORS)
+    groups = app.group_help(
+        (("dataset", "data set to evaluate on"), ("model", "architecture of a foreign file"))
+    )
+    return HELP.format(evaluators=evaluators, groups=groups)
+
+
+def _named_evaluator(overrides: list[str]) -> list[str]:
+    """Rewrite the first word: `certify` -> `evaluators=[certify]`."""
+    if any(word.startswith("evaluators=") for word in overrides):
+        return overrides
+    if not overrides or "=" in overrides[0]:
+        raise ConfigError("no evaluator is named", f"rt-eval {'|'.join(EVALUATORS)} checkpoint=C dataset=D")
+    name, *rest = overrides
+    if name not in EVALUATORS:
+        raise ConfigError(f"'{name}' is no evaluator", did_you_mean(name, EVALUATORS))
+    return [f"evaluators=[{name}]", *rest]
+
+
+def _evaluate(arguments: Arguments, overrides: list[str]) -> int:
+    from robust_transfer import facts, run
+    from robust_transfer.cli import compose, plans
+
+    with compose.hydra_session(PROGRAM, arguments.config_dir):
+        composition = compose.read("evaluate", overrides, multirun=arguments.multirun)
+    configs = [evaluate_config(job.values) for job in composition.jobs]
+    planned = [facts.evaluation_stages(config) for config in configs]
+    if arguments.plan:
+        return max(
+            plans.show_evaluations(stages, config.store, config.data)
+            for config, stages in zip(configs, planned, strict=True)
+        )
+    for config, stages in zip(configs, planned, strict=True):
+        run.check_inputs(stages, config.store, config.data)
+    outcomes = [
+        run.execute(stages, config.store, data=config.data, runtime=config.runtime, say=app.say)
+        for config, stages in zip(configs, planned, strict=True)
+    ]
+    print(plans.rows(outcomes))
+    return 0

@@ -1,0 +1,122 @@
+"""Run the jobs of a composition: here one after the other, or through one of Hydra's launchers."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.plugins import Plugins
+from hydra.types import HydraContext
+from omegaconf import DictConfig
+
+from robust_transfer import store
+from robust_transfer.cli.compose import Composition, plain_values
+from robust_transfer.config import TrainConfig, train_config
+from robust_transfer.errors import ConfigError, UserError
+from robust_transfer.facts import training_stages
+from robust_transfer.plan import Stage
+from robust_transfer.run import check_inputs, execute
+from robust_transfer.store import StageDirectory
+
+Say = Callable[[str], None]
+Outcome = list[StageDirectory] | UserError
+
+
+@dataclass(frozen=True)
+class PlannedJob:
+    """One job of a sweep with its stages."""
+
+    config: TrainConfig
+    stages: list[Stage]
+    overrides: tuple[str, ...] = field(default=())
+
+
+def planned(composition: Composition) -> list[PlannedJob]:
+    """Plan every job before anything runs; an error anywhere refuses the whole sweep."""
+    jobs = []
+    for job in composition.jobs:
+        config = train_config(job.values)
+        jobs.append(PlannedJob(config, training_stages(config), job.overrides))
+    return jobs
+
+
+def check(jobs: Sequence[PlannedJob]) -> None:
+    """Refuse a sweep whose store cannot be written or whose data are missing."""
+    for root in {job.config.store for job in jobs}:
+        store.open_root(root)
+    for job in jobs:
+        check_inputs(job.stages, job.config.store, job.config.data)
+
+
+def run_all(composition: Composition, jobs: Sequence[PlannedJob], *, say: Say) -> list[Outcome]:
+    """Run all jobs; a failed one stops the sweep or not, as `on_failure` says."""
+    if composition.is_sweep and "WORLD_SIZE" in os.environ:
+        raise ConfigError(
+            "a sweep was started under torchrun or srun: every process would run all of it",
+            "start the sweep alone: rt-train -m ... (each job starts its own processes)",
+        )
+    if composition.is_sweep and composition.launcher != "basic":
+        return _launch(composition, jobs)
+    outcomes: list[Outcome] = []
+    for number, job in enumerate(jobs, start=1):
+        if composition.is_sweep:
+            say(f"job {number}/{len(jobs)}")
+        try:
+            outcomes.append(_run(job, say))
+        except UserError as error:
+            if not composition.is_sweep or job.config.on_failure == "stop":
+                raise
+            outcomes.append(error)
+    return outcomes
+
+
+def _run(job: PlannedJob, say: Say) -> list[StageDirectory]:
+    config = job.config
+    return execute(job.stages, config.store, data=config.data, runtime=config.runtime, say=say)
+
+
+# ---------------------------------------------------------------- Hydra's launchers (Slurm, joblib)
+
+
+def _launch(composition: Composition, jobs: Sequence[PlannedJob]) -> list[Outcome]:
+    """Run the shared pre-trainings first, each once, then every job."""
+    pretraining = {job.stages[0].key: job for job in jobs if job.stages[0].kind == "pretrain"}
+    if len(pretraining) < len(jobs):
+        shared = [[*job.overrides, "++until=pretrain"] for job in pretraining.values()]
+        for outcome in _launch_batch(composition, shared):
+            if isinstance(outcome, UserError):
+                raise outcome
+    outcomes = _launch_batch(composition, [list(job.overrides) for job in jobs])
+    for job, outcome in zip(jobs, outcomes, strict=True):
+        if isinstance(outcome, UserError) and job.config.on_failure == "stop":
+            raise outcome
+    return outcomes
+
+
+def _launch_batch(composition: Composition, batch: list[list[str]]) -> list[Outcome]:
+    hydra = GlobalHydra.instance().hydra
+    assert hydra is not None and composition.hydra_config is not None
+    config = composition.hydra_config
+    Path(config.hydra.sweep.dir).mkdir(parents=True, exist_ok=True)
+    launcher = Plugins.instance().instantiate_launcher(
+        hydra_context=HydraContext(config_loader=hydra.config_loader, callbacks=hydra.callbacks),
+        task_function=launched_job,
+        config=config,
+    )
+    outcomes: list[Outcome] = []
+    for result in launcher.launch(batch, initial_job_idx=0):
+        try:
+            outcomes.append([StageDirectory(Path(path)) for path in result.return_value])
+        except UserError as error:
+            outcomes.append(error)
+    return outcomes
+
+
+def launched_job(config: DictConfig) -> list[str]:
+    """Run one job where a launcher put it; returns the directories of its stages."""
+    job = train_config(plain_values(config))
+    directories = _run(PlannedJob(job, training_stages(job)), print)
+    return [str(directory.path.resolve()) for directory in directories]

@@ -1,0 +1,81 @@
+"""rt-train: plan a run or a sweep, compute what is missing, print the rows."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from robust_transfer.cli import app
+from robust_transfer.cli.arguments import Arguments
+from robust_transfer.cli.errors import command, report_user_error
+from robust_transfer.errors import ConfigError, UserError
+
+PROGRAM = "rt-train"
+GROUPS = (
+    ("pretrain", "how the network is pre-trained"),
+    ("source", "data of pre-training"),
+    ("finetune", "how it is fine-tuned"),
+    ("dataset", "target data set"),
+    ("model", "architecture"),
+    ("budget", "caps on cost"),
+    ("experiment", "a whole table or study"),
+)
+HELP = """\
+rt-train pretrain=P finetune=F dataset=D [key=value ...]
+  Plan the stages (pretrain -> finetune -> evaluate), run what is missing, print the row.
+  The same command again resumes what was interrupted and computes nothing twice.
+
+{groups}
+
+  seed=0 until=pretrain|finetune store=runs evaluators=auto|[clean,pgd,autopgd,certify]
+  Every other value: rt-train pretrain=P finetune=F dataset=D --cfg job
+
+Flags
+  --plan             show stages, states, missing inputs and cost; run nothing
+  --measure          with --plan: time a few steps on this machine
+  -m, --multirun     sweep: rt-train -m pretrain=none,cr finetune=cr dataset=pets,dtd
+  --cfg job          print the composed configuration (-p finetune: a part of it)
+  --config-dir DIR   your own configs beside the shipped ones
+  -sc install=bash   shell completion: eval "$(rt-train -sc install=bash)"
+
+Examples
+  rt-train experiment=quickstart
+  rt-train pretrain=simclr finetune=cr dataset=pets budget=smoke
+  rt-train --plan experiment=table3"""
+
+
+@command(PROGRAM)
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point of `rt-train`."""
+    return app.main(
+        PROGRAM,
+        "train",
+        list(argv or ()),
+        help_text=lambda: HELP.format(groups=app.group_help(GROUPS)),
+        rewrite=_refuse_words,
+        action=_train,
+    )
+
+
+def _refuse_words(overrides: list[str]) -> list[str]:
+    words = [word for word in overrides if "=" not in word and not word.startswith("~")]
+    if words:
+        raise ConfigError(f"'{words[0]}' is no override (expected key=value)", "rt-train --help")
+    return overrides
+
+
+def _train(arguments: Arguments, overrides: list[str]) -> int:
+    from robust_transfer.cli import compose, launching, plans
+
+    with compose.hydra_session(PROGRAM, arguments.config_dir):
+        composition = compose.read("train", overrides, multirun=arguments.multirun)
+        jobs = launching.planned(composition)
+        if arguments.plan or arguments.measure:
+            return plans.show(jobs, measure=arguments.measure)
+        launching.check(jobs)
+        outcomes = launching.run_all(composition, jobs, say=app.say)
+    failed = [outcome for outcome in outcomes if isinstance(outcome, UserError)]
+    print(plans.rows([o for o in outcomes if not isinstance(o, UserError)]), file=sys.stdout)
+    for error in failed:
+        report_user_error(PROGRAM, error)
+    return 2 if failed else 0

@@ -1,0 +1,67 @@
+"""Open and decode every image of a set, in parallel."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+from tqdm import tqdm
+
+from robust_transfer.data import catalog
+from robust_transfer.data.checksums import check_files
+from robust_transfer.data.images import FileImages, open_rgb
+from robust_transfer.errors import DataError
+
+
+def unreadable_images(
+    name: str, root: str | Path, *, partition: int | None = None, num_workers: int | None = None
+) -> tuple[int, list[str]]:
+    """Check lists, counts and checksums, then decode every image of train and test.
+
+    Returns
+    -------
+    (images looked at, one line for each that cannot be read)
+
+    Raises
+    ------
+    DataError : the set is not whole, before any image is opened
+    """
+    entry = catalog.get(name)
+    check_files(Path(root), entry)
+    listings = [
+        catalog.official_listing(name, root, split, partition=partition)
+        for split, expected in (("train", entry.train), ("test", entry.test))
+        if expected != 0
+    ]
+    # Sets held in memory were decoded by being listed.
+    files = [
+        str(Path(root) / path) for one in listings if isinstance(one.read, FileImages) for path in one.paths
+    ]
+    results = tqdm(
+        _decode_all(files, num_workers or os.cpu_count() or 1),
+        total=len(files),
+        desc=name,
+        unit="img",
+        disable=None,
+    )
+    return sum(len(one.paths) for one in listings), [problem for problem in results if problem]
+
+
+def _decode_all(files: list[str], num_workers: int) -> Iterator[str | None]:
+    if num_workers == 1 or len(files) < 256:  # starting a pool would take longer
+        yield from map(problem_with, files)
+        return
+    with ProcessPoolExecutor(num_workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+        yield from pool.map(problem_with, files, chunksize=64)
+
+
+def problem_with(path: str) -> str | None:
+    """Decode one file; return what is wrong with it, or None."""
+    try:
+        open_rgb(Path(path))
+    except DataError as error:
+        return error.what
+    return None

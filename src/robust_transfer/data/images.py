@@ -1,0 +1,58 @@
+"""Open one image of a split: from a file, or from an array held in memory. Always RGB."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from robust_transfer.errors import DataError
+
+
+def open_rgb(path: Path) -> Image.Image:
+    """Decode an image file to RGB, whatever its mode (gray, palette, RGBA, CMYK) and its suffix say.
+
+    Raises
+    ------
+    DataError : the file is absent, cut short or no image; the message names it
+    """
+    try:
+        with Image.open(path) as image:
+            if image.mode == "RGB":
+                image.load()  # convert() would copy it
+                return image
+            if image.mode == "P" and "transparency" in image.info:
+                # Straight to RGB gives the same pixels, with a warning for each such file.
+                return image.convert("RGBA").convert("RGB")
+            return image.convert("RGB")
+    except Exception as error:  # a broken file raises nearly anything from inside Pillow's plugins
+        reason = str(error).replace(str(path), "it") or type(error).__name__
+        raise DataError(
+            f"{path} cannot be read as an image ({reason})",
+            "restore the file, or leave such images out, counted and listed: data.on_error=skip",
+        ) from error
+
+
+class FileImages:
+    """Images in files below `root`; a row is a position in `paths`."""
+
+    def __init__(self, root: Path, paths: Sequence[str]) -> None:
+        self.root, self.paths = Path(root), paths
+
+    def __call__(self, row: int) -> Image.Image:
+        """Decode the image of one row."""
+        return open_rgb(self.root / self.paths[row])
+
+
+class ArrayImages:
+    """Images held in memory as uint8, (N, H, W) or (N, H, W, 3)."""
+
+    def __init__(self, pixels: np.ndarray) -> None:
+        assert pixels.dtype == np.uint8
+        self.pixels = pixels
+
+    def __call__(self, row: int) -> Image.Image:
+        """Return the image of one row."""
+        return Image.fromarray(self.pixels[row]).convert("RGB")

@@ -1,0 +1,51 @@
+"""Errors a user can put right: what is wrong, what was expected and found, what to do."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(ValueError):
+    """Base of the errors that the commands print without a traceback (exit code 2).
+
+    Parameters
+    ----------
+    what : one line: the thing, what was expected, what was found
+    hints : at most two lines: a suggestion, the next command
+    """
+
+    def __init__(self, what: str, *hints: str) -> None:
+        assert len(hints) <= 2, "an error has at most two hints"
+        super().__init__(what)
+        self.what = what
+        self.hints = hints
+
+    def __str__(self) -> str:
+        return "\n  ".join((self.what, *self.hints))
+
+
+class ConfigError(UserError):
+    """A value, a key or a combination of the configuration is wrong."""
+
+
+class DataError(UserError):
+    """A data set is missing, incomplete or not what the catalogue says."""
+
+
+class CheckpointError(UserError):
+    """A checkpoint cannot be read, or is not what it should be."""
+
+
+class EvaluationError(UserError):
+    """An evaluation refuses to write a number that could not be trusted."""
+
+
+def did_you_mean(word: str, choices: Iterable[str]) -> str:
+    """Name the nearest of `choices`, or list them all when none is near."""
+    known = sorted(choices)
+    near = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
+    if near:
+        return f"did you mean '{near[0]}'?"
+    shown = known if len(known) <= 20 else [*known[:20], "..."]
+    return f"choose from: {', '.join(shown)}"

@@ -1,0 +1,1 @@
+"""Evaluators over a data set: shards, journals, resume, one record per image."""

@@ -1,0 +1,72 @@
+"""Accuracy on unchanged images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from robust_transfer.config import CleanConfig
+from robust_transfer.errors import EvaluationError
+from robust_transfer.evaluation.images import TestImages
+from robust_transfer.evaluation.protocol import Bench, Rows, evaluators
+from robust_transfer.journal import Journal
+from robust_transfer.models.fast import fast_inference
+
+
+class CleanEvaluator:
+    """Predict every image once, in forwards of one constant shape."""
+
+    journal_columns = ("index", "prediction")
+
+    def __init__(self, config: CleanConfig) -> None:
+        self.config = config
+
+    def header(self, bench: Bench) -> dict[str, Any]:
+        """Clean accuracy has nothing else that must not be mixed."""
+        return {}
+
+    def finished(self, rows: Rows, labels: Sequence[int]) -> set[int]:
+        """Return the images that have a row."""
+        return {int(row["index"]) for row in rows}
+
+    def measure(self, bench: Bench, images: TestImages, rows: Rows, journal: Journal) -> list[str]:
+        """Predict the images."""
+        model = fast_inference(bench.model, arithmetic=self.config.arithmetic, compile=bench.compile)
+        size = self.config.batch_size
+        for first in range(0, len(images), size):
+            part = images[first : first + size]
+            padded = torch.cat([part, part[:1].expand(size - len(part), -1, -1, -1)])
+            with torch.inference_mode():
+                logits = model(padded.to(bench.device))[: len(part)]
+            indices = images.indices[first : first + size].tolist()
+            check_finite(logits, indices)
+            journal.append(zip(indices, logits.argmax(1).tolist(), strict=True))
+            bench.progress.step(len(part))
+        return []
+
+    def records(self, rows: Rows, labels: Sequence[int]) -> list[dict[str, Any]]:
+        """One record per image."""
+        found = {int(row["index"]): int(row["prediction"]) for row in rows}
+        return [
+            {"index": i, "label": labels[i], "prediction": found[i], "correct": found[i] == labels[i]}
+            for i in sorted(found)
+        ]
+
+    def values(self, records: Sequence[dict[str, Any]]) -> dict[str, list[float] | None]:
+        """Standard accuracy alone."""
+        return {"sa": [float(r["correct"]) for r in records], "ra": None, "acr": None}
+
+
+def check_finite(logits: torch.Tensor, indices: Sequence[int]) -> None:
+    """Refuse logits (B, K) that are not finite, naming the first image."""
+    bad = (~logits.isfinite().all(1)).nonzero().flatten().tolist()
+    if bad:
+        raise EvaluationError(
+            f"finite: the logits of {len(bad)} images are not finite (first: image {indices[bad[0]]})",
+            "the weights or the arithmetic overflow: try EVALUATOR.arithmetic=fp32",
+        )
+
+
+evaluators.register(CleanConfig)(CleanEvaluator)

@@ -1,0 +1,256 @@
+"""One evaluation stage: every process measures its share, the first one writes records and summary."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+# Importing an evaluator's module registers it.
+from robust_transfer.evaluation import attack, certify, clean, summary
+from robust_transfer import store
+from robust_transfer.config import DataConfig, DatasetConfig, EvaluatorConfig, RuntimeConfig
+from robust_transfer.data.loaders import subset_indices
+from robust_transfer.data.opening import open_split
+from robust_transfer.dist import Context
+from robust_transfer.errors import CheckpointError
+from robust_transfer.evaluation.images import read_parts
+from robust_transfer.evaluation.protocol import Bench, Evaluator, evaluators
+from robust_transfer.journal import Journal, journals, read_journal
+from robust_transfer.models import import_checkpoint, load_model
+from robust_transfer.models.normalized import Classifier
+from robust_transfer.plan import CheckpointFacts, Stage
+from robust_transfer.schema import identity
+from robust_transfer.training.progress import Progress
+
+__all__ = ["EvaluationJob", "attack", "certify", "clean", "evaluate"]
+
+PART = 2048  # images decoded and held at once; attacks and certificates refill their batches from them
+NEAR_CHANCE_FROM = 200  # images from which an accuracy near chance says something
+
+
+@dataclass(frozen=True)
+class EvaluationJob:
+    """Everything a worker process needs to know; plain and picklable."""
+
+    evaluator: str
+    settings: EvaluatorConfig
+    dataset: DatasetConfig
+    data: DataConfig
+    runtime: RuntimeConfig
+    image_size: int
+    model: Path
+    reading: dict[str, Any] | None
+    directory: Path
+    key: str
+    parent: str
+    generated: int | None
+    lineage: dict[str, Any]
+    marks: tuple[str, ...]
+    commit: str | None
+
+    @classmethod
+    def of(
+        cls,
+        stage: Stage,
+        directory: Path,
+        model: Path | None,
+        data: DataConfig,
+        runtime: RuntimeConfig,
+        commit: str | None,
+    ) -> EvaluationJob:
+        """Build the job of a planned stage."""
+        assert model is not None and stage.parent is not None
+        return cls(
+            evaluator=stage.identity["evaluator"],
+            settings=stage.config,
+            dataset=stage.dataset,
+            data=data,
+            runtime=runtime,
+            image_size=stage.identity["image_size"],
+            model=model,
+            reading=stage.parent.reading if isinstance(stage.parent, CheckpointFacts) else None,
+            directory=directory,
+            key=stage.key[:12],
+            parent=stage.parent.key[:12],
+            generated=stage.generated,
+            lineage=stage.lineage,
+            marks=stage.marks,
+            commit=commit,
+        )
+
+
+def evaluate(job: EvaluationJob, context: Context) -> dict[str, Any]:
+    """Measure what is not journalled yet, then write records.csv and summary.json; return facts."""
+    started = time.time()
+    dataset = open_split(job.dataset, job.data, job.dataset.evaluate_on, generated=job.generated)
+    model = _load(job).to(context.device).eval()
+    _check_head(model, len(dataset.class_names), job.dataset.name)
+    evaluator = evaluators.build(job.settings)
+    wanted = subset_indices(len(dataset), job.settings.subset)
+    labels = dataset.labels
+    rows = _all_rows(job.directory)
+    finished = evaluator.finished(rows, labels)
+    pending = [index for index in wanted if index not in finished]
+    context.barrier()  # every process has read the journals before one writes to its own
+    shown = Progress(job.evaluator, total=len(pending), shown=context.is_main)
+    with _deterministic(), closing(shown) as progress:
+        bench = Bench(model, context.device, job.runtime.compile, progress)
+        mine = pending[context.rank :: context.world_size]
+        flags, unreadable = _measure(job, evaluator, bench, dataset, mine, rows, context.rank)
+    store.write_json(
+        job.directory / f"flags.{context.rank}.json", _merged_flags(job, context.rank, flags, unreadable)
+    )
+    context.barrier()
+    facts = {"fingerprint": dataset.fingerprint(), "device": device_name(context.device)}
+    if context.is_main:
+        _finish(job, evaluator, labels, facts["device"], time.time() - started)
+    context.barrier()
+    return facts
+
+
+def _measure(
+    job: EvaluationJob,
+    evaluator: Evaluator,
+    bench: Bench,
+    dataset: Any,
+    indices: Sequence[int],
+    rows: list[dict[str, str]],
+    rank: int,
+) -> tuple[list[str], list[int]]:
+    """Measure this process's images and journal them; return flags and the images that cannot be read."""
+    flags: list[str] = []
+    unreadable: list[int] = []
+    if not indices:
+        return flags, unreadable
+    header = {
+        "key": job.key,
+        "device": device_name(bench.device),
+        "arithmetic": job.settings.arithmetic,
+        **evaluator.header(bench),
+    }
+    path = job.directory / f"journal.{rank}.csv"
+    for other in journals(job.directory):
+        if other != path:
+            Journal.check_header(other, header, evaluator.journal_columns)
+    mine = set(indices)
+    known = [row for row in rows if int(row["index"]) in mine]
+    with Journal(path, header=header, columns=evaluator.journal_columns) as journal:
+        for images in read_parts(
+            dataset,
+            indices,
+            image_size=job.image_size,
+            augment=job.dataset.augment,
+            part_size=PART,
+            num_workers=job.runtime.num_workers,
+        ):
+            unreadable.extend(images.unreadable)
+            if len(images):
+                flags.extend(evaluator.measure(bench, images, known, journal))
+    return flags, unreadable
+
+
+def _finish(
+    job: EvaluationJob, evaluator: Evaluator, labels: Sequence[int], device: str, wall_seconds: float
+) -> None:
+    """Fold the journals of all shards into records and summary."""
+    records = evaluator.records(_all_rows(job.directory), labels)
+    metrics, intervals = summary.metrics_of(records, evaluator.values(records))
+    flags, unreadable = _all_flags(job.directory)
+    flags += _near_chance(metrics["sa"], len(records), len(set(labels)))
+    if unreadable:
+        flags.append(f"unreadable: {len(unreadable)} images were left out: {unreadable[:10]}")
+    summary.write_records(job.directory / "records.csv", records)
+    spent = store.StageDirectory(job.directory).status().get("wall_seconds", 0.0)
+    header, _ = read_journal(journals(job.directory)[0])
+    store.write_json(
+        job.directory / "summary.json",
+        {
+            "evaluator": job.evaluator,
+            "dataset": job.dataset.name,
+            "split": job.dataset.evaluate_on,
+            "num_images": len(records),
+            "subset": job.settings.subset,
+            "settings": identity(job.settings),
+            "metrics": metrics,
+            "intervals": intervals,
+            "counts": summary.counts_of(records),
+            "flags": flags,
+            "marks": list(job.marks),
+            "lineage": job.lineage,
+            "wall_seconds": spent + wall_seconds,
+            "device": device,
+            "noise_backend": header.get("noise_backend"),
+            "weights": header.get("weights"),
+            "key": job.key,
+            "parent": job.parent,
+            "commit": job.commit,
+        },
+    )
+
+
+def _near_chance(accuracy: float | None, num_images: int, num_classes: int) -> list[str]:
+    """Flag an accuracy that wrong labels, a wrong head or a wrong normalisation would give."""
+    if accuracy is None or num_images < NEAR_CHANCE_FROM or accuracy >= 2 / num_classes:
+        return []
+    return [
+        f"near chance: accuracy {accuracy:.3f} is below 2/K = {2 / num_classes:.3f}; are label order and normalisation right?"
+    ]
+
+
+def _load(job: EvaluationJob) -> Classifier:
+    """Load our own file, or a foreign one with its head, the way it was described when it was planned."""
+    if job.reading is None:
+        return load_model(job.model)
+    return import_checkpoint(job.model, **job.reading, keep_head=True)[0]
+
+
+def _check_head(model: Classifier, num_classes: int, dataset: str) -> None:
+    if model.num_classes != num_classes:
+        raise CheckpointError(
+            f"the checkpoint's head has {model.num_classes} classes (expected {num_classes}, as dataset '{dataset}')"
+        )
+
+
+# ---------------------------------------------------------------- shards
+
+
+def _all_rows(directory: Path) -> list[dict[str, str]]:
+    return [row for path in journals(directory) for row in read_journal(path)[1]]
+
+
+def _merged_flags(job: EvaluationJob, rank: int, flags: list[str], unreadable: list[int]) -> dict[str, Any]:
+    """Add to what an interrupted run of this shard had found."""
+    before = store.read_json(job.directory / f"flags.{rank}.json") or {"flags": [], "unreadable": []}
+    return {
+        "flags": list(dict.fromkeys([*before["flags"], *flags])),
+        "unreadable": sorted({*before["unreadable"], *unreadable}),
+    }
+
+
+def _all_flags(directory: Path) -> tuple[list[str], list[int]]:
+    parts = [store.read_json(path) or {} for path in sorted(directory.glob("flags.*.json"))]
+    flags = list(dict.fromkeys(flag for part in parts for flag in part.get("flags", [])))
+    return flags, sorted({index for part in parts for index in part.get("unreadable", [])})
+
+
+def device_name(device: torch.device) -> str:
+    """Name the kind of device: rows computed on two kinds are not mixed."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
+@contextmanager
+def _deterministic() -> Iterator[None]:
+    """Fix the choice of GPU kernels: no autotuning, and the same ones every time."""
+    cudnn = torch.backends.cudnn
+    saved = cudnn.benchmark, cudnn.deterministic
+    cudnn.benchmark, cudnn.deterministic = False, True
+    try:
+        yield
+    finally:
+        cudnn.benchmark, cudnn.deterministic = saved

@@ -1,0 +1,59 @@
+"""What an evaluator is: columns, a journal it writes row by row, records folded from the journal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+
+from robust_transfer.evaluation.images import TestImages
+from robust_transfer.journal import Journal
+from robust_transfer.models.normalized import Classifier
+from robust_transfer.registry import Registry
+from robust_transfer.training.progress import Progress
+
+Rows = Sequence[dict[str, str]]
+
+
+@dataclass(frozen=True)
+class Bench:
+    """The model under evaluation, where it stands, and how the user is told of progress.
+
+    model : in eval mode, on `device`
+    """
+
+    model: Classifier
+    device: torch.device
+    compile: bool
+    progress: Progress
+
+
+class Evaluator(Protocol):
+    """One way to measure a model on test images; stateless but for its settings."""
+
+    journal_columns: tuple[str, ...]
+
+    def header(self, bench: Bench) -> dict[str, Any]:
+        """Return what must not be mixed within one evaluation, besides device and arithmetic."""
+        ...
+
+    def finished(self, rows: Rows, labels: Sequence[int]) -> set[int]:
+        """Return the images that the journalled rows complete."""
+        ...
+
+    def measure(self, bench: Bench, images: TestImages, rows: Rows, journal: Journal) -> list[str]:
+        """Complete `images`, of which `rows` are known; journal as it goes and return flags."""
+        ...
+
+    def records(self, rows: Rows, labels: Sequence[int]) -> list[dict[str, Any]]:
+        """Fold the rows of all shards into one record per image, sorted by index."""
+        ...
+
+    def values(self, records: Sequence[dict[str, Any]]) -> dict[str, list[float] | None]:
+        """Return the per-image values whose means are the metrics: sa, ra, acr."""
+        ...
+
+
+evaluators: Registry[Evaluator] = Registry("evaluator", "robust_transfer.evaluators")

@@ -1,0 +1,48 @@
+"""Records and summary of a finished evaluation: every number follows from the journals."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from robust_transfer import store
+from robust_transfer.journal import format_cell
+from robust_transfer.report.statistics import mean_interval, mean_per_class, proportion_interval
+
+
+def write_records(path: Path, records: Sequence[dict[str, Any]]) -> None:
+    """Write records.csv: one row per image in order of `index`, numbers in full precision."""
+    columns = list(records[0])
+    lines = [",".join(columns), *(",".join(format_cell(r[c]) for c in columns) for r in records)]
+    store.write_text(path, "\n".join(lines) + "\n")
+
+
+def metrics_of(
+    records: Sequence[dict[str, Any]], values: dict[str, list[float] | None]
+) -> tuple[dict[str, float | None], dict[str, dict[str, Any]]]:
+    """Return the metrics (means over images, and over classes for accuracies) and their 95 % intervals."""
+    labels = [r["label"] for r in records]
+    metrics: dict[str, float | None] = {}
+    intervals: dict[str, dict[str, Any]] = {}
+    for name, per_image in values.items():
+        if per_image is None:
+            metrics[name] = None
+            continue
+        metrics[name] = math.fsum(per_image) / len(per_image)
+        if name == "acr":
+            low, high, method = mean_interval(per_image)
+        else:
+            low, high, method = proportion_interval(round(sum(per_image)), len(per_image))
+            metrics[f"{name}_per_class"] = mean_per_class(labels, per_image)
+        intervals[name] = {"low": low, "high": high, "method": method}
+    return metrics, intervals
+
+
+def counts_of(records: Sequence[dict[str, Any]]) -> dict[str, int]:
+    """Tell right, wrong and abstained predictions apart."""
+    key = "prediction" if "prediction" in records[0] else "clean_prediction"
+    abstained = sum(r[key] == -1 and r.get("guess", -1) == r["label"] for r in records)
+    right = sum(bool(r["correct"]) for r in records)
+    return {"right": right, "abstained": abstained, "wrong": len(records) - right - abstained}

@@ -1,0 +1,65 @@
+"""Take a model away: weights that torchvision loads without this package, and a card beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from robust_transfer.errors import CheckpointError
+from robust_transfer.models.card import model_card
+from robust_transfer.models.checkpoint import load_model, save_model
+from robust_transfer.models.metadata import read_metadata
+from robust_transfer.store import atomic_path, write_text
+
+
+def export_model(
+    stage_dir_or_model_file: str | Path,
+    to: str | Path,
+    *,
+    plain: bool = False,
+    facts: Mapping[str, Any] | None = None,
+) -> list[Path]:
+    """Write a finished model to `to`, and a model card beside it if `facts` are handed in.
+
+    Parameters
+    ----------
+    stage_dir_or_model_file : a stage's directory, or its model.safetensors
+    plain : False: safetensors with torchvision's keys and the [0, 1] contract in its metadata; True: a
+        state_dict by torch.save for torch.load(weights_only=True), without a normalisation of its own
+    facts : for `model_card`; what the file itself says is put in
+
+    Returns
+    -------
+    The files written
+
+    Raises
+    ------
+    CheckpointError : no model there, or it is not whole
+    """
+    origin, target = Path(stage_dir_or_model_file), Path(to)
+    if origin.is_dir():
+        origin = origin / "model.safetensors"
+        if not origin.is_file():
+            raise CheckpointError(f"{origin.parent} has no model.safetensors (expected a finished stage)")
+    model = load_model(origin)
+    if target.is_dir():
+        raise CheckpointError(
+            f"{target} is a directory (expected a file name)", f"--to {target / origin.name}"
+        )
+    if origin.resolve() == target.resolve():
+        raise CheckpointError(f"{target} is the stage's own file (expected another name)")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    metadata = read_metadata(origin)
+    if plain:
+        with atomic_path(target) as temporary:
+            torch.save(dict(model.backbone.state_dict()), temporary)
+    else:
+        save_model(target, model, key=metadata["key"])
+    if facts is None:
+        return [target]
+    card = target.with_suffix(".md")
+    write_text(card, model_card({**metadata, "file": target.name, "plain": plain, **facts}))
+    return [target, card]

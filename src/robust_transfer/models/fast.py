@@ -1,0 +1,209 @@
+"""A private copy of a model that computes the same logits in less time, and the arithmetic it does so in.
+
+B batch, C channels, H/W pixels, K classes.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+import torch
+from torch import fx, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+from torch.nn.utils.parametrize import is_parametrized
+
+from robust_transfer.errors import ConfigError, did_you_mean
+
+ARITHMETICS = ("fp32", "tf32", "bf16")
+
+
+@contextmanager
+def arithmetic(kind: str) -> Iterator[None]:
+    """Compute float32 models in one arithmetic; every flag is afterwards as it was.
+
+    Parameters
+    ----------
+    kind : "fp32" (TF32 off), "tf32" (matrix products and convolutions of GPUs that have it), "bf16"
+        (autocast, on the CPU and on GPUs; what autocast leaves in float32 has TF32 off)
+
+    Raises
+    ------
+    ConfigError : another kind
+    """
+    _check_arithmetic(kind)
+    with ExitStack() as stack:
+        stack.enter_context(_tf32(kind == "tf32"))
+        if kind == "bf16":
+            for device in ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",):
+                stack.enter_context(torch.autocast(device, dtype=torch.bfloat16))
+        yield
+
+
+class FastInference(nn.Module):
+    """Runs `body` under an arithmetic and returns float32 logits (B, K)."""
+
+    def __init__(self, body: nn.Module, *, kind: str, compile: bool) -> None:
+        super().__init__()
+        self.body = body
+        self.kind = kind
+        if compile:
+            # In place: the module tree, and with it the weights' names, stays as it is.
+            body.compile(dynamic=False, options={"freezing": True})
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Map (B, C, H, W) images in [0, 1] to logits (B, K)."""
+        with arithmetic(self.kind):
+            logits = self.body(images.contiguous(memory_format=torch.channels_last))
+        return logits.float()
+
+
+def fast_inference(model: nn.Module, *, arithmetic: str = "fp32", compile: bool = False) -> nn.Module:
+    """Copy a model for inference: eval mode, frozen, channels-last, BatchNorm folded into convolutions.
+
+    Its logits are those of `model` in eval mode up to rounding; under "bf16" they are those of another model,
+    the one in low precision, whose last linear layer runs in float32. Gradients with respect to the images
+    are available. A model that cannot be traced keeps its BatchNorm layers. Feature maps are channels-last: a
+    model may `flatten` them, not `view` them.
+
+    Parameters
+    ----------
+    model : (B, C, H, W) in [0, 1] to logits (B, K); left as it is
+    arithmetic : "fp32", "tf32" or "bf16", see `arithmetic`
+    compile : by torch.compile, the weights as constants where no gradient is asked for; one compilation a
+        shape
+
+    Raises
+    ------
+    ConfigError : another arithmetic
+    """
+    _check_arithmetic(arithmetic)
+    body = copy.deepcopy(model).eval().requires_grad_(False)
+    body = _folded(body)
+    if arithmetic == "bf16":
+        _cast_to_bfloat16(body)
+    return FastInference(_channels_last(body), kind=arithmetic, compile=compile).eval()
+
+
+def weights_hash(model: nn.Module) -> str:
+    """Hash names, types, shapes and bytes of parameters and buffers: sha256, in hexadecimal.
+
+    Buffers outside the state_dict, such as a normalisation's, count: they are part of what is computed.
+    """
+    digest = hashlib.sha256()
+    tensors = {**dict(model.named_parameters()), **dict(model.named_buffers())}
+    for name, tensor in sorted(tensors.items()):
+        data = tensor.detach().cpu().contiguous().reshape(-1)
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(data.view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+class Float32Linear(nn.Module):
+    """A linear layer that autocast does not touch: bfloat16 logits tie in one sample of 600."""
+
+    def __init__(self, linear: nn.Module) -> None:
+        super().__init__()
+        self.linear = linear
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """Map (B, D) features to float32 (B, K)."""
+        with torch.autocast(features.device.type, enabled=False):
+            return self.linear(features.float())
+
+
+def _check_arithmetic(kind: str) -> None:
+    if kind not in ARITHMETICS:
+        raise ConfigError(
+            f"arithmetic={kind!r} (expected {', '.join(ARITHMETICS)})", did_you_mean(kind, ARITHMETICS)
+        )
+
+
+@contextmanager
+def _tf32(enabled: bool) -> Iterator[None]:
+    # torch keeps two generations of these flags. The older setters keep both in step; the older getters
+    # refuse to answer where someone has used the newer ones, which can always be read.
+    backends = torch.backends
+    newer = [backends.cuda.matmul, *(getattr(backends.cudnn, part) for part in ("conv", "rnn"))]
+    newer += [getattr(backends.mkldnn, part) for part in ("matmul", "conv")]
+    precisions = [flag.fp32_precision for flag in newer]
+    try:
+        older = (torch.get_float32_matmul_precision(), backends.cudnn.allow_tf32)
+    except RuntimeError:
+        older = None
+    try:
+        _set_older("high" if enabled else "highest", enabled)
+        yield
+    finally:
+        if older is not None:
+            _set_older(*older)
+        for flag, precision in zip(newer, precisions, strict=True):
+            if flag.fp32_precision != precision:
+                flag.fp32_precision = precision
+
+
+def _set_older(matmul: str, convolution: bool) -> None:
+    torch.set_float32_matmul_precision(matmul)
+    torch.backends.cudnn.allow_tf32 = convolution
+
+
+def _channels_last(model: nn.Module) -> nn.Module:
+    for tensor in (*model.parameters(), *model.buffers()):
+        if tensor.ndim == 4:
+            tensor.data = tensor.data.contiguous(memory_format=torch.channels_last)
+    return model
+
+
+def _cast_to_bfloat16(model: nn.Module) -> None:
+    """Cast weights for autocast once; the head, the linear layer that was registered last, stays float32."""
+    layers = [item for item in model.named_modules() if type(item[1]) in (nn.Conv2d, nn.Linear)]
+    head = next((item for item in reversed(layers) if isinstance(item[1], nn.Linear)), None)
+    for name, layer in layers:
+        # Autocast would cast frozen weights again in every forward, to the same numbers.
+        if head is None or name != head[0]:
+            layer.to(torch.bfloat16)
+    if head is not None:
+        model.set_submodule(head[0], Float32Linear(head[1]))
+
+
+def _folded(model: nn.Module) -> nn.Module:
+    """Fold each BatchNorm into the convolution before it, where that is the only reader of its output."""
+    try:
+        graph_module = fx.symbolic_trace(model)
+    except Exception:  # whatever a model's own forward raises when it meets a symbolic tensor
+        return model
+    graph, modules = graph_module.graph, dict(graph_module.named_modules())
+    calls = [node.target for node in graph.nodes if node.op == "call_module"]
+    for node in list(graph.nodes):
+        pair = _convolution_and_norm(node, modules)
+        if pair is None or calls.count(node.target) > 1 or calls.count(node.args[0].target) > 1:
+            continue
+        graph_module.set_submodule(node.args[0].target, fuse_conv_bn_eval(*pair))
+        node.replace_all_uses_with(node.args[0])
+        graph.erase_node(node)
+        graph_module.delete_submodule(node.target)
+    graph_module.recompile()
+    return graph_module
+
+
+def _convolution_and_norm(
+    node: fx.Node, modules: dict[str, nn.Module]
+) -> tuple[nn.modules.conv._ConvNd, nn.modules.batchnorm._BatchNorm] | None:
+    if node.op != "call_module" or not node.args or not isinstance(node.args[0], fx.Node):
+        return None
+    norm, source = modules[str(node.target)], node.args[0]
+    convolution = modules.get(str(source.target)) if source.op == "call_module" else None
+    if not isinstance(norm, nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d) or norm.running_mean is None:
+        return None
+    if not isinstance(convolution, nn.Conv1d | nn.Conv2d | nn.Conv3d) or len(source.users) > 1:
+        return None
+    if _has_hooks(convolution) or _has_hooks(norm):
+        return None
+    return convolution, norm
+
+
+def _has_hooks(module: nn.Module) -> bool:
+    """Tell whether more happens in a module than its type says: hooks, weights computed from others."""
+    return bool(module._forward_pre_hooks or module._forward_hooks) or is_parametrized(module)

@@ -1,0 +1,89 @@
+"""The facts of a checkpoint file that a plan needs before anything is computed."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from robust_transfer.errors import CheckpointError
+from robust_transfer.models.importers.detect import OURS
+from robust_transfer.models.importers.load import head_classes, is_own_file, parse_foreign
+from robust_transfer.models.importers.match import fit, identify
+from robust_transfer.models.importers.normalization import find_normalization
+from robust_transfer.models.metadata import read_metadata
+from robust_transfer.models.normalized import Normalize, resolve_normalize
+from robust_transfer.models.resnet import ARCHITECTURES, DEFAULT_WIDTH
+
+
+def content_sha256(path: str | Path) -> str:
+    """Return the sha256 of a file's content in hexadecimal."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def describe_file(
+    path: str | Path,
+    *,
+    arch: str | None = None,
+    width: int = DEFAULT_WIDTH,
+    format: str = "auto",
+    normalize: Normalize | None = None,
+    trust: bool = False,
+) -> dict[str, Any]:
+    """Say what a checkpoint file is; whatever `import_checkpoint` would refuse in it is refused here.
+
+    Parameters
+    ----------
+    arch, width : what a foreign file's network must be; None: found by its shapes. ours says its own
+    format, normalize, trust : as in `import_checkpoint`
+
+    Returns
+    -------
+    dict with sha256 (of the content), format, arch, width, num_classes (None: no head), mean, std,
+    normalization_source, image_size and train_sigma (None: unknown)
+
+    Raises
+    ------
+    CheckpointError : as in `import_checkpoint`, or `arch` is None and the network is none of ours
+    """
+    if format == OURS or (format == "auto" and is_own_file(path)):
+        return _describe_own(path, normalize)
+    parsed = parse_foreign(path, format=format, trust=trust)
+    if arch is None:
+        found = identify(parsed.mapped.backbone)
+        if found is None:
+            raise CheckpointError(f"{path} ({parsed.source.name}) holds none of {', '.join(ARCHITECTURES)}")
+        arch, width = found
+    fit(parsed.mapped, arch, width, path)
+    mean, std, normalization_source = find_normalization(parsed.view, parsed.source, path, normalize)
+    return {
+        "sha256": content_sha256(path),
+        "format": parsed.source.name,
+        "arch": arch,
+        "width": width,
+        "num_classes": head_classes(parsed.mapped),
+        "mean": mean,
+        "std": std,
+        "normalization_source": normalization_source,
+        "image_size": None,
+        "train_sigma": None,
+    }
+
+
+def _describe_own(path: str | Path, normalize: Normalize | None) -> dict[str, Any]:
+    facts = read_metadata(path)
+    given = normalize is not None
+    mean, std = resolve_normalize(normalize) if normalize is not None else (facts["mean"], facts["std"])
+    return {
+        "sha256": content_sha256(path),
+        "format": OURS,
+        "arch": facts["arch"],
+        "width": facts["width"],
+        "num_classes": facts["num_classes"] or None,
+        "mean": mean,
+        "std": std,
+        "normalization_source": "given" if given else "read from the file: metadata",
+        "image_size": facts["image_size"],
+        "train_sigma": facts["train_sigma"],
+    }

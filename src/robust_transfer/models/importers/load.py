@@ -1,0 +1,219 @@
+"""Turn a checkpoint of any known format into a `Classifier`, with an account of what was done."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from torch import nn
+
+from robust_transfer.errors import CheckpointError
+from robust_transfer.models.checkpoint import check_finite, load_model
+from robust_transfer.models.container import container, read_header
+from robust_transfer.models.importers.detect import OURS, choose_format
+from robust_transfer.models.importers.formats import Format, View
+from robust_transfer.models.importers.match import Mapped, fit, map_keys
+from robust_transfer.models.importers.normalization import find_normalization, is_normalization
+from robust_transfer.models.importers.report import ImportReport
+from robust_transfer.models.metadata import is_ours
+from robust_transfer.models.normalized import Classifier, Normalize, resolve_normalize
+from robust_transfer.models.resnet import DEFAULT_WIDTH, backbone, check_arch, num_features
+from robust_transfer.models.safe_load import LoadedFile, load_file
+
+
+@dataclass
+class Parsed:
+    """A foreign file after reading, before an architecture is asked of it."""
+
+    loaded: LoadedFile
+    source: Format
+    view: View
+    mapped: Mapped
+    warnings: list[str]
+
+
+def parse_foreign(path: str | Path, *, format: str = "auto", trust: bool = False) -> Parsed:
+    """Read a foreign file, choose its format and name its tensors.
+
+    Raises
+    ------
+    CheckpointError : unreadable, of no known format, or ambiguous
+    """
+    loaded = load_file(path, trust=trust)
+    source, view, warnings = choose_format(loaded, format, path)
+    return Parsed(loaded, source, view, map_keys(view.tensors, source, path), warnings)
+
+
+def is_own_file(path: str | Path) -> bool:
+    """Tell whether a file is a `model.safetensors` of this package."""
+    return container(path) == "safetensors" and is_ours(read_header(path))
+
+
+def import_checkpoint(
+    path: str | Path,
+    *,
+    arch: str,
+    width: int = DEFAULT_WIDTH,
+    image_size: int = 224,
+    format: str = "auto",
+    normalize: Normalize | None = None,
+    trust: bool = False,
+    keep_head: bool = False,
+) -> tuple[Classifier, ImportReport]:
+    """Load a checkpoint file of any known format; every tensor of the backbone must be there.
+
+    Parameters
+    ----------
+    arch, width : the network that the weights are for
+    image_size : side in pixels, kept with the model; a file of ours knows its own
+    format : one of `detect.FORMAT_NAMES`; "auto" looks at the keys
+    normalize : overrides what the file or its format says
+    trust : allow plain pickle, which runs whatever the file says, where the safe readers fail
+    keep_head : keep the linear classifier; otherwise the model returns features (num_classes 0)
+
+    Returns
+    -------
+    model : on the CPU, in eval mode; kept classes are named by their numbers
+    report : what was matched, renamed, left out, and which normalisation was taken
+
+    Raises
+    ------
+    CheckpointError : unreadable, ambiguous, not the architecture, no normalisation, NaN, no head to keep
+    ConfigError : unknown architecture, format or normalisation
+    """
+    check_arch(arch, width)
+    if format == OURS or (format == "auto" and is_own_file(path)):
+        return _import_own(path, arch=arch, width=width, normalize=normalize, keep_head=keep_head)
+    parsed = parse_foreign(path, format=format, trust=trust)
+    tensors = fit(parsed.mapped, arch, width, path)
+    mean, std, normalization_source = find_normalization(parsed.view, parsed.source, path, normalize)
+    num_classes = check_head(parsed.mapped, arch, width, path) if keep_head else 0
+    network = backbone(arch, num_classes, width)
+    head = {f"fc.{name}": tensor for name, tensor in parsed.mapped.head.items()} if keep_head else {}
+    network.load_state_dict({**tensors, **head})
+    model = Classifier(
+        network,
+        arch=arch,
+        width=width,
+        class_names=[str(label) for label in range(num_classes)],
+        image_size=image_size,
+        mean=mean,
+        std=std,
+    )
+    matched = [name for name in tensors if name in parsed.mapped.backbone]
+    report = ImportReport(
+        path=str(path),
+        format=parsed.source.name,
+        declared=format != "auto",
+        arch=arch,
+        container=parsed.loaded.container,
+        reader=parsed.loaded.reader,
+        mean=mean,
+        std=std,
+        normalization_source=normalization_source,
+        matched=matched,
+        missing=[name for name in tensors if name not in parsed.mapped.backbone],
+        unexpected=[key for key in parsed.mapped.outside if not is_normalization(key)],
+        renamed=parsed.mapped.renamed,
+        stripped=parsed.mapped.stripped,
+        ema_used=parsed.view.path.endswith("ema"),
+        head=_head_state(parsed.mapped, keep_head),
+        head_classes=head_classes(parsed.mapped),
+        inert=parsed.loaded.inert,
+        warnings=_warnings(parsed, normalization_source),
+    )
+    return model.eval(), report
+
+
+def _warnings(parsed: Parsed, normalization_source: str) -> list[str]:
+    """Drop the ambiguity that a normalisation read or given has settled; tell of code that ran."""
+    warnings = parsed.warnings if normalization_source.startswith("inferred") else []
+    if parsed.loaded.reader == "trusted":
+        warnings = [*warnings, "read by plain pickle (trust): code in the file was run"]
+    return warnings
+
+
+def head_classes(mapped: Mapped) -> int | None:
+    """Return the number of classes of the file's head; None where it has none."""
+    weight = mapped.head.get("weight")
+    return None if weight is None else weight.shape[0]
+
+
+def _head_state(mapped: Mapped, keep_head: bool) -> Literal["kept", "dropped", "absent"]:
+    if not mapped.head:
+        return "absent"
+    return "kept" if keep_head else "dropped"
+
+
+def check_head(mapped: Mapped, arch: str, width: int, path: str | Path) -> int:
+    """Return the number of classes of a head that can be kept.
+
+    Raises
+    ------
+    CheckpointError : no linear classifier in the file, of another shape, NaN
+    """
+    head = mapped.head
+    if not {"weight", "bias"} <= head.keys():
+        raise CheckpointError(
+            f"{path} has no linear classifier with weight and bias: it can only be fine-tuned"
+        )
+    size, features = head["weight"].shape[0], num_features(arch, width)
+    if head["weight"].shape != (size, features) or head["bias"].shape != (size,):
+        raise CheckpointError(
+            f"{path}: its head has shape {tuple(head['weight'].shape)}, expected (classes, {features})"
+        )
+    check_finite({f"head {name}": tensor for name, tensor in head.items()}, path)
+    return size
+
+
+def _import_own(
+    path: str | Path, *, arch: str, width: int, normalize: Normalize | None, keep_head: bool
+) -> tuple[Classifier, ImportReport]:
+    model = load_model(path)
+    if (model.arch, model.width) != (arch, width):
+        raise CheckpointError(
+            f"{path} holds {model.arch} of width {model.width}, expected {arch} of width {width}",
+            f"model={model.arch}" + (f" model.width={model.width}" if model.arch == "resnet18_small" else ""),
+        )
+    found_classes = model.num_classes
+    normalization_source = "read from the file: metadata"
+    if normalize is not None:
+        mean, std = resolve_normalize(normalize)
+        normalization_source = f"given; the file says mean {model.mean} std {model.std}"
+        model = _renormalized(model, mean, std)
+    if keep_head and not found_classes:
+        raise CheckpointError(f"{path} has no head: it can only be fine-tuned")
+    matched = [name for name in model.backbone.state_dict() if not name.startswith("fc.")]
+    if not keep_head:
+        model.backbone.fc = nn.Identity()
+        model.class_names, model.num_classes = [], 0
+    report = ImportReport(
+        path=str(path),
+        format=OURS,
+        declared=False,
+        arch=arch,
+        container="safetensors",
+        reader="safetensors",
+        mean=model.mean,
+        std=model.std,
+        normalization_source=normalization_source,
+        matched=matched,
+        head=("kept" if keep_head else "dropped") if found_classes else "absent",
+        head_classes=found_classes or None,
+    )
+    return model.eval(), report
+
+
+def _renormalized(model: Classifier, mean: Sequence[float], std: Sequence[float]) -> Classifier:
+    return Classifier(
+        model.backbone,
+        arch=model.arch,
+        width=model.width,
+        class_names=model.class_names,
+        image_size=model.image_size,
+        mean=mean,
+        std=std,
+        train_sigma=model.train_sigma,
+    )

@@ -1,0 +1,137 @@
+"""Give a checkpoint's tensors torchvision's names, and hold them against the network they are for."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+
+from robust_transfer.errors import CheckpointError
+from robust_transfer.models.checkpoint import check_finite, shorten
+from robust_transfer.models.importers.formats import WRAPPERS, Format, Tensors
+from robust_transfer.models.resnet import DEFAULT_WIDTH, backbone
+
+_BACKBONE = re.compile(r"^(conv1|bn1|layer\d)\.")
+_COUNTER = "num_batches_tracked"
+
+
+@dataclass
+class Mapped:
+    """A checkpoint's tensors by what they are.
+
+    Parameters
+    ----------
+    backbone : under torchvision's names
+    head : "weight" and, most often, "bias" of the linear classifier; empty where there is none
+    outside : keys that are neither (projections, momentum copies, statistics), as in the file
+    stripped : what stood before the backbone's names
+    renamed : name in the file below that -> torchvision's, where they differ
+    """
+
+    backbone: dict[str, torch.Tensor] = field(default_factory=dict)
+    head: dict[str, torch.Tensor] = field(default_factory=dict)
+    outside: list[str] = field(default_factory=list)
+    stripped: list[str] = field(default_factory=list)
+    renamed: dict[str, str] = field(default_factory=dict)
+
+
+def map_keys(tensors: Tensors, source: Format, path: str | Path) -> Mapped:
+    """Sort a state_dict into backbone, head and the rest.
+
+    Raises
+    ------
+    CheckpointError : two tensors claim one name, or none is the backbone's
+    """
+    mapped = Mapped()
+    origin: dict[str, str] = {}
+    classifier = source.classifier or ""
+    for key, tensor in tensors.items():
+        prefix = re.match(source.root, key)
+        below = key[prefix.end() :] if prefix else ""
+        name = _rename(below, source)
+        at_top = re.sub(r"^" + WRAPPERS, "", key) if classifier.startswith("/") else name
+        if _BACKBONE.match(name):
+            if name in origin:
+                raise CheckpointError(f"{path}: both {origin[name]} and {key} would be the backbone's {name}")
+            origin[name] = key
+            mapped.backbone[name] = tensor
+            if below != name:
+                mapped.renamed[below] = name
+            if prefix and prefix[0] and prefix[0] not in mapped.stripped:
+                mapped.stripped.append(prefix[0])
+        elif classifier and at_top.removeprefix(classifier.lstrip("/")) in ("weight", "bias"):
+            mapped.head[at_top.rpartition(".")[2]] = tensor
+        else:
+            mapped.outside.append(key)
+    if not mapped.backbone:
+        raise CheckpointError(
+            f"{path} has no ResNet where {source.name} keeps it (found {shorten(sorted(tensors))})"
+        )
+    return mapped
+
+
+def _rename(key: str, source: Format) -> str:
+    for pattern, replacement in source.rename:
+        key = re.sub(pattern, replacement, key)
+    return key
+
+
+def identify(found: Tensors) -> tuple[str, int] | None:
+    """Tell (architecture, width) from the names and shapes of a backbone; None if it is none of ours."""
+    stem = found.get("conv1.weight")
+    if stem is None or stem.ndim != 4:
+        return None
+    blocks = [len({k.split(".")[1] for k in found if k.startswith(f"layer{s}.")}) for s in (1, 2, 3, 4)]
+    bottleneck = "layer1.0.conv3.weight" in found
+    width, kernel = stem.shape[0], stem.shape[-1]
+    if bottleneck and blocks == [3, 4, 6, 3] and kernel == 7 and width == DEFAULT_WIDTH:
+        return "resnet50", width
+    if bottleneck or blocks != [2, 2, 2, 2]:
+        return None
+    if kernel == 3:
+        return "resnet18_small", width
+    return ("resnet18", width) if kernel == 7 and width == DEFAULT_WIDTH else None
+
+
+def fit(mapped: Mapped, arch: str, width: int, path: str | Path) -> dict[str, torch.Tensor]:
+    """Return the backbone's full state_dict, or refuse: every name and every shape must be there.
+
+    Files from before torch 0.4.1 have no `num_batches_tracked`, which has no part in the output: 0 is put in.
+
+    Raises
+    ------
+    CheckpointError : a tensor is missing, of another shape, NaN or infinite, or the file has more layers
+    """
+    with torch.device("meta"):
+        expected = backbone(arch, 0, width).state_dict()
+    found = mapped.backbone
+    missing = sorted(n for n in expected.keys() - found.keys() if not n.endswith(_COUNTER))
+    surplus = sorted(found.keys() - expected.keys())
+    shapes = [
+        f"{n} {tuple(found[n].shape)} (expected {tuple(expected[n].shape)})"
+        for n in sorted(expected.keys() & found.keys())
+        if found[n].shape != expected[n].shape
+    ]
+    faults = [("missing", missing), ("unexpected", surplus), ("other shape", shapes)]
+    if any(names for _, names in faults):
+        count = len(expected) - len(missing) - len(shapes)
+        parts = "; ".join(f"{fault}: {shorten(names, 2)}" for fault, names in faults if names)
+        raise CheckpointError(
+            f"{path} fits {count} of the {len(expected)} backbone tensors of {arch} (expected all): {parts}",
+            _other_architecture(found, arch, width),
+        )
+    check_finite(found, path)
+    counter = torch.zeros((), dtype=torch.int64)
+    return {name: found.get(name, counter) for name in expected}
+
+
+def _other_architecture(found: Tensors, arch: str, width: int) -> str:
+    other = identify(found)
+    if other is None:
+        return "the file's network is none of resnet18, resnet18_small, resnet50"
+    if other == (arch, width):
+        return "the architecture is right: the file is incomplete or of another format"
+    size = f" model.width={other[1]}" if other[0] == "resnet18_small" else ""
+    return f"the file looks like {other[0]}: model={other[0]}{size}"

@@ -1,0 +1,77 @@
+"""Which mean and standard deviation a checkpoint's images had: given, in the file, or its source's custom."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from pathlib import Path
+
+from robust_transfer.errors import CheckpointError, ConfigError
+from robust_transfer.models.importers.formats import Format, View
+from robust_transfer.models.normalized import Normalize, resolve_normalize
+
+# Names of the buffers that hold them, by where they stand at the end of a key.
+_BUFFERS = (
+    ("normalizer.new_mean", "normalizer.new_std"),
+    ("normalize.new_mean", "normalize.new_std"),
+    ("normalize.mean", "normalize.std"),
+    ("normalizer.mean", "normalizer.std"),
+)
+
+
+def find_normalization(
+    view: View, source: Format, path: str | Path, given: Normalize | None
+) -> tuple[list[float], list[float], str]:
+    """Return (mean, std, where they came from): what is given wins over the file, the file over the format.
+
+    Raises
+    ------
+    CheckpointError : it can be neither read nor inferred
+    ConfigError : `given` is no normalisation
+    """
+    read = _in_file(view) or (_beside(Path(path)) if source.name == "timm" else None)
+    if given is not None:
+        mean, std = resolve_normalize(given)
+        name = f" {given}" if isinstance(given, str) else ""
+        other = (
+            "" if read is None or read[:2] == (mean, std) else f"; the file says mean {read[0]} std {read[1]}"
+        )
+        return mean, std, f"given{name}{other}"
+    if read is not None:
+        return read
+    custom = source.normalize(view)
+    if custom is None:
+        raise CheckpointError(
+            f"the normalisation of {path} ({source.name}) can be neither read nor inferred",
+            "say what its images had: pretrain.normalize=imagenet, cifar, none or [[mean x3],[std x3]]",
+        )
+    mean, std = resolve_normalize(custom)
+    return mean, std, f"inferred from the format: {custom}"
+
+
+def is_normalization(key: str) -> bool:
+    """Tell whether a key names a mean or a standard deviation, as opposed to weights."""
+    return key.endswith(tuple(name for pair in _BUFFERS for name in pair))
+
+
+def _in_file(view: View) -> tuple[list[float], list[float], str] | None:
+    for mean_name, std_name in _BUFFERS:
+        for key, mean in view.tensors.items():
+            std = view.tensors.get(key.removesuffix(mean_name) + std_name)
+            if key.endswith(mean_name) and std is not None:
+                numbers = [tensor.double().flatten().tolist() for tensor in (mean, std)]
+                with contextlib.suppress(
+                    ConfigError
+                ):  # three numbers each, std > 0: else it is no normalisation
+                    return (*resolve_normalize(numbers), f"read from the file: {key}")
+    return None
+
+
+def _beside(path: Path) -> tuple[list[float], list[float], str] | None:
+    """Read the config.json that timm's published weights have beside them."""
+    try:
+        config = json.loads((path.parent / "config.json").read_text(encoding="utf-8"))
+        facts = config.get("pretrained_cfg", config)
+        return (*resolve_normalize([facts["mean"], facts["std"]]), "read from config.json beside the file")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None

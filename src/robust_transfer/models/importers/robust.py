@@ -1,0 +1,62 @@
+"""Formats of robust training: MadryLab's robustness, randomised smoothing, RobustBench."""
+
+from __future__ import annotations
+
+import re
+
+from robust_transfer.models.importers.formats import WRAPPERS, Format, View, has_key, imagenet_if_thousand
+
+# The CIFAR networks of several of these sources; the names are the older ones of their common ancestor.
+CIFAR_NAMES = (
+    (r"^(layer\d\.\d+)\.shortcut\.", r"\1.downsample."),
+    (r"^linear\.", "fc."),
+)
+
+
+def _robustness(view: View) -> bool:
+    return has_key(view.tensors, r"(^|\.)(attacker\.model\.|normalizer\.new_mean$)")
+
+
+def _smoothing(view: View) -> bool:
+    return all(re.match(WRAPPERS + r"1\.", key) for key in view.tensors)
+
+
+def _smoothing_normalize(view: View) -> str | None:
+    """Its normalisation layer is not in the file: the architecture's name tells CIFAR from ImageNet."""
+    if str(view.top.get("arch", "")).startswith("cifar"):
+        return "cifar"
+    return imagenet_if_thousand(view)
+
+
+def _robustbench(view: View) -> bool:
+    return has_key(view.tensors, r"(^|\.)normalize\.mean$")
+
+
+# Engstrom et al. 2019; Salman et al. 2020, arXiv:2007.08489. The attacker holds a second copy of the weights.
+ROBUSTNESS = Format(
+    name="robustness",
+    root=WRAPPERS + r"model\." + WRAPPERS,
+    matches=_robustness,
+    normalize=lambda view: None,
+    rename=CIFAR_NAMES,
+    paths=("model", "state_dict", ""),
+)
+
+# Cohen et al. 2019, arXiv:1902.02918; Jeong & Shin 2020, arXiv:2006.04062: Sequential(normalise, network).
+SMOOTHING = Format(
+    name="smoothing",
+    root=WRAPPERS + r"1\." + WRAPPERS,
+    matches=_smoothing,
+    normalize=_smoothing_normalize,
+    rename=CIFAR_NAMES,
+    paths=("state_dict", ""),
+)
+
+# Croce et al. 2021, arXiv:2010.09670: Sequential(normalize=..., model=...), as its load_model returns it.
+ROBUSTBENCH = Format(
+    name="robustbench",
+    root=WRAPPERS + r"model\." + WRAPPERS,
+    matches=_robustbench,
+    normalize=lambda view: None,
+    rename=CIFAR_NAMES,
+)

@@ -1,0 +1,37 @@
+"""The stage `pretrain=checkpoint`: a foreign file becomes a `model.safetensors` of ours."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from robust_transfer.config import CheckpointConfig, ModelConfig
+from robust_transfer.models.checkpoint import save_model
+from robust_transfer.models.importers.load import import_checkpoint
+
+
+def import_stage(
+    path: str | Path, to: str | Path, config: CheckpointConfig, model: ModelConfig, *, key: str
+) -> dict[str, Any]:
+    """Import the weights at `path`, print the report, write the backbone to `to`; return facts to keep.
+
+    The head is left out, as fine-tuning draws a new one.
+
+    Raises
+    ------
+    CheckpointError, ConfigError : as in `import_checkpoint`
+    """
+    published = config.weights is not None
+    imported, report = import_checkpoint(
+        path,
+        arch=model.arch,
+        width=model.width,
+        image_size=model.image_size,
+        format="torchvision" if published else config.format,
+        normalize=config.normalize,
+        trust=config.trust,
+    )
+    print("\n".join(report.lines()), flush=True)
+    save_model(to, imported, key=key)
+    return {"import": asdict(report)}

@@ -1,0 +1,110 @@
+"""SimCLR: two views of an image attract, all other images repel (Chen et al. 2020, arXiv 2002.05709)."""
+
+# B local batch, N = B x processes, D features of the projection, C channels, H/W pixels
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from robust_transfer import dist, rng
+from robust_transfer.config import SimCLRConfig
+from robust_transfer.models.resnet import num_features
+from robust_transfer.objectives.objective import OBJECTIVES, Metrics, Noise, Objective, Pair, widen
+
+
+def nt_xent(a: Tensor, b: Tensor, temperature: float, decoupled: bool = False) -> Tensor:
+    """Return the normalised temperature-scaled cross-entropy between two views, averaged over both.
+
+    Row i of `a` and row i of `b` are the positive pair; the other 2 (B - 1) rows are its negatives
+    (Chen et al. 2020, equation 1). Inputs are normalised here; computed in float32 with autocast off.
+
+    Parameters
+    ----------
+    a, b : (B, D) projections of the two views, of any length
+    temperature : divides the cosine similarities
+    decoupled : leave the positive out of the denominator (DCL, Yeh et al. 2022, arXiv 2110.06848)
+
+    Note: the mean over 2B anchors. The authors' release adds the means of the halves: twice this value.
+    """
+    return _contrast(_normalise(a, b), _normalise(a, b), 0, temperature, decoupled)
+
+
+def _normalise(a: Tensor, b: Tensor) -> Tensor:
+    """Return both views at unit length, (2, B, D)."""
+    return functional.normalize(torch.stack((widen(a), widen(b))), dim=2)
+
+
+def _contrast(
+    anchors: Tensor, candidates: Tensor, offset: int, temperature: float, decoupled: bool
+) -> Tensor:
+    """Return the loss of anchors (2, B, D), which stand at `offset` among the candidates (2, N, D)."""
+    count, total = anchors.shape[1], candidates.shape[1]
+    with torch.autocast(anchors.device.type, enabled=False):
+        logits = anchors.flatten(0, 1) @ candidates.flatten(0, 1).T / temperature
+    here = torch.arange(count, device=anchors.device) + offset
+    itself = torch.cat((here, here + total)).unsqueeze(1)
+    positive = torch.cat((here + total, here))
+    logits = logits.scatter(1, itself, float("-inf"))
+    if not decoupled:
+        return functional.cross_entropy(logits, positive)
+    attraction = logits.gather(1, positive.unsqueeze(1)).squeeze(1)
+    negatives = logits.scatter(1, positive.unsqueeze(1), float("-inf"))
+    return (negatives.logsumexp(1) - attraction).mean()
+
+
+def projection_head(num_inputs: int, num_outputs: int, num_layers: int) -> nn.Sequential:
+    """Build the projection head as published: Linear without bias, BatchNorm, ReLU; no ReLU at the end.
+
+    Two layers (SimCLR v1) or three (v2); hidden layers keep the width of the features. The last BatchNorm
+    has a scale and no shift, as in the authors' release.
+    """
+    layers: list[nn.Module] = []
+    for _ in range(num_layers - 1):
+        layers += [nn.Linear(num_inputs, num_inputs, bias=False), nn.BatchNorm1d(num_inputs), nn.ReLU(True)]
+    last = nn.BatchNorm1d(num_outputs)
+    last.bias.requires_grad_(False)  # stays zero
+    return nn.Sequential(*layers, nn.Linear(num_inputs, num_outputs, bias=False), last)
+
+
+class ContrastiveModel(nn.Module):
+    """A feature extractor with a projection head that only pre-training uses."""
+
+    def __init__(self, features: nn.Module, head: nn.Module) -> None:
+        super().__init__()
+        self.features = features
+        self.head = head
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map (B, C, H, W) images to (B, D) projections."""
+        return self.head(self.features(images))
+
+
+@OBJECTIVES.register(SimCLRConfig)
+class SimCLR(Objective):
+    """NT-Xent between two views; the images of all processes are negatives, with gradients."""
+
+    num_views = 2
+
+    def __init__(self, config: SimCLRConfig) -> None:
+        self.config = config
+
+    def training_model(self, model: nn.Module) -> nn.Module:
+        """Put a projection head behind a model without classes (`num_classes` 0)."""
+        assert model.num_classes == 0, "SimCLR trains features"
+        num_inputs = num_features(str(model.arch), int(model.width))  # type: ignore[arg-type]
+        with rng.global_state(self.config.seed, "projection"):
+            head = projection_head(num_inputs, self.config.projection_dim, self.config.projection_layers)
+        return ContrastiveModel(model, head)
+
+    def __call__(self, model: nn.Module, batch: Pair, noise: Noise) -> tuple[Tensor, Metrics]:
+        """Return the loss of (view_a, view_b) and the mean cosine of the positive pairs."""
+        # One pass over both views: BatchNorm sees the views together, as the authors' does.
+        a, b = model(torch.cat(batch)).chunk(2)
+        local = _normalise(a, b)
+        everyone = dist.gather(local.transpose(0, 1)).transpose(0, 1)
+        loss = _contrast(
+            local, everyone, dist.rank() * len(a), self.config.temperature, self.config.decoupled
+        )
+        return loss, {"alignment": (local[0] * local[1]).sum(1).mean().detach()}

@@ -1,0 +1,44 @@
+"""What a model card says of a stage beyond the weights themselves: how it was trained, what was measured."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from robust_transfer.report.collect import Index, Run
+from robust_transfer.report.listing import lineage_text
+from robust_transfer.report.notes import settings_line
+from robust_transfer.store import StageDirectory
+
+
+def card_facts(stage: StageDirectory, index: Index) -> dict[str, Any]:
+    """Return the facts of a trained stage for its model card."""
+    name = "pretrain_key" if stage.kind == "pretrain" else "finetune_key"
+    runs = [run for run in index.runs if run.lineage.get(name) == stage.key and stage.kind == "finetune"]
+    status = stage.status()
+    lineage = status.get("lineage") or {}
+    facts: dict[str, Any] = {
+        "title": stage.path.name,
+        "recipe": lineage_text(lineage) + f". Training stage {stage.key}.",
+        "results": [result for run in runs for result in _results(run)],
+    }
+    if runs:
+        facts["commit"] = runs[0].commit
+        facts["data"] = f"fine-tuned and measured on {runs[0].dataset}"
+        facts["threat_model"] = "; ".join(dict.fromkeys(settings_line(run) for run in runs))
+    return facts
+
+
+def _results(run: Run) -> list[dict[str, Any]]:
+    found = []
+    for metric, value in run.metrics.items():
+        stated = run.intervals.get(metric)
+        if value is not None and stated:
+            interval = [stated["low"], stated["high"]]
+            place = {
+                "evaluator": run.evaluator,
+                "metric": metric,
+                "num_images": run.num_images,
+                "key": run.key,
+            }
+            found.append({**place, "value": value, "interval": interval, "settings": settings_line(run)})
+    return found

@@ -1,0 +1,223 @@
+"""Ours beside the published numbers, and paired tests between models on the same images."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from robust_transfer.errors import EvaluationError
+from robust_transfer.report import published, specs, statistics
+from robust_transfer.report.cells import TITLES, Cell
+from robust_transfer.report.collect import Index, Run, commits
+from robust_transfer.report.estimates import Result, image_values
+from robust_transfer.report.formats import Grid, comma_separated, interval_text, markdown, metric_text
+from robust_transfer.report.listing import model_text
+from robust_transfer.report.tables import Table, build
+
+BESIDE = ("table", "dataset", "pretrain", "finetune", "sigma", "metric", "published", "ours", "low", "high")
+TESTS = ("dataset", "pretrain", "finetune", "metric", "test", "difference", "low", "high", "p", "p_holm")
+
+
+@dataclass(frozen=True)
+class Test:
+    """A paired test of a model against one without pre-training, on the same images.
+
+    difference, low, high : in the metric's own unit (fractions; radii for acr)
+    p_holm : adjusted over the data sets of one pre-training and metric
+    """
+
+    cell: Cell
+    metric: str
+    name: str
+    difference: float
+    low: float
+    high: float
+    p: float
+    p_holm: float
+    runs: tuple[Run, Run]
+
+
+def beside_grid(tables: Mapping[str, Table]) -> Grid:
+    """Return our numbers beside the published ones, wherever there are ours."""
+    rows = []
+    for table, cell, metric, result, value in _pairs(tables):
+        found = result.estimates[metric]
+        scale = 1.0 if metric == "acr" else 100.0
+        signed = f"{scale * (found.value - value):+.{3 if metric == 'acr' else 1}f}"
+        inside = (
+            ""
+            if found.low is None or found.high is None
+            else "yes"
+            if found.low <= value <= found.high
+            else "no"
+        )
+        interval = interval_text(metric, found.low, found.high)
+        sigma = "" if cell.sigma is None else f" σ={cell.sigma:g}"
+        name = (table, cell.dataset, f"{cell.pretrain}>{cell.finetune}{sigma}", TITLES[metric])
+        rows.append(
+            (*name, metric_text(metric, value), metric_text(metric, found.value), interval, signed, inside)
+        )
+    headers = ("table", "dataset", "model", "metric", "published", "ours", "95 %", "difference", "inside")
+    return Grid(headers, tuple(rows), 4, "Ours beside published (SA, RA in %, ACR in L2)")
+
+
+def beside_csv(tables: Mapping[str, Table]) -> str:
+    """Write our numbers beside the published ones in full precision."""
+    rows: list[list[object]] = []
+    for table, cell, metric, result, value in _pairs(tables):
+        found, scale = result.estimates[metric], 1.0 if metric == "acr" else 100.0
+        numbers = [None if v is None else v * scale for v in (value, found.value, found.low, found.high)]
+        place = [table, cell.dataset, cell.pretrain, cell.finetune, cell.sigma, metric]
+        rows.append(
+            [*place, *numbers, " ".join(run.key for run in result.runs), " ".join(commits(result.runs))]
+        )
+    return comma_separated((*BESIDE, "stages", "commit"), rows)
+
+
+def _pairs(tables: Mapping[str, Table]) -> list[tuple[str, Cell, str, Result, float]]:
+    return [
+        (name, cell, metric, tables[name].results[cell], value)
+        for name, cells in published.results().items()
+        for cell, values in cells.items()
+        if cell in tables[name].results
+        for metric, value in values.items()
+        if metric in tables[name].results[cell].estimates
+    ]
+
+
+def paired_tests(table: Table) -> list[Test]:
+    """Test every pre-training of a table against none on each data set, with Holm over the sets.
+
+    Of several seeds the first of each cell is compared: a test over images knows no seeds.
+    """
+    families: dict[tuple[str, str, str], list[Test]] = {}
+    for cell in table.cells:
+        ours, none = table.results.get(cell), table.results.get(cell.reference)
+        if cell.pretrain == "none" or ours is None or none is None:
+            continue
+        for metric in ours.estimates.keys() & none.estimates.keys():
+            test = compare_runs(ours.runs[0], none.runs[0], metric)
+            families.setdefault((cell.finetune, cell.pretrain, metric), []).append(test)
+    adjusted = []
+    for (_, _, metric), tests in sorted(families.items(), key=lambda item: list(TITLES).index(item[0][2])):
+        p_values = statistics.holm([test.p for test in tests])
+        adjusted += [_with_holm(test, metric, p) for test, p in zip(tests, p_values, strict=True)]
+    return adjusted
+
+
+def _with_holm(test: Test, metric: str, p_holm: float) -> Test:
+    return replace(test, metric=metric, p_holm=p_holm)
+
+
+def compare_runs(first: Run, second: Run, metric: str) -> Test:
+    """Test one metric between two evaluations of the same images: McNemar, or a paired bootstrap for ACR.
+
+    Raises
+    ------
+    EvaluationError : the two have other images, or one lacks the metric
+    """
+    values = image_values([first, second]).get(metric)
+    if values is None:
+        raise EvaluationError(f"{first.key} and {second.key} have no {TITLES[metric]} both")
+    a, b = values
+    difference, low, high, p = statistics.paired_bootstrap(a, b)
+    name = "paired bootstrap"
+    if metric != "acr":
+        name, p = "McNemar exact", statistics.mcnemar(a > 0, b > 0)[2]
+    return Test(first.cell, metric, name, difference, low, high, p, p, (first, second))
+
+
+def compare_pair(first: Run, second: Run) -> list[Test]:
+    """Test every common metric between two evaluations, with Holm over the metrics."""
+    if (first.dataset, first.evaluator) != (second.dataset, second.evaluator):
+        raise EvaluationError(
+            f"{first.key} is {first.evaluator} on {first.dataset}, {second.key} {second.evaluator} on {second.dataset}",
+            "compare two evaluations of one kind on one data set",
+        )
+    metrics = [m for m in TITLES if first.metrics.get(m) is not None and second.metrics.get(m) is not None]
+    tests = [compare_runs(first, second, metric) for metric in metrics]
+    adjusted = statistics.holm([test.p for test in tests]) if tests else []
+    return [_with_holm(test, test.metric, p) for test, p in zip(tests, adjusted, strict=True)]
+
+
+def tests_grid(tests: Sequence[Test], title: str) -> Grid:
+    """Return paired tests as a grid."""
+    rows = []
+    for test in tests:
+        scale, digits = (1.0, 3) if test.metric == "acr" else (100.0, 1)
+        numbers = [f"{scale * value:+.{digits}f}" for value in (test.difference, test.low, test.high)]
+        text = f"{numbers[0]} [{numbers[1]}, {numbers[2]}]"
+        names = (
+            test.cell.dataset,
+            f"{test.cell.pretrain}>{test.cell.finetune}",
+            TITLES[test.metric],
+            test.name,
+        )
+        rows.append((*names, text, f"{test.p:.2g}", f"{test.p_holm:.2g}"))
+    headers = ("dataset", "model", "metric", "test", "difference [95 %]", "p", "p (Holm)")
+    return Grid(headers, tuple(rows), 4, title)
+
+
+def tests_csv(tests: Sequence[Test]) -> str:
+    """Write paired tests in full precision."""
+    rows = [
+        [
+            t.cell.dataset,
+            t.cell.pretrain,
+            t.cell.finetune,
+            t.metric,
+            t.name,
+            t.difference,
+            t.low,
+            t.high,
+            t.p,
+            t.p_holm,
+        ]
+        + [f"{t.runs[0].key} {t.runs[1].key}", " ".join(commits(t.runs))]
+        for t in tests
+    ]
+    return comma_separated((*TESTS, "stages", "commit"), rows)
+
+
+def store_files(index: Index) -> dict[str, str]:
+    """Return the files of `rt-report compare`: Markdown first, then both tables as CSV."""
+    tables = {name: build(name, "runs", index) for name in specs.NAMES}
+    ours = {name: tables[name] for name in published.TABLES}
+    tests = [test for name in ("2", "3", "quickstart") for test in paired_tests(tables[name])]
+    used = {run.key: run for table in tables.values() for r in table.results.values() for run in r.runs}
+    beside = beside_grid(ours)
+    parts = [markdown(beside) if beside.rows else "No run stands in a published table yet.\n"]
+    if tests:
+        parts.append(
+            markdown(
+                tests_grid(tests, "Against no pre-training, on the same images; Holm over the data sets")
+            )
+        )
+        parts.append("Of several seeds, the first is tested.\n")
+    parts.append(
+        f"commit: {', '.join(commits(used.values())) or 'none'}\nstages: {' '.join(used) or 'none'}\n"
+    )
+    return {
+        "compare.md": "\n".join(parts),
+        "compare.csv": beside_csv(ours),
+        "paired-tests.csv": tests_csv(tests),
+    }
+
+
+def pair_files(first: Run, second: Run) -> dict[str, str]:
+    """Return the files of `rt-report compare KEY KEY`."""
+    tests = compare_pair(first, second)
+    title = f"{first.key} ({model_text(first.lineage)}) minus {second.key} ({model_text(second.lineage)})"
+    text = f"{markdown(tests_grid(tests, title))}\n{discordance(first, second)}\n\ncommit: {', '.join(commits([first, second]))}\n"
+    stem = f"compare-{first.key}-{second.key}"
+    return {f"{stem}.md": text, f"{stem}.csv": tests_csv(tests)}
+
+
+def discordance(first: Run, second: Run) -> str:
+    """Say on how many images only one of two models is right."""
+    values = image_values([first, second])["sa"]
+    only_first, only_second, _ = statistics.mcnemar(values[0] > 0, values[1] > 0)
+    both = int(np.sum((values[0] > 0) & (values[1] > 0)))
+    return f"right: both {both}, only {first.key} {only_first}, only {second.key} {only_second} of {values.shape[1]}"

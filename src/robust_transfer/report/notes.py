@@ -1,0 +1,107 @@
+"""What stands under a table: how it was measured, what is marked, missing, left out, and where it comes from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from robust_transfer.report.cells import TITLES, Cell, commands_for
+from robust_transfer.report.collect import Run, commits
+from robust_transfer.report.estimates import Result
+from robust_transfer.report.formats import percent
+
+SYMBOLS = "*†‡§¶"
+MOST_LEFT_OUT = 6
+
+
+def settings_line(run: Run) -> str:
+    """Say in one line how a run's numbers were measured."""
+    s = run.settings
+    if run.evaluator == "certify":
+        if not s.get("sigma"):
+            return "plain classifier (sigma 0, radius 0)"
+        mode = "" if s.get("mode", "exact") == "exact" else f", mode {s['mode']}"
+        return f"certified at sigma {s['sigma']:g}: n0 {s.get('n0'):,}, n {s.get('n'):,}, alpha {s.get('alpha'):g}{mode}"
+    name = {"autopgd": "AutoPGD", "pgd": "PGD"}.get(run.evaluator, run.evaluator)
+    norm = {"l2": "L2", "linf": "L-inf"}.get(str(s.get("norm")), s.get("norm"))
+    restarts = s.get("num_restarts", 1)
+    return (
+        f"{name}: {norm} eps {s.get('eps')}, {s.get('num_steps')} steps, "
+        f"{restarts} restart{'s' if restarts != 1 else ''}, loss {s.get('loss', 'ce')}"
+    )
+
+
+def measured(results: Iterable[Result]) -> list[str]:
+    """Return one line for each way in which the results were measured, with the data sets if they differ."""
+    ways: dict[tuple[str, str], dict[str, None]] = {}
+    for result in results:
+        for run in result.runs:
+            ways.setdefault((run.evaluator, settings_line(run)), {})[run.dataset] = None
+    several = {e for e, _ in ways if sum(evaluator == e for evaluator, _ in ways) > 1}
+    return [f"{line} ({', '.join(sets)})" if e in several else line for (e, line), sets in ways.items()]
+
+
+def varying(results: Iterable[Result]) -> str:
+    """Say what the ± of a table varies."""
+    counts = sorted({r.seeds for r in results if r.runs})
+    varies = sorted({name for r in results for name in r.varies})
+    if not varies:
+        return "One seed a cell: the intervals are over test images alone."
+    few = " Few seeds: such intervals come out too narrow." if max(counts) < 10 else ""
+    return (
+        f"± is the standard deviation over {'-'.join(map(str, (counts[0], counts[-1])[: len(counts)]))} seeds "
+        f"(varied: {', '.join(varies)}); intervals resample test images and seeds.{few}"
+    )
+
+
+def mark_symbols(results: Iterable[Result]) -> dict[str, str]:
+    """Give each mark that occurs a symbol."""
+    marks = sorted({mark for result in results for mark in result.marks})
+    return {mark: SYMBOLS[i] if i < len(SYMBOLS) else f"({i})" for i, mark in enumerate(marks)}
+
+
+def falls(results: Iterable[Result]) -> list[str]:
+    """Return one line for each pre-training under which some set falls, with the sets and their gains."""
+    lines: dict[tuple[str, str, str], list[str]] = {}
+    for result in results:
+        for metric, gain in result.gains.items():
+            if gain.value < 0:
+                name = (result.cell.finetune, result.cell.pretrain, metric)
+                lines.setdefault(name, []).append(
+                    f"{result.cell.dataset} {percent(gain.value, signed=True)} %"
+                )
+    return [
+        f"{TITLES[metric]} falls with pre-training {pretrain} (fine-tuning {finetune}): {', '.join(found)}"
+        for (finetune, pretrain, metric), found in lines.items()
+    ]
+
+
+def missing(table: str, cells: Sequence[Cell], results: Mapping[Cell, Result]) -> list[str]:
+    """Say how many cells are missing and what to run for them."""
+    absent = [cell for cell in cells if cell not in results]
+    if not absent:
+        return []
+    return [
+        f"{len(absent)} of {len(cells)} cells are missing. To fill them:",
+        "",
+        *_code(commands_for(table, absent)),
+    ]
+
+
+def _code(commands: Iterable[str]) -> list[str]:
+    return [f"    {command}" for command in commands]
+
+
+def left_out(found: Sequence[tuple[Run, str]]) -> list[str]:
+    """List runs of the table's cells that do not stand in it."""
+    lines = [f"- {run.key}: {reason}" for run, reason in found[:MOST_LEFT_OUT]]
+    if len(found) > MOST_LEFT_OUT:
+        lines.append(f"- and {len(found) - MOST_LEFT_OUT} more")
+    return [f"Left out ({len(found)}):", "", *lines] if found else []
+
+
+def provenance(results: Iterable[Result]) -> list[str]:
+    """Name the commit and the stage keys that a file came from."""
+    runs = {run.key: run for result in results for run in result.runs}
+    if not runs:
+        return []
+    return [f"commit: {', '.join(commits(runs.values()))}", f"stages: {' '.join(runs)}"]

@@ -1,0 +1,47 @@
+"""Random numbers keyed by (seed, purpose, index): the only module that seeds.
+
+A draw depends on its key alone, not on what was drawn before it: the same image gets the same noise
+in any batch, process, order and after any restart.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+
+
+def key(seed: int, purpose: str, *index: int) -> int:
+    """Hash a key to 63 bits, equal on every platform and Python version."""
+    text = "/".join([str(int(seed)), purpose, *(str(int(i)) for i in index)])
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
+
+
+def generator(seed: int, purpose: str, *index: int, device: torch.device | str = "cpu") -> torch.Generator:
+    """Return a generator on `device` whose state depends on the key alone."""
+    return torch.Generator(device=device).manual_seed(key(seed, purpose, *index))
+
+
+def normal(
+    shape: Sequence[int],
+    seed: int,
+    purpose: str,
+    *index: int,
+    device: torch.device | str = "cpu",
+) -> torch.Tensor:
+    """Draw standard normal float32 numbers of `shape` for one key."""
+    keyed = generator(seed, purpose, *index, device=device)
+    return torch.randn(tuple(shape), generator=keyed, device=device)
+
+
+@contextmanager
+def global_state(seed: int, purpose: str, *index: int) -> Iterator[None]:
+    """Run code that reads torch's global CPU generator (torchvision's transforms, weight init) under a key.
+
+    The global state is given back as it was.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(key(seed, purpose, *index))
+        yield

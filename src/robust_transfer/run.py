@@ -1,0 +1,204 @@
+"""Execute planned stages: skip what is done, resume what was begun, run what is missing.
+
+The only place that knows the order of stages. A stage is computed under its lock, so that parallel
+jobs that share it compute it once.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from robust_transfer import store
+from robust_transfer.config import CheckpointConfig, DataConfig, RuntimeConfig
+from robust_transfer.errors import DataError, UserError
+from robust_transfer.facts import missing_input
+from robust_transfer.plan import CheckpointFacts, Stage
+from robust_transfer.store import DONE, FAILED, StageDirectory
+
+Say = Callable[[str], None]
+
+
+def check_inputs(stages: Sequence[Stage], root: Path | str, data: DataConfig) -> None:
+    """Refuse a run whose missing stages would not find their data; reads no image."""
+    for stage in stages:
+        if stage.directory(root).state() != "done" and (lack := missing_input(stage, data)):
+            raise DataError(lack, f"rt-data status {stage.dataset.name}")
+
+
+def execute(
+    stages: Sequence[Stage], root: Path | str, *, data: DataConfig, runtime: RuntimeConfig, say: Say
+) -> list[StageDirectory]:
+    """Bring every stage to the state done, in order, and return their directories.
+
+    Raises
+    ------
+    UserError : what the user can put right; a stage that ran is marked failed and can be resumed
+    """
+    store.open_root(root)
+    directories = []
+    for number, stage in enumerate(stages, start=1):
+        directory = stage.directory(root)
+        prefix = f"[{number}/{len(stages)}] {stage.kind} {directory.path.name}"
+        if directory.state() != "done":
+            with store.locked(directory, on_wait=lambda who, p=prefix: say(f"{p}: waiting for {who}")):
+                if directory.state() != "done":
+                    say(f"{prefix}: {'resuming' if directory.state() == 'resumable' else 'running'}")
+                    _compute(stage, directory, root, data, runtime)
+        else:
+            check_fingerprint(stage, directory, data)
+        say(f"{prefix}: done")
+        directories.append(directory)
+    return directories
+
+
+def _compute(
+    stage: Stage, directory: StageDirectory, root: Path | str, data: DataConfig, runtime: RuntimeConfig
+) -> None:
+    started = time.time()
+    spent = directory.status().get("wall_seconds", 0.0)  # of runs that were interrupted
+    directory.begin(
+        key=stage.key,
+        parent=stage.parent.key if stage.parent else None,
+        lineage=stage.lineage,
+        marks=list(stage.marks),
+    )
+    store.write_text(directory.path / "config.yaml", _as_yaml(stage))
+    store.write_json(directory.path / "env.json", environment())
+    try:
+        facts = _launch(stage, directory, root, data, runtime)
+    except BaseException as error:
+        wall = spent + time.time() - started
+        if isinstance(error, UserError):
+            directory.update(state=FAILED, error=error.what, wall_seconds=wall)
+        else:
+            directory.update(wall_seconds=wall)
+        raise
+    wall = spent + time.time() - started
+    directory.update(state=DONE, finished=time.time(), **{**facts, "wall_seconds": wall})
+
+
+def _launch(
+    stage: Stage, directory: StageDirectory, root: Path | str, data: DataConfig, runtime: RuntimeConfig
+) -> dict[str, Any]:
+    """Start the stage's job on its devices and return the facts it reports."""
+    from robust_transfer import dist
+
+    if stage.kind == "eval":
+        from robust_transfer.evaluation.job import EvaluationJob, evaluate
+
+        job = EvaluationJob.of(stage, directory.path, _parent_model(stage, root), data, runtime, git_commit())
+        return dist.launch(evaluate, (job,), devices=runtime.devices, device_kind=runtime.device)
+    if isinstance(stage.config, CheckpointConfig):
+        from robust_transfer.models import import_stage
+
+        assert isinstance(stage.parent, CheckpointFacts)
+        return import_stage(stage.parent.path, directory.model, stage.config, stage.model, key=stage.key)
+    from robust_transfer.training.job import TrainingJob, train
+
+    training = TrainingJob(
+        method=stage.config,
+        model=stage.model,
+        dataset=stage.dataset,
+        data=data,
+        runtime=runtime,
+        parent=_parent_model(stage, root),
+        directory=directory.path,
+        key=stage.key,
+        generated=stage.generated,
+        finetune=stage.kind == "finetune",
+    )
+    return dist.launch(
+        train,
+        (training,),
+        devices=runtime.devices,
+        device_kind=runtime.device,
+        batch_size=stage.config.batch_size,
+    )
+
+
+def _parent_model(stage: Stage, root: Path | str) -> Path | None:
+    if isinstance(stage.parent, CheckpointFacts):
+        return stage.parent.path
+    return stage.parent.directory(root).model if stage.parent else None
+
+
+def check_fingerprint(stage: Stage, directory: StageDirectory, data: DataConfig) -> None:
+    """Refuse to reuse a finished stage where the data on disk is not what it was computed from."""
+    computed = directory.status().get("fingerprint")
+    if computed is None or missing_input(stage, data):
+        return  # nothing to compare: a key needs no data on disk
+    found = stage_fingerprint(stage, data)
+    if found != computed:
+        raise DataError(
+            f"{directory.path.name} was computed from other data: dataset '{stage.dataset.name}' had fingerprint "
+            f"{computed[:12]}, on disk it has {found[:12]}",
+            f"put the data back as it was, or delete {directory.path} to compute it again",
+        )
+
+
+def stage_fingerprint(stage: Stage, data: DataConfig) -> str:
+    """Hash the split list (relative path, label) that the stage reads."""
+    from robust_transfer.data.opening import open_split
+
+    split = stage.dataset.evaluate_on if stage.kind == "eval" else "train"
+    return open_split(stage.dataset, data, split, generated=stage.generated).fingerprint()
+
+
+def environment() -> dict[str, Any]:
+    """Return what a run ran on: commit, versions, hardware."""
+    versions = {}
+    for package in ("robust-transfer", "torch", "torchvision", "numpy", "scipy", "hydra-core"):
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            versions[package] = None
+    return {
+        "commit": git_commit(),
+        "versions": versions,
+        "python": sys.version.split()[0],
+        "platform": platform.platform(),
+        "processor": platform.processor() or platform.machine(),
+        "cpus": os.cpu_count(),
+    }
+
+
+def git_commit() -> str | None:
+    """Return the commit of this package's checkout, `-dirty` if it was changed; None when installed."""
+    here = Path(__file__).resolve().parent
+    try:
+        result = subprocess.run(
+            ["git", "-C", str(here), "describe", "--always", "--abbrev=12", "--dirty", "--exclude=*"],
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return result.stdout.strip() or None
+
+
+def _as_yaml(stage: Stage) -> str:
+    values = {
+        "kind": stage.kind,
+        "key": stage.key,
+        "identity": stage.identity,
+        "config": dataclasses.asdict(stage.config),
+        "model": dataclasses.asdict(stage.model),
+        "dataset": dataclasses.asdict(stage.dataset),
+        "generated": stage.generated,
+        "lineage": stage.lineage,
+        "marks": list(stage.marks),
+    }
+    return yaml.safe_dump(values, sort_keys=True)

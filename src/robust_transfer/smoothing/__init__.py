@@ -1,0 +1,29 @@
+"""Randomized smoothing: certificates for any classifier of [0, 1] images.
+
+Names are resolved on first use, so that `smoothing.settings` stays importable without torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from robust_transfer.smoothing.certification import certify, certify_counts, predict
+    from robust_transfer.smoothing.sequential import ABSTAIN, Certificate
+
+__all__ = ["ABSTAIN", "Certificate", "certify", "certify_counts", "predict"]
+
+_HOME = {
+    "ABSTAIN": "sequential",
+    "Certificate": "sequential",
+    "certify": "certification",
+    "certify_counts": "certification",
+    "predict": "certification",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)

@@ -1,0 +1,230 @@
+"""Counting votes: many images' noisy copies in forwards of one constant shape.
+
+B batch, C channels, H/W pixels, K classes, I images.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain
+
+import torch
+from torch import nn
+
+from robust_transfer.attacks.modes import eval_mode
+from robust_transfer.errors import EvaluationError
+from robust_transfer.smoothing.noise import Purpose, noise_block
+from robust_transfer.smoothing.settings import BLOCK
+
+NEAR_TIE = 1e-4
+
+Images = torch.Tensor | Sequence[torch.Tensor]
+Pieces = list[tuple["Unit", int]]
+
+
+@dataclass(frozen=True)
+class Unit:
+    """Noise samples start..stop-1 of one image; both are multiples of 100.
+
+    image : position in the images that are handed over
+    index : position in the full, sorted test set, which keys the noise
+    """
+
+    image: int
+    index: int
+    start: int
+    stop: int
+
+    def __post_init__(self) -> None:
+        assert self.start % BLOCK == 0 == self.stop % BLOCK and 0 <= self.start < self.stop, self
+
+
+@dataclass(frozen=True)
+class Votes:
+    """Votes of one unit; equal however the samples were packed into batches, up to `near_ties`.
+
+    counts : votes for each of K classes; a tied or non-finite sample votes for none
+    ties : samples whose two largest logits are equal
+    near_ties : samples whose two largest logits lie closer than 1e-4, ties among them
+    nonfinite : samples with a NaN or infinite logit
+    """
+
+    counts: tuple[int, ...]
+    ties: int
+    near_ties: int
+    nonfinite: int
+
+    @property
+    def top(self) -> int:
+        """The class with the most votes, the first of several; -1 where no sample voted."""
+        most = max(self.counts)
+        return self.counts.index(most) if most else -1
+
+
+def count_votes(
+    model: nn.Module,
+    images: Images,
+    units: Iterable[Unit],
+    *,
+    sigma: float,
+    seed: int,
+    purpose: Purpose,
+    batch_size: int = BLOCK,
+) -> list[Votes]:
+    """Count the votes of each unit, as `iter_votes`, with the model in eval mode for the call."""
+    with eval_mode(model):
+        return list(
+            iter_votes(model, images, units, sigma=sigma, seed=seed, purpose=purpose, batch_size=batch_size)
+        )
+
+
+@torch.no_grad()
+def iter_votes(
+    model: nn.Module,
+    images: Images,
+    units: Iterable[Unit],
+    *,
+    sigma: float,
+    seed: int,
+    purpose: Purpose,
+    batch_size: int = BLOCK,
+) -> Iterator[Votes]:
+    """Yield the votes of each unit, in order, as soon as its last sample is through the model.
+
+    Every forward has `batch_size` samples, from as many units as it takes; only the very last one is padded.
+
+    Parameters
+    ----------
+    model : (B, C, H, W) in [0, 1] to logits (B, K), every submodule in eval mode
+    images : (I, C, H, W) float in [0, 1], or a sequence of (C, H, W), each read when its turn comes
+    sigma : standard deviation of the noise, in units of [0, 1] pixels; noise and sum are float32, not clamped
+
+    Raises
+    ------
+    EvaluationError : a submodule in train mode, an image outside [0, 1], an output that is no (B, K) with K
+        >= 2
+    """
+    if any(module.training for module in model.modules()):
+        raise EvaluationError("the model is in train mode (expected every submodule in eval mode)")
+    blocks = _noisy_blocks(model, images, units, sigma=sigma, seed=seed, purpose=purpose)
+    total, seen = None, 0
+    for batch, pieces in _batches(blocks, batch_size):
+        ballots = _ballots(model(batch), batch_size)
+        first = 0
+        for unit, size in pieces:
+            votes = ballots[first : first + size].sum(0)
+            total = votes if total is None else total + votes
+            first, seen = first + size, seen + size
+            if seen == unit.stop - unit.start:
+                yield _votes(total)
+                total, seen = None, 0
+
+
+@torch.no_grad()
+def plain_votes(model: nn.Module, images: Images, *, batch_size: int) -> list[Votes]:
+    """Take one vote per image without noise, for sigma = 0; as `count_votes` otherwise."""
+    found = []
+    with eval_mode(model):
+        for first in range(0, len(images), batch_size):
+            part = [checked_image(image) for image in images[first : first + batch_size]]
+            padding = [part[0]] * (batch_size - len(part))
+            batch = torch.stack(part + padding).to(device_of(model, part[0].device), torch.float32)
+            found += [_votes(row) for row in _ballots(model(batch), batch_size)[: len(part)]]
+    return found
+
+
+def checked_image(image: torch.Tensor) -> torch.Tensor:
+    """Return `image` as it came, or refuse what is no (C, H, W) float image in [0, 1].
+
+    Raises
+    ------
+    EvaluationError : another rank, an integer type, a pixel outside [0, 1] or NaN
+    """
+    if image.ndim != 3 or 0 in image.shape:
+        raise EvaluationError(f"an image has shape {tuple(image.shape)} (expected (C, H, W))")
+    if not image.is_floating_point():
+        raise EvaluationError(
+            f"an image has type {image.dtype} (expected float in [0, 1])", "divide 8-bit images by 255"
+        )
+    low, high = image.min().item(), image.max().item()
+    if not (low >= 0 and high <= 1):
+        raise EvaluationError(
+            f"an image has values in [{low:g}, {high:g}] (expected [0, 1])",
+            "normalisation belongs inside the model; sigma and radii are in units of [0, 1] pixels",
+        )
+    return image
+
+
+def device_of(model: nn.Module, otherwise: torch.device) -> torch.device:
+    """Tell where a model's parameters are, or its buffers; `otherwise` for a model that has neither."""
+    tensor = next(chain(model.parameters(), model.buffers()), None)
+    return otherwise if tensor is None else tensor.device
+
+
+def _noisy_blocks(
+    model: nn.Module, images: Images, units: Iterable[Unit], *, sigma: float, seed: int, purpose: Purpose
+) -> Iterator[tuple[Unit, torch.Tensor]]:
+    for unit in units:
+        image = checked_image(images[unit.image])
+        image = image.to(device_of(model, image.device), torch.float32)
+        for block in range(unit.start // BLOCK, unit.stop // BLOCK):
+            noise = noise_block(
+                image.shape, seed=seed, purpose=purpose, index=unit.index, block=block, device=image.device
+            )
+            # On the whole block, so that a sample's bits do not depend on where a batch cuts it.
+            yield unit, noise.mul_(sigma).add_(image)
+
+
+def _batches(
+    blocks: Iterable[tuple[Unit, torch.Tensor]], batch_size: int
+) -> Iterator[tuple[torch.Tensor, Pieces]]:
+    """Cut a stream of blocks into batches of one size; copies of its first sample fill the last one up."""
+    batch: torch.Tensor | None = None
+    pieces: Pieces = []
+    filled = 0
+    for unit, samples in blocks:
+        if batch_size == BLOCK:
+            yield samples, [(unit, BLOCK)]
+            continue
+        if batch is None:
+            batch = samples.new_empty((batch_size, *samples.shape[1:]))
+        if samples.shape[1:] != batch.shape[1:]:
+            raise EvaluationError(
+                f"images have shapes {tuple(batch.shape[1:])} and {tuple(samples.shape[1:])} (expected one)"
+            )
+        while len(samples):
+            taken = samples[: batch_size - filled]
+            batch[filled : filled + len(taken)] = taken
+            pieces.append((unit, len(taken)))
+            filled += len(taken)
+            samples = samples[len(taken) :]
+            if filled == batch_size:
+                yield batch, pieces
+                pieces, filled = [], 0
+    if batch is not None and filled:
+        batch[filled:] = batch[0].clone()
+        yield batch, pieces
+
+
+def _ballots(logits: torch.Tensor, batch_size: int) -> torch.Tensor:
+    """Turn logits into rows of 0 and 1: (B, K + 3), the classes and then tie, near tie, non-finite."""
+    if logits.ndim != 2 or len(logits) != batch_size or logits.shape[1] < 2:
+        raise EvaluationError(
+            f"the model's output has shape {tuple(logits.shape)} (expected ({batch_size}, K) with K >= 2)"
+        )
+    if logits.dtype != torch.float64:
+        logits = logits.float()
+    finite = logits.isfinite().all(dim=1)
+    top = logits.topk(2, dim=1)
+    gap = top.values[:, 0] - top.values[:, 1]
+    # Where a row ties, which index comes first is unspecified on a GPU: it votes for no class.
+    voted = finite & (gap > 0)
+    classes = nn.functional.one_hot(top.indices[:, 0], logits.shape[1]) * voted[:, None]
+    doubts = torch.stack([finite & (gap == 0), finite & (gap < NEAR_TIE), ~finite], dim=1)
+    return torch.cat([classes, doubts.long()], dim=1)
+
+
+def _votes(total: torch.Tensor) -> Votes:
+    *counts, ties, near_ties, nonfinite = total.tolist()
+    return Votes(tuple(counts), ties, near_ties, nonfinite)

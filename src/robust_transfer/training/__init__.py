@@ -1,0 +1,1 @@
+"""The training engine: the one loop, its optimisers and schedules, checkpoints, loggers."""

@@ -1,0 +1,47 @@
+"""Recompute the activations of residual blocks in the backward pass: less memory, a third more time."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+
+from torch import nn
+from torch.utils.checkpoint import checkpoint
+from torchvision.models.resnet import BasicBlock, Bottleneck
+
+
+def checkpoint_blocks(model: nn.Module) -> None:
+    """Make every residual block of `model` keep only its input; outputs, gradients, buffers stay the same."""
+    for block in model.modules():
+        if isinstance(block, BasicBlock | Bottleneck):
+            contexts = functools.partial(_contexts, block)
+            block.forward = functools.partial(
+                checkpoint,
+                block.forward,
+                use_reentrant=False,
+                preserve_rng_state=False,  # nothing in a block is random
+                context_fn=contexts,
+            )
+
+
+def _contexts(block: nn.Module) -> tuple[AbstractContextManager, AbstractContextManager]:
+    """Return the contexts of the first pass and of the second, in which BatchNorm must not count again."""
+    return nullcontext(), _statistics_kept(block)
+
+
+@contextmanager
+def _statistics_kept(block: nn.Module) -> Iterator[None]:
+    norms = [
+        module
+        for module in block.modules()
+        if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.track_running_stats
+    ]
+    try:
+        for norm in norms:
+            # In eval mode the running statistics are used, in train mode only written.
+            norm.track_running_stats = not norm.training
+        yield
+    finally:
+        for norm in norms:
+            norm.track_running_stats = True

@@ -1,0 +1,67 @@
+"""`last.pt`: everything a run needs to go on, written whole, the one before it kept."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import sys
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from robust_transfer.errors import CheckpointError
+from robust_transfer.store import atomic_path
+
+LAST, PREVIOUS = "last.pt", "last.previous.pt"
+UNREADABLE = (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError, zipfile.BadZipFile)
+
+
+def save(directory: Path, state: dict[str, Any]) -> None:
+    """Write `state` as last.pt; what was last.pt becomes last.previous.pt. One of them is always whole."""
+    with atomic_path(directory / LAST) as temporary:
+        torch.save(state, temporary)
+        if (directory / LAST).exists():
+            os.replace(directory / LAST, directory / PREVIOUS)
+
+
+def load(directory: Path) -> dict[str, Any] | None:
+    """Return the newest state that can be read, on the CPU; None where a run has not saved yet.
+
+    An unreadable last.pt is removed with one line of warning, and the one before it is used.
+
+    Raises
+    ------
+    CheckpointError : there are checkpoints and none can be read
+    """
+    unreadable = []
+    for name in (LAST, PREVIOUS):
+        path = directory / name
+        if not path.exists():
+            continue
+        try:
+            state = _read(path)
+        except UNREADABLE as error:
+            unreadable.append((path, str(error).splitlines()[0] if str(error) else type(error).__name__))
+            continue
+        for broken, why in unreadable:
+            print(f"warning: {broken} cannot be read ({why}); going on from {name}", file=sys.stderr)
+            # The next save would put it in the place of the good one.
+            broken.unlink()
+        return state
+    if unreadable:
+        raise CheckpointError(
+            f"no checkpoint in {directory} can be read ({unreadable[0][1]})",
+            f"delete {directory} to begin this stage again",
+        )
+    return None
+
+
+def _read(path: Path) -> dict[str, Any]:
+    with zipfile.ZipFile(path) as archive:
+        # torch does not compare the checksums that it writes.
+        damaged = archive.testzip()
+    if damaged is not None:
+        raise ValueError(f"wrong checksum of {damaged}")
+    return torch.load(path, map_location="cpu", weights_only=True)

@@ -1,0 +1,207 @@
+"""A training stage: open the data, build the model or take the parent's, train, write model.safetensors."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from robust_transfer.config import (
+    DataConfig,
+    DatasetConfig,
+    ModelConfig,
+    RuntimeConfig,
+    SimCLRConfig,
+    TrainingConfig,
+)
+from robust_transfer.data.dataset import ImageDataset
+from robust_transfer.data.loaders import Batch, steps_per_epoch, training_batches
+from robust_transfer.data.opening import open_split
+from robust_transfer.data.transforms import Transform, eval_transform, train_transform, two_views
+from robust_transfer.dist import Context
+from robust_transfer.errors import ConfigError
+from robust_transfer.models.checkpoint import load_model, save_model
+from robust_transfer.models.normalized import Classifier, build_model, replace_head
+from robust_transfer.objectives import Objective, build
+from robust_transfer.training.checkpoints import PREVIOUS
+from robust_transfer.training.loop import OpenBatches, fit
+from robust_transfer.training.validation import validator
+
+
+@dataclass
+class TrainingJob:
+    """Everything a worker needs, as plain values.
+
+    Parameters
+    ----------
+    dataset : what is trained on; split_seed is resolved
+    parent : model.safetensors of the stage before, or None: random weights
+    directory : the stage's directory; a checkpoint in it is gone on from
+    key : the stage's key, written into the model
+    generated : images per split of a smoke run, instead of the data set; None: the data set
+    finetune : whether the parent's head is replaced by one for `dataset`
+    """
+
+    method: TrainingConfig
+    model: ModelConfig
+    dataset: DatasetConfig
+    data: DataConfig
+    runtime: RuntimeConfig
+    parent: Path | None
+    directory: Path
+    key: str
+    generated: int | None
+    finetune: bool
+
+
+def train(job: TrainingJob, context: Context) -> dict[str, Any]:
+    """Run a training stage to its end and return facts about it; process 0 writes the files.
+
+    Returns
+    -------
+    dict with steps, epochs, wall_seconds, images_per_second, peak_memory_bytes, device, fingerprint,
+    num_train_images, world_size
+
+    Raises
+    ------
+    UserError : data, checkpoint or configuration do not fit; Interrupted : a signal stopped it, it can go on
+    """
+    directory = Path(job.directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    dataset = open_split(job.dataset, job.data, "train", generated=job.generated)
+    model = _starting_model(job, dataset)
+    objective = build(job.method)
+    try:
+        facts = fit(
+            model,
+            objective,
+            _batches(job, dataset, context),
+            config=job.method,
+            runtime=job.runtime,
+            context=context,
+            directory=directory,
+            steps_per_epoch=steps_per_epoch(len(dataset), job.method.batch_size),
+            validate=_validation(job, objective, context),
+        )
+    except torch.OutOfMemoryError as error:
+        raise out_of_memory(error, job, context) from error
+    if context.is_main:
+        model.train_sigma = job.method.train_sigma
+        save_model(directory / "model.safetensors", model, key=job.key)
+        # last.pt stays: it makes a repetition free if the machine dies before the stage is marked done.
+        (directory / PREVIOUS).unlink(missing_ok=True)
+    context.barrier()
+    return {
+        **facts,
+        "device": device_name(context.device),
+        "fingerprint": dataset.fingerprint(),
+        "num_train_images": len(dataset),
+        "world_size": context.world_size,
+    }
+
+
+def _starting_model(job: TrainingJob, dataset: ImageDataset) -> Classifier:
+    names: Sequence[str] = [] if isinstance(job.method, SimCLRConfig) else dataset.class_names
+    if job.parent is None:
+        return build_model(
+            job.model.arch,
+            num_classes=len(names),
+            class_names=names,
+            image_size=job.model.image_size,
+            width=job.model.width,
+            normalize=job.model.normalize,
+            seed=job.method.seed,
+        )
+    model = load_model(job.parent)
+    if (model.arch, model.width) != (job.model.arch, job.model.width):
+        raise ConfigError(
+            f"{job.parent} holds {model.arch} of width {model.width} "
+            f"(expected {job.model.arch} of width {job.model.width})"
+        )
+    model.image_size = job.model.image_size
+    if job.finetune:
+        replace_head(model, num_classes=len(names), class_names=names, seed=job.method.seed)
+    return model
+
+
+def _transforms(job: TrainingJob) -> Sequence[Transform]:
+    if isinstance(job.method, SimCLRConfig):
+        return two_views(job.model.image_size, job.method.color_strength)
+    return (train_transform(job.model.image_size, job.dataset.augment),)
+
+
+def _batches(job: TrainingJob, dataset: ImageDataset, context: Context) -> OpenBatches:
+    def open_batches(start_step: int, total_steps: int) -> Iterator[Batch]:
+        batches = training_batches(
+            dataset,
+            _transforms(job),
+            batch_size=job.method.batch_size,
+            seed=job.method.seed,
+            start_step=start_step,
+            total_steps=total_steps,
+            rank=context.rank,
+            world_size=context.world_size,
+            num_workers=job.runtime.num_workers,
+            pin_memory=context.device.type == "cuda",
+        )
+        return _tell_unreadable(batches, dataset)
+
+    return open_batches
+
+
+def _tell_unreadable(batches: Iterator[Batch], dataset: ImageDataset) -> Iterator[Batch]:
+    """Say once of every image that could not be read that another of its class stood in for it."""
+    told: set[int] = set()
+    for batch in batches:
+        for position in set(batch.unreadable) - told:
+            told.add(position)
+            name = dataset.paths[position]
+            print(f"warning: {name} cannot be read; another image of its class stands in", file=sys.stderr)
+        yield batch
+
+
+def _validation(
+    job: TrainingJob, objective: Objective, context: Context
+) -> Callable[[nn.Module], float] | None:
+    """Return the score for a plateau schedule; the others need none."""
+    if job.method.schedule != "plateau":
+        return None
+    if objective.num_views != 1:
+        raise ConfigError("schedule=plateau needs labels, which SimCLR does not use", "schedule=cosine")
+    held_out = job.method.select_on == "validation"
+    if held_out and not job.dataset.validation_fraction and job.generated is None:
+        raise ConfigError(
+            "schedule=plateau needs held-out images (dataset.validation_fraction is 0)",
+            "dataset.validation_fraction=0.1",
+        )
+    dataset = open_split(job.dataset, job.data, job.method.select_on, generated=job.generated)
+    transform = eval_transform(job.model.image_size, job.dataset.augment)
+    return validator(
+        dataset,
+        transform,
+        objective,
+        config=job.method,
+        context=context,
+        num_workers=job.runtime.num_workers,
+    )
+
+
+def out_of_memory(error: BaseException, job: TrainingJob, context: Context) -> ConfigError:
+    """Say which ways out of too little memory leave the result as it is, and which do not."""
+    local = job.method.batch_size // context.world_size
+    return ConfigError(
+        f"no memory left on {device_name(context.device)} for {local} images a device",
+        "the same result: runtime.devices=N (more), runtime.activation_checkpointing=true",
+        "another key: precision=bf16"
+        + ("" if isinstance(job.method, SimCLRConfig) else ", micro_batch=N (BatchNorm over N images)"),
+    )
+
+
+def device_name(device: torch.device) -> str:
+    """Return the name of a GPU, or cpu."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"

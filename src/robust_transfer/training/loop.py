@@ -1,0 +1,313 @@
+"""The one training loop: fetch, objective, backward, step, log, save."""
+
+# B images of one step and process, C channels, H/W pixels
+
+from __future__ import annotations
+
+import resource
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from robust_transfer import dist
+from robust_transfer.config import RuntimeConfig, TrainingConfig
+from robust_transfer.data.loaders import Batch
+from robust_transfer.dist import Context
+from robust_transfer.errors import ConfigError
+from robust_transfer.objectives import Objective
+from robust_transfer.training import checkpoints
+from robust_transfer.training.activation_checkpointing import checkpoint_blocks
+from robust_transfer.training.finite import FiniteWatch
+from robust_transfer.training.interrupt import Interrupted, listening
+from robust_transfer.training.loggers import Logger, open_loggers
+from robust_transfer.training.noise import KeyedNoise
+from robust_transfer.training.optim import Plateau, build_optimizer, lr_at, set_lr
+from robust_transfer.training.precision import arithmetic, autocast
+from robust_transfer.training.progress import Progress
+from robust_transfer.training.sync_batchnorm import synchronise
+
+ENDLESS = sys.maxsize // 2  # steps of a run that only a plateau ends
+
+# (first step, one past the last) -> this process's batches
+OpenBatches = Callable[[int, int], Iterator[Batch]]
+
+
+@dataclass
+class Run:
+    """What moves while a run goes on; a checkpoint holds all of it."""
+
+    model: nn.Module  # as trained: SimCLR's includes the projection head
+    optimizer: torch.optim.Optimizer
+    plateau: Plateau
+    step: int = 0  # optimiser steps done
+    finished: bool = False  # a plateau ended the run
+    seconds: float = 0.0  # spent in the loop, by all attempts
+    validation: dict[str, float] = field(default_factory=dict)
+
+    def state(self) -> dict[str, Any]:
+        """Return everything a checkpoint keeps; randomness is keyed, so none of it is state."""
+        return {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "plateau": self.plateau.state(),
+            "step": self.step,
+            "finished": self.finished,
+            "seconds": self.seconds,
+            "validation": self.validation,
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from `state()`."""
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.plateau.restore(state["plateau"])
+        self.step, self.finished = state["step"], state["finished"]
+        self.seconds, self.validation = state["seconds"], state["validation"]
+
+
+def fit(
+    model: nn.Module,
+    objective: Objective,
+    open_batches: OpenBatches,
+    *,
+    config: TrainingConfig,
+    runtime: RuntimeConfig,
+    context: Context,
+    directory: Path,
+    steps_per_epoch: int,
+    validate: Callable[[nn.Module], float] | None = None,
+) -> dict[str, Any]:
+    """Train `model` in place, from the checkpoint in `directory` where there is one, and return facts.
+
+    A run that is killed at any moment and started again ends with the weights of the uninterrupted run.
+
+    Parameters
+    ----------
+    model : on the CPU or the context's device; [0, 1] images to logits, or to features for SimCLR
+    open_batches : called once with (first step, one past the last)
+    validate : score to be maximised, the same in every process; called at the end of an epoch, for a plateau
+
+    Returns
+    -------
+    dict with steps, epochs, wall_seconds (of the loop, all attempts), images_per_second, peak_memory_bytes
+
+    Raises
+    ------
+    ConfigError : loss, metric or weights not finite; Interrupted : told to stop by a signal, and saved
+    """
+    total_steps = planned_steps(config, steps_per_epoch)
+    with ExitStack() as stack:
+        stack.enter_context(arithmetic(config.precision))
+        listener = stack.enter_context(listening())
+        run = _prepare(model, objective, config, runtime, context, directory)
+        stepper = _Stepper(run, objective, config, runtime, context)
+        record = stack.enter_context(_Record(run, runtime, context, directory, total_steps))
+        batches = open_batches(run.step, ENDLESS if total_steps is None else total_steps)
+
+        while not run.finished and run.step != total_steps:
+            lr = lr_at(
+                run.step,
+                config,
+                steps_per_epoch=steps_per_epoch,
+                total_steps=total_steps,
+                drops=run.plateau.drops,
+            )
+            set_lr(run.optimizer, lr)
+            batch = next(batches)
+            values = stepper.step(batch)
+            run.step += 1
+            record.note(values, batch)
+
+            if validate is not None and run.step % steps_per_epoch == 0:
+                score = validate(run.model)
+                run.validation = {"validation_accuracy": score}
+                run.finished = run.plateau.update(score)
+            stopping = context.any(listener.requested)
+            ending = run.finished or run.step == total_steps
+            if ending or run.step % runtime.log_every_steps == 0:
+                record.log(epoch=batch.epoch, lr=lr)
+            if ending or stopping or run.step % runtime.save_every_steps == 0:
+                record.save()
+            if stopping and not ending:
+                raise Interrupted
+        return record.facts(steps_per_epoch)
+
+
+def planned_steps(config: TrainingConfig, steps_per_epoch: int) -> int | None:
+    """Return the optimiser steps until epochs or max_steps ends the run; None: only a plateau does."""
+    ends = [config.max_steps, None if config.epochs is None else config.epochs * steps_per_epoch]
+    return min((end for end in ends if end is not None), default=None)
+
+
+def _prepare(
+    model: nn.Module,
+    objective: Objective,
+    config: TrainingConfig,
+    runtime: RuntimeConfig,
+    context: Context,
+    directory: Path,
+) -> Run:
+    """Put the model on its device as it will be trained, and go on from the checkpoint if there is one."""
+    trained = objective.training_model(model)
+    if context.world_size > 1 and runtime.sync_batchnorm:
+        synchronise(trained, context.device)
+    if runtime.channels_last:
+        trained.to(memory_format=torch.channels_last)
+    trained.to(context.device)
+    if runtime.activation_checkpointing:
+        checkpoint_blocks(trained)
+    optimizer = build_optimizer(trained.parameters(), config)
+    run = Run(trained, optimizer, Plateau(config.patience, config.drops))
+    state = _load(directory, context)
+    if state is not None:
+        run.restore(state)
+    if runtime.compile:
+        trained.compile()
+    objective.train_mode(trained)
+    return run
+
+
+def _load(directory: Path, context: Context) -> dict[str, Any] | None:
+    # Process 0 first: it removes what cannot be read, and the others must not meet it.
+    state = checkpoints.load(directory) if context.is_main else None
+    context.barrier()
+    return state if context.is_main else checkpoints.load(directory)
+
+
+class _Record:
+    """What a run leaves behind: metrics, progress, checkpoints, facts."""
+
+    def __init__(
+        self, run: Run, runtime: RuntimeConfig, context: Context, directory: Path, total_steps: int | None
+    ) -> None:
+        self.run, self.context, self.directory = run, context, directory
+        self.watch = FiniteWatch(context, directory)
+        self.loggers: list[Logger] = []
+        if context.is_main:
+            self.loggers = open_loggers(directory, runtime.loggers, start_step=run.step)
+        self.progress = Progress(directory.name, total=total_steps, done=run.step, shown=context.is_main)
+        self.images = 0  # of this attempt
+        self.seconds_before, self.started = run.seconds, time.monotonic()
+
+    def note(self, values: dict[str, Tensor], batch: Batch) -> None:
+        """Count a step; its numbers stay on the device."""
+        self.run.seconds = self.seconds_before + time.monotonic() - self.started
+        self.images += len(batch.indices) * self.context.world_size
+        self.watch.note(self.run.step, values, batch.indices)
+        self.progress.step()
+
+    def log(self, *, epoch: int, lr: float) -> None:
+        """Write one line of metrics, or raise ConfigError where a number is not finite."""
+        means = self.watch.check()
+        line = {"step": self.run.step, "epoch": epoch, **means, **self.run.validation, "lr": lr}
+        for logger in self.loggers:
+            logger.log({**line, "seconds": self.run.seconds, "images_per_second": self.rate()})
+        self.progress.show(" ".join(f"{name}={value:.4g}" for name, value in means.items()))
+
+    def save(self) -> None:
+        """Write last.pt, unless a number or a weight is not finite."""
+        self.watch.check()
+        self.watch.check_weights(self.run.model, self.run.step)
+        if self.context.is_main:
+            checkpoints.save(self.directory, self.run.state())
+
+    def rate(self) -> float:
+        """Return images per second of this attempt, over all processes."""
+        return self.images / max(1e-9, self.run.seconds - self.seconds_before)
+
+    def facts(self, steps_per_epoch: int) -> dict[str, Any]:
+        """Return what is worth knowing of the whole run."""
+        if self.context.device.type == "cuda":
+            peak = torch.cuda.max_memory_allocated(self.context.device)
+        else:
+            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        return {
+            "steps": self.run.step,
+            "epochs": self.run.step / steps_per_epoch,
+            "wall_seconds": self.run.seconds,
+            "images_per_second": self.rate() if self.images else None,
+            "peak_memory_bytes": peak,
+            **self.run.validation,
+        }
+
+    def __enter__(self) -> _Record:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.progress.close()
+        for logger in self.loggers:
+            logger.close()
+
+
+class _Stepper:
+    """One optimiser step over a batch, in one or several forward passes."""
+
+    def __init__(
+        self,
+        run: Run,
+        objective: Objective,
+        config: TrainingConfig,
+        runtime: RuntimeConfig,
+        context: Context,
+    ) -> None:
+        self.run, self.objective, self.config, self.context = run, objective, config, context
+        self.wrapped = context.wrap(run.model, sync_buffers=not runtime.sync_batchnorm)
+        self.dtype = next(run.model.parameters()).dtype
+        self.layout = torch.channels_last if runtime.channels_last else torch.contiguous_format
+        self.micro = local_micro_batch(config.micro_batch, context.world_size)
+
+    def step(self, batch: Batch) -> dict[str, Tensor]:
+        """Return the loss and the metrics, averaged over the local images."""
+        views = [self._to_float(view) for view in batch.images]
+        labels = batch.labels.to(self.context.device, non_blocking=True)
+        size = len(batch.indices)
+        width = self.micro or size
+        totals: dict[str, Tensor] = {}
+        self.run.optimizer.zero_grad(set_to_none=True)
+        for start in range(0, size, width):
+            part = slice(start, min(start + width, size))
+            weight = (part.stop - part.start) / size
+            last = part.stop == size
+            with nullcontext() if last else dist.accumulating(self.wrapped):
+                values = self._pass([view[part] for view in views], labels[part], batch, part)
+                (values["loss"] * weight).backward()
+            for name, value in values.items():
+                totals[name] = totals.get(name, 0.0) + value.detach() * weight
+        self.run.optimizer.step()
+        return totals
+
+    def _pass(self, views: list[Tensor], labels: Tensor, batch: Batch, part: slice) -> dict[str, Tensor]:
+        noise = KeyedNoise(
+            self.config.seed,
+            batch.epoch,
+            tuple(batch.indices[part].tolist()),
+            tuple(views[0].shape[1:]),
+            self.context.device,
+            self.dtype,
+        )
+        pair = (views[0], labels) if self.objective.num_views == 1 else (views[0], views[1])
+        with autocast(self.config.precision, self.context.device):
+            loss, metrics = self.objective(self.wrapped, pair, noise)
+        return {"loss": loss, **metrics}
+
+    def _to_float(self, view: Tensor) -> Tensor:
+        # A quarter of the bytes travels; equal to torchvision's ToTensor in the worker.
+        moved = view.to(self.context.device, non_blocking=True).to(self.dtype).div_(255)
+        return moved.contiguous(memory_format=self.layout)
+
+
+def local_micro_batch(micro_batch: int | None, world_size: int) -> int | None:
+    """Return the images of one process in one forward pass of `micro_batch` images over all processes."""
+    if micro_batch is not None and micro_batch % world_size:
+        raise ConfigError(
+            f"micro_batch={micro_batch} is not divided by {world_size} devices",
+            f"micro_batch={micro_batch // world_size * world_size or world_size}",
+        )
+    return micro_batch and micro_batch // world_size

@@ -1,0 +1,97 @@
+"""Optimisers, learning-rate schedules as functions of the step, and the plateau rule."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from robust_transfer.config import TrainingConfig
+
+LARS_TRUST_COEFFICIENT = 0.001  # eeta of You et al. 2017 (arXiv 1708.03888) in SimCLR's release
+
+
+def build_optimizer(parameters: Iterable[nn.Parameter], config: TrainingConfig) -> torch.optim.Optimizer:
+    """Build the optimiser over all parameters that are trained; its learning rate is set before every step.
+
+    SGD decays every parameter, BatchNorm and biases included, as the study's code does. LARS leaves both out
+    of weight decay and of the trust ratio (every tensor of one dimension).
+    """
+    trained = [parameter for parameter in parameters if parameter.requires_grad]
+    common: dict[str, Any] = {
+        "lr": config.lr,
+        "momentum": config.momentum,
+        "nesterov": config.nesterov,
+        "weight_decay": config.weight_decay,
+    }
+    if config.optimizer == "lars":
+        from pytorch_optimizer import LARS  # imports many optimisers; only SimCLR needs one
+
+        return LARS(trained, trust_coefficient=LARS_TRUST_COEFFICIENT, **common)
+    fused = all(parameter.is_cuda and parameter.is_floating_point() for parameter in trained)
+    return torch.optim.SGD(trained, fused=fused, **common)
+
+
+def lr_at(
+    step: int, config: TrainingConfig, *, steps_per_epoch: int, total_steps: int | None, drops: int = 0
+) -> float:
+    """Return the learning rate of an optimiser step, counted from 0.
+
+    Warm-up is linear and reaches the peak in its last step: step i of w has (i + 1) / w of it, so that no
+    step is spent at rate 0. `step` falls by gamma every `step_epochs` epochs; `cosine` falls to 0 at
+    `total_steps`; `plateau` has fallen by gamma `drops` times.
+    """
+    warmup = round(config.warmup_epochs * steps_per_epoch)
+    if step < warmup:
+        return config.lr * (step + 1) / warmup
+    if config.schedule == "step":
+        return config.lr * config.gamma ** (step // steps_per_epoch // config.step_epochs)
+    if config.schedule == "plateau":
+        return config.lr * config.gamma**drops
+    assert total_steps is not None, "cosine needs an end"
+    return config.lr * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, total_steps - warmup)))
+
+
+def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
+    """Set the learning rate of every parameter group."""
+    for group in optimizer.param_groups:
+        group["lr"] = lr
+
+
+@dataclass
+class Plateau:
+    """Drop the learning rate after `patience` epochs without a new best; end at the event after `max_drops`.
+
+    The study's authors' rule for adversarial training: patience 30, two drops, end at the third event.
+    """
+
+    patience: int
+    max_drops: int
+    best: float = -math.inf
+    epochs_since: int = 0
+    drops: int = 0
+
+    def update(self, score: float) -> bool:
+        """Take the score of one more epoch; return True where training ends."""
+        if score > self.best:
+            self.best, self.epochs_since = score, 0
+            return False
+        self.epochs_since += 1
+        if self.epochs_since < self.patience:
+            return False
+        if self.drops == self.max_drops:
+            return True
+        self.drops, self.epochs_since = self.drops + 1, 0
+        return False
+
+    def state(self) -> dict[str, float | int]:
+        """Return what a checkpoint keeps."""
+        return {"best": self.best, "epochs_since": self.epochs_since, "drops": self.drops}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from `state()`."""
+        self.best, self.epochs_since, self.drops = state["best"], state["epochs_since"], state["drops"]

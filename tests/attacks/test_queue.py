@@ -1,0 +1,86 @@
+import torch
+from torch import nn
+
+from robust_transfer.attacks import autopgd, pgd
+
+
+class Recorder(nn.Module):
+    """Counts forward passes and remembers their shapes."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.model, self.sizes = model, []
+
+    def forward(self, images):
+        self.sizes.append(len(images))
+        return self.model(images)
+
+
+def test_every_attack_pass_has_the_shape_of_the_batch(model, images, labels):
+    fast = Recorder(model)
+    result = autopgd(
+        model, images, labels, eps=0.3, num_steps=20, batch_size=12, guards="off", gradient_model=fast
+    )
+    assert set(fast.sizes) == {12}
+    assert 12 * len(fast.sizes) >= int(result.gradient_steps.sum())
+
+
+def test_waiting_images_take_the_places_of_fooled_ones(images):
+    """Half the images fall at the start: their places must serve the others, not idle to the end."""
+    steps, batch = 30, 4
+
+    class HalfStubborn(nn.Module):
+        def forward(self, x):
+            level = x.mean((1, 2, 3))
+            stubborn = x[:, 0, 0, 0] > 0.5
+            return torch.stack(
+                [torch.where(stubborn, 10 + level, 0.501 - level), level - level.detach() * 0], 1
+            )
+
+    grey = torch.full((16, 3, 4, 4), 0.45)
+    grey[::2, 0, 0, 0] = 0.9
+    fast = Recorder(HalfStubborn())
+    labels = torch.zeros(16, dtype=torch.int64)
+    result = pgd(
+        fast.model, grey, labels, norm="linf", eps=0.1, step_size=0.1, num_steps=steps, random_start=False,
+        batch_size=batch, guards="off", gradient_model=fast,
+    )  # fmt: skip
+    assert result.robust.tolist() == [True, False] * 8
+    whole_batches = 4 * (steps + 1)
+    assert len(fast.sizes) < 0.7 * whole_batches
+    assert batch * len(fast.sizes) <= 1.3 * int(result.gradient_steps.sum())
+
+
+def test_hits_the_unmodified_model_denies_stay_in_the_batch(model, images, labels):
+    """A gradient model that calls everything wrong makes nothing count as broken that is not."""
+
+    class Alarmist(nn.Module):
+        def forward(self, x):
+            logits = model(x)
+            return logits - 100 * nn.functional.one_hot(logits.argmax(1), logits.shape[1])
+
+    kwargs = {"eps": 0.3, "num_steps": 10, "batch_size": 16, "guards": "off"}
+    result = autopgd(model, images, labels, gradient_model=Alarmist(), **kwargs)
+    with torch.no_grad():
+        assert torch.equal(
+            result.robust, (model(result.images).argmax(1) == labels) & (model(images).argmax(1) == labels)
+        )
+    assert result.robust.any() and (result.gradient_steps[result.robust] == 11).all()
+
+
+def test_the_best_point_is_judged_by_the_unmodified_model(model, images, labels):
+    """A gradient model that sees no hit at all cannot make a broken image robust."""
+
+    class Blind(nn.Module):
+        def forward(self, x):
+            logits = model(x)
+            return logits + 1000 * nn.functional.one_hot(self.truth(x), logits.shape[1])
+
+        def truth(self, x):
+            nearest = torch.cdist(x.flatten(1), images.flatten(1)).argmin(1)
+            return labels[nearest]
+
+    kwargs = {"eps": 0.3, "num_steps": 20, "batch_size": 16, "guards": "off", "loss": "dlr"}
+    result = autopgd(model, images, labels, gradient_model=Blind(), **kwargs)
+    clean = result.clean_prediction == labels
+    assert (clean & ~result.robust).any()

@@ -1,0 +1,76 @@
+import copy
+
+import pytest
+import torch
+from torch.nn import functional
+
+from robust_transfer import rng
+from robust_transfer.models.normalized import build_model
+from robust_transfer.objectives import build
+
+
+def pgd_by_hand(model, images, labels, noise, *, eps, num_steps, step_size):
+    """L2 PGD, image by image, with loss.backward()."""
+    model = copy.deepcopy(model).eval()
+    found = []
+    for image, label, draw in zip(images, labels, noise, strict=True):
+        x = (image + eps * draw / draw.norm()).clamp(0, 1)
+        for _ in range(num_steps):
+            x = x.detach().requires_grad_()
+            functional.cross_entropy(model(x[None]), label[None]).backward()
+            moved = x.detach() + step_size * x.grad / x.grad.norm()
+            offset = moved - image
+            x = (image + offset * min(1.0, eps / offset.norm().item())).clamp(0, 1)
+        found.append(x.detach())
+    return torch.stack(found)
+
+
+@pytest.fixture
+def step(make_method):
+    config = make_method("at")
+    names = [str(i) for i in range(4)]
+    model = build_model(
+        "resnet18_small", num_classes=4, class_names=names, image_size=8, width=2, normalize="none", seed=0
+    ).double()
+    # Running statistics that are not the initial ones, so that the attack's eval mode shows.
+    model.train()
+    images = torch.rand(6, 3, 8, 8, generator=rng.generator(0, "images")).double()
+    model(images)
+    labels = torch.tensor([0, 1, 2, 3, 0, 1])
+    noise = rng.normal((6, 3, 8, 8), 0, "noise").double()
+    return build(config), config.attack, model, images, labels, noise
+
+
+def test_loss_is_the_cross_entropy_of_pgd_in_eval_mode(step):
+    objective, attack, model, images, labels, noise = step
+    adversarial = pgd_by_hand(
+        model, images, labels, noise, eps=attack.eps, num_steps=attack.num_steps, step_size=attack.step_size
+    )
+    reference = copy.deepcopy(model)
+    expected = functional.cross_entropy(reference(adversarial), labels)
+    expected.backward()
+
+    loss, metrics = objective(model, (images, labels), lambda purpose, copy: noise)
+    loss.backward()
+    assert loss.item() == pytest.approx(expected.item(), abs=1e-6)
+    for (name, found), wanted in zip(model.named_parameters(), reference.parameters(), strict=True):
+        torch.testing.assert_close(found.grad, wanted.grad, rtol=1e-4, atol=1e-6, msg=name)
+    # One pass in train mode: the attack's passes left no trace in the statistics.
+    for (name, found), wanted in zip(model.named_buffers(), reference.buffers(), strict=True):
+        torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-8, msg=name)
+    assert 0 <= metrics["robust_accuracy"] <= 1
+
+
+def test_attack_raises_the_loss_within_the_threat_and_gives_the_model_back(step):
+    objective, attack, model, images, labels, noise = step
+    model.backbone.bn1.eval()
+    model.backbone.conv1.weight.requires_grad_(False)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    changed = objective.adversary(model, images, labels, lambda purpose, copy: noise)
+    assert ((changed - images).flatten(1).norm(dim=1) <= attack.eps + 1e-6).all()
+    assert changed.min() >= 0 and changed.max() <= 1
+    assert model.training and not model.backbone.bn1.training
+    assert not model.backbone.conv1.weight.requires_grad and model.backbone.fc.weight.requires_grad
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    model.eval()
+    assert functional.cross_entropy(model(changed), labels) > functional.cross_entropy(model(images), labels)

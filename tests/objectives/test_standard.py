@@ -1,0 +1,42 @@
+import torch
+from torch.nn import functional
+
+from robust_transfer import rng
+from robust_transfer.models.normalized import build_model
+from robust_transfer.objectives import build
+
+
+def small():
+    names = ["a", "b", "c"]
+    return build_model(
+        "resnet18_small", num_classes=3, class_names=names, image_size=8, width=2, normalize="none", seed=0
+    )
+
+
+def images_and_labels():
+    return torch.rand(5, 3, 8, 8, generator=rng.generator(0, "images")), torch.tensor([0, 1, 2, 0, 1])
+
+
+def test_standard_is_the_mean_cross_entropy(make_method):
+    model, (images, labels) = small(), images_and_labels()
+    loss, metrics = build(make_method("st"))(model, (images, labels), noise=None)
+    logits = model(images)
+    by_hand = -torch.stack([logits.double().log_softmax(1)[i, label] for i, label in enumerate(labels)]).mean()
+    torch.testing.assert_close(loss.double(), by_hand, rtol=1e-6, atol=0)
+    assert metrics["accuracy"] == sum(int(a == b) for a, b in zip(logits.argmax(1), labels, strict=True)) / 5
+
+
+def test_linear_trains_the_head_and_keeps_batchnorm_in_eval_mode(make_method):
+    objective, model, (images, labels) = build(make_method("st_linear")), small(), images_and_labels()
+    trained = objective.training_model(model)
+    assert trained is model
+    assert [n for n, p in model.named_parameters() if p.requires_grad] == [
+        "backbone.fc.weight",
+        "backbone.fc.bias",
+    ]
+    objective.train_mode(model)
+    before = {name: value.clone() for name, value in model.named_buffers()}
+    loss, _ = objective(model, (images, labels), noise=None)
+    assert all(torch.equal(value, before[name]) for name, value in model.named_buffers())
+    model.eval()
+    torch.testing.assert_close(loss, functional.cross_entropy(model(images), labels))

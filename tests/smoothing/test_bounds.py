@@ -1,0 +1,131 @@
+"""Bounds against statsmodels, SciPy's distributions and published tables."""
+
+import math
+
+import numpy as np
+import pytest
+from scipy.stats import beta, binom, binomtest, norm
+from statsmodels.stats.proportion import proportion_confint
+
+from robust_transfer.smoothing.bounds import (
+    certified_radius,
+    high_probability_accuracy,
+    largest_hopeless_count,
+    lower_bound,
+    needed_probability,
+    population_interval,
+    smallest_count,
+    top_two_p_value,
+    upper_bound,
+)
+
+COUNTS = [(0, 100), (1, 100), (50, 100), (99, 100), (100, 100), (84_492, 100_000), (99_999, 100_000)]
+
+
+@pytest.mark.parametrize(("count", "samples"), COUNTS)
+@pytest.mark.parametrize("alpha", [0.001, 0.2 * 0.001 / 8, 0.05])
+def test_bounds_are_clopper_pearson(count, samples, alpha):
+    low, high = proportion_confint(count, samples, alpha=2 * alpha, method="beta")
+    assert lower_bound(count, samples, alpha) == pytest.approx(low, rel=1e-12)
+    assert upper_bound(count, samples, alpha) == pytest.approx(high, rel=1e-12)
+
+
+def test_a_lower_bound_solves_its_binomial_tail():
+    bound = lower_bound(870, 1000, 0.001)
+    assert binom.sf(869, 1000, bound) == pytest.approx(0.001, rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("samples", "p_lower", "radius"),
+    [
+        (1000, 0.993116, 1.2316),
+        (10_000, 0.999309, 1.5993),
+        (100_000, 0.9999309, 1.9057),
+        (10**6, 0.9999931, 2.1734),
+    ],
+)
+def test_largest_radius_is_finite_and_known(samples, p_lower, radius):
+    bound = lower_bound(samples, samples, 0.001)
+    assert bound == pytest.approx(0.001 ** (1 / samples), rel=1e-12)
+    assert bound == pytest.approx(p_lower, abs=6e-7)
+    assert certified_radius(bound, 0.5) == pytest.approx(radius, abs=6e-5)
+
+
+def test_radius_is_computed_in_float64():
+    assert certified_radius(lower_bound(100_000, 100_000, 0.001), 0.5) == pytest.approx(1.905728, abs=5e-7)
+    assert certified_radius(1 - 1e-9, 0.5) == pytest.approx(0.5 * -norm.ppf(1e-9), rel=1e-7)
+
+
+@pytest.mark.parametrize("p_lower", [0.0, 0.3, 0.5])
+def test_no_radius_without_a_majority(p_lower):
+    assert certified_radius(p_lower, 0.5) == 0.0
+
+
+@pytest.mark.parametrize(("radius", "count"), [(0, 50_490), (0.5, 84_492), (1.0, 97_870), (1.5, 99_900)])
+def test_smallest_counts_are_the_known_ones(radius, count):
+    assert smallest_count(100_000, 0.001, sigma=0.5, radius=radius) == count
+
+
+@pytest.mark.parametrize(("sigma", "radius"), [(0.5, 0.0), (0.5, 0.5), (0.25, 0.5), (1.0, 0.1)])
+def test_smallest_count_against_every_count(sigma, radius):
+    counts = np.arange(1, 501)
+    bounds = beta.ppf(0.001, counts, 501 - counts)
+    good = counts[(bounds > 0.5) & (sigma * norm.ppf(bounds) >= radius)]
+    expected = good[0] if len(good) else 501
+    assert smallest_count(500, 0.001, sigma=sigma, radius=radius) == expected
+
+
+def test_a_radius_beyond_reach_needs_more_votes_than_there_are():
+    assert smallest_count(100, 0.001, sigma=0.25, radius=1.0) == 101
+
+
+@pytest.mark.parametrize("probability", [0.01, 0.5, 0.841, 0.999])
+def test_largest_hopeless_count_against_every_count(probability):
+    counts = np.arange(0, 500)
+    hopeless = counts[binom.cdf(counts, 500, probability) < 1e-3]
+    assert largest_hopeless_count(500, 1e-3, probability=probability) == (
+        hopeless[-1] if len(hopeless) else -1
+    )
+
+
+def test_needed_probability_inverts_the_radius():
+    assert needed_probability(0.5, 0.5) == pytest.approx(0.841345, abs=1e-6)
+    assert certified_radius(needed_probability(0.3, 0.25), 0.25) == pytest.approx(0.3, rel=1e-12)
+
+
+@pytest.mark.parametrize(("first", "second"), [(60, 40), (95, 5), (1, 0), (50, 50)])
+def test_p_value_doubles_a_binomial_tail(first, second):
+    expected = min(1.0, 2 * binom.sf(first - 1, first + second, 0.5))
+    assert top_two_p_value(first, second) == pytest.approx(expected, rel=1e-9)
+    assert top_two_p_value(first, second) == binomtest(first, first + second).pvalue
+
+
+def test_p_value_without_a_vote_is_one():
+    assert top_two_p_value(0, 0) == 1.0
+
+
+@pytest.mark.parametrize(("rho", "loss"), [(0.001, 0.0093), (0.05, 0.0054)])
+def test_high_probability_accuracy_at_500_images(rho, loss):
+    assert 0.7 - high_probability_accuracy(0.7, 500, alpha=0.001, rho=rho) == pytest.approx(loss, abs=5e-5)
+    assert high_probability_accuracy(0.001, 500, alpha=0.001, rho=rho) == 0.0
+
+
+def test_high_probability_accuracy_holds_for_false_certificates_at_their_worst():
+    """If every image's certificate is false with probability alpha, few are false: an exact binomial tail."""
+    num_images, alpha, rho = 500, 0.001, 0.001
+    false = binom.ppf(1 - rho, num_images, alpha)
+    assert high_probability_accuracy(0.5, num_images, alpha=alpha, rho=rho) <= 0.5 - false / num_images
+
+
+def test_population_interval_of_half_of_500():
+    low, high = population_interval(251, 500)
+    assert (low, high) == pytest.approx(proportion_confint(251, 500, method="beta"), rel=1e-12)
+    assert (round(low, 3), round(high, 3)) == (0.457, 0.547)
+    assert population_interval(0, 10)[0] == 0.0 and population_interval(10, 10)[1] == 1.0
+
+
+@pytest.mark.parametrize("count", [-1, 101])
+def test_impossible_counts_are_our_bug_and_never_nan(count):
+    with pytest.raises(AssertionError):
+        lower_bound(count, 100, 0.001)
+    assert not math.isnan(lower_bound(100, 100, 0.001))

@@ -1,0 +1,210 @@
+"""certify and predict against closed forms and against CERTIFY and PREDICT written with SciPy alone."""
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import beta, binomtest, norm
+from torch import nn
+
+from robust_transfer import rng
+from robust_transfer.errors import ConfigError, EvaluationError
+from robust_transfer.smoothing import certify, predict
+from robust_transfer.smoothing.bounds import upper_bound
+
+SHAPE = (3, 4, 4)
+
+
+class Linear(nn.Module):
+    """Two classes; the logit difference is a linear function of the image, so that every radius is known."""
+
+    def __init__(self, distance):
+        super().__init__()
+        weight = rng.normal(SHAPE, 0, "weight").double()
+        self.register_buffer("weight", (weight / weight.norm()).float())
+        self.register_buffer("offset", torch.tensor(distance) - (self.weight * image()).sum())
+
+    def forward(self, images):
+        margin = (images * self.weight).sum((1, 2, 3)) + self.offset
+        return torch.stack([-margin, margin], dim=1)
+
+
+def image():
+    return torch.rand(SHAPE, generator=rng.generator(0, "image"))
+
+
+@pytest.fixture(scope="module")
+def net():
+    with rng.global_state(2, "init"):
+        layers = [nn.Conv2d(3, 6, 3), nn.BatchNorm2d(6), nn.ReLU(), nn.Dropout(0.5), nn.Flatten()]
+        return nn.Sequential(*layers, nn.Linear(24, 5))
+
+
+def noisy_predictions(model, purpose, samples, *, sigma, seed, index):
+    """Classes of noisy copies of the image, by the documented key of each block."""
+    blocks = [rng.normal((100, *SHAPE), seed, purpose, index, b) for b in range(samples // 100)]
+    with torch.no_grad():
+        return model(image() + sigma * torch.cat(blocks)).argmax(1).numpy()
+
+
+def certify_with_scipy(model, *, sigma, n0, n, alpha, seed, index):
+    guess = np.bincount(noisy_predictions(model, "select", n0, sigma=sigma, seed=seed, index=index)).argmax()
+    estimate = noisy_predictions(model, "estimate", n, sigma=sigma, seed=seed, index=index)
+    count = int((estimate == guess).sum())
+    p_lower = beta.ppf(alpha, count, n - count + 1) if count else 0.0
+    if p_lower <= 0.5:
+        return -1, guess, count, 0.0
+    return guess, guess, count, sigma * norm.ppf(p_lower)
+
+
+@pytest.mark.parametrize("distance", [0.02, 0.3, -0.5, 1.0])
+@pytest.mark.parametrize("sigma", [0.25, 0.5])
+def test_a_linear_classifier_in_closed_form(distance, sigma):
+    """Its smoothed probability is Phi(distance / sigma), its true radius the distance to the plane."""
+    c = certify(Linear(distance), image(), sigma=sigma, n=10_000, seed=1)
+    probability = norm.cdf(abs(distance) / sigma)
+    assert c.guess == (distance > 0) or abs(distance) < 0.1
+    assert c.radius <= abs(distance)
+    assert c.p_lower <= probability <= upper_bound(c.count_top, c.num_samples, 1e-6) or c.guess != (
+        distance > 0
+    )
+    if c.guess == (distance > 0):
+        deviation = (probability * (1 - probability) / 10_000) ** 0.5
+        assert abs(c.count_top / 10_000 - probability) < 4.5 * deviation + 1e-12
+    if abs(distance) >= 0.3:
+        needed = beta.ppf(0.001, round(probability * 10_000), 10_001 - round(probability * 10_000))
+        assert c.prediction == (distance > 0)
+        assert c.radius == pytest.approx(sigma * norm.ppf(needed), rel=0.15)
+
+
+@pytest.mark.parametrize("mode", ["decide", "adaptive"])
+def test_other_modes_never_claim_more_than_a_linear_classifier_has(mode):
+    for index in range(20):
+        c = certify(Linear(0.55), image(), n=20_000, mode=mode, index=index)
+        assert c.prediction == 1 and 0.4 < c.radius <= 0.55
+        assert mode == "adaptive" or c.radius >= 0.5 or c.samples_drawn == 20_000
+
+
+@pytest.mark.parametrize("index", range(6))
+@pytest.mark.parametrize("sigma", [0.12, 0.5])
+def test_certify_is_scipys(net, sigma, index):
+    settings = {"sigma": sigma, "n0": 100, "n": 1000, "alpha": 0.01, "seed": 3, "index": index}
+    prediction, guess, count, radius = certify_with_scipy(net.eval(), **settings)
+    c = certify(net, image(), **settings)
+    assert (c.guess, c.stopped, c.num_samples, c.samples_drawn) == (guess, "full", 1000, 1000)
+    assert abs(c.count_top - count) <= c.near_ties
+    assert c.prediction == prediction and c.alpha_spent == 0.01
+    if c.count_top == count:
+        assert c.radius == pytest.approx(radius, rel=1e-9)
+
+
+@pytest.mark.parametrize("sigma", [0.1, 0.5, 2.0])
+def test_predict_is_scipys(net, sigma):
+    found = []
+    for index in range(10):
+        votes = noisy_predictions(net.eval(), "estimate", 200, sigma=sigma, seed=0, index=index)
+        counts = np.bincount(votes, minlength=5)
+        second, first = np.sort(counts)[-2:].tolist()
+        sure = binomtest(first, first + second, 0.5).pvalue <= 0.001
+        found.append(int(counts.argmax()) if sure else -1)
+    assert found == [predict(net, image(), sigma=sigma, n=200, index=i) for i in range(10)]
+
+
+def test_predict_abstains_near_a_boundary_and_only_there():
+    assert predict(Linear(0.01), image(), n=100) == -1
+    assert predict(Linear(0.5), image(), n=100) == 1
+    assert predict(Linear(-0.01), image(), sigma=0) == 0
+
+
+@pytest.mark.parametrize("mode", ["exact", "decide", "adaptive"])
+def test_any_batch_size_gives_the_same_certificate(net, mode):
+    settings = {"sigma": 0.25, "n": 2000, "mode": mode}
+    expected = certify(net, image(), **settings)
+    for batch_size in (32, 250):
+        found = certify(net, image(), **settings, batch_size=batch_size)
+        assert abs(found.count_top - expected.count_top) <= expected.near_ties
+        assert found == expected or expected.near_ties
+
+
+def test_the_label_skip_changes_no_accuracy(net):
+    for index in range(5):
+        free = certify(net, image(), sigma=0.25, n=500, index=index)
+        for label in range(5):
+            told = certify(net, image(), sigma=0.25, n=500, index=index, label=label)
+            if label == free.guess:
+                assert told == free
+            else:
+                assert (told.prediction, told.num_samples, told.stopped) == (-1, 0, "label")
+            assert (told.prediction == label) == (free.prediction == label)
+
+
+def test_sigma_zero_is_the_plain_classifier(net):
+    expected = net.eval()(image()[None]).argmax().item()
+    for label in (None, expected, (expected + 1) % 5):
+        c = certify(net.train(), image(), sigma=0, label=label)
+        assert (c.prediction, c.guess, c.radius, c.samples_drawn, c.stopped) == (
+            expected,
+            expected,
+            0.0,
+            0,
+            "full",
+        )
+
+
+def test_a_constant_classifier_is_never_certified():
+    """Every sample ties: an argmax would vote for class 0 each time and certify the largest radius."""
+
+    class Constant(nn.Module):
+        def forward(self, images):
+            return torch.ones(len(images), 3)
+
+    c = certify(Constant(), image(), n=1000)
+    assert (c.prediction, c.radius, c.ties) == (-1, 0.0, 100)
+    assert certify(Constant(), image(), sigma=0).prediction == -1
+
+
+def test_nonfinite_logits_count_against_the_guess():
+    class Broken(nn.Module):
+        def forward(self, images):
+            good = images.mean((1, 2, 3)) > image().mean() - 0.05
+            one = torch.where(good, 1.0, torch.nan)
+            return torch.stack([one, 0 * one], dim=1)
+
+    c = certify(Broken(), image(), n=1000)
+    selected = certify(Broken(), image(), n=100).nonfinite - (
+        100 - certify(Broken(), image(), n=100).count_top
+    )
+    assert 0 < c.count_top < 1000 and c.count_top + c.nonfinite - selected == 1000
+
+
+def test_modes_and_buffers_come_back(net):
+    net.train()
+    net[1].eval()
+    flags, state = [m.training for m in net.modules()], {k: v.clone() for k, v in net.state_dict().items()}
+    certify(net, image(), n=100)
+    predict(net, image())
+    assert [m.training for m in net.modules()] == flags
+    assert all(torch.equal(state[k], v) for k, v in net.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("error", "change"),
+    [
+        (ConfigError, {"n": 150}),
+        (ConfigError, {"alpha": 2}),
+        (ConfigError, {"sigma": -1.0}),
+        (ConfigError, {"mode": "fast"}),
+        (EvaluationError, {"label": 2}),
+        (EvaluationError, {"label": -1}),
+    ],
+)
+def test_bad_calls_are_refused(error, change):
+    with pytest.raises(error):
+        certify(Linear(0.5), image(), **{"n": 100, **change})
+
+
+def test_images_outside_the_unit_range_are_refused():
+    for bad in (image() * 255, image() - 1, image()[None]):
+        with pytest.raises(EvaluationError):
+            certify(Linear(0.5), bad, n=100)
+        with pytest.raises(EvaluationError):
+            predict(Linear(0.5), bad)
