@@ -3,14 +3,14 @@
     python scripts/benchmark_certify.py --arch resnet50 --size 224 --batch 100 --rounds 5 --compile
     python scripts/benchmark_certify.py --cohen PATH/TO/core.py --cohen-batch 1000
 
-Three comparisons. (1) Our loop against the bare forward of the same prepared model, in the same layout, batch and
-arithmetic: what drawing, adding and counting cost. (2) Cohen et al.'s published loop, from a file given by path,
-as it stands but for two shims (a CPU in place of its fixed device, and a function that SciPy removed), on the
-model as it comes, against ours. (3) Samples that `decide` draws against `exact`, simulated.
+Three comparisons. (1) Our loop against the bare forward of the same prepared model, in the same layout,
+batch and arithmetic: what drawing, adding and counting cost. (2) Cohen et al.'s published loop, from a file
+given by path, as it stands but for two shims (a CPU in place of its fixed device, and a function that SciPy
+removed), on the model as it comes, against ours. (3) Samples that `decide` draws against `exact`, simulated.
 
 Speeds are ratios of process CPU time with one thread, in interleaved rounds: what else runs on the machine
-slows both sides. Weights are random: neither time nor sample counts of (1) and (2) depend on them. Labels in (2)
-are set so that the stated share of first guesses is right, because that share decides what the label skip saves.
+slows both sides. Weights are random, on which neither time nor sample counts of (1) and (2) depend. Labels in
+(2) make the stated share of first guesses right, because that share decides what the label skip saves.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ from robust_transfer.models.fast import ARITHMETICS, fast_inference
 from robust_transfer.smoothing import certify, certify_counts
 from robust_transfer.smoothing.counts import Unit, count_votes
 from robust_transfer.smoothing.sequential import Progress, Rules
+from robust_transfer.smoothing.settings import BLOCK
 
 SIGMA, ALPHA, FULL = 0.5, 0.001, 100_000
 Row = dict[str, object]
@@ -99,9 +100,8 @@ def loop_against_forward(
     model: torch.nn.Module, image: torch.Tensor, options: argparse.Namespace
 ) -> list[Row]:
     rows = []
-    batch = image.expand(options.batch, -1, -1, -1) + SIGMA * torch.zeros(options.batch, *image.shape)
-    num_batches = max(1, options.samples // options.batch)
-    units = [Unit(0, 0, 0, -(-num_batches * options.batch // 100) * 100)]
+    batch = image.repeat(options.batch, 1, 1, 1)
+    units = [Unit(0, 0, 0, -(-options.samples // BLOCK) * BLOCK)]
     for kind, compiled in variants(options):
         fast = fast_inference(model, arithmetic=kind, compile=compiled)
 
@@ -179,7 +179,7 @@ def against_cohen(
 
 
 def decide_against_exact(num_images: int) -> list[Row]:
-    """Draw pA = Phi(z), z normal; count samples and compare the answers at radius 0 and 0.5, on the same votes."""
+    """Draw pA = Phi(z), z normal; on the same votes, compare answers at radius 0 and 0.5, and samples."""
     rows = []
     for mean, deviation in ((1.0, 5.0), (1.0, 3.0), (1.0, 1.5)):
         generator = np.random.default_rng(0)

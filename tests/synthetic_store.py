@@ -34,7 +34,9 @@ def write_json(path: Path, value) -> None:
     path.write_text(json.dumps(value))
 
 
-def add_training(store: Path, kind: str, label: str, *, wall: float, recipe=None, seed=0, world_size=1, **extra) -> str:
+def add_training(
+    store: Path, kind: str, label: str, *, wall: float, recipe=None, seed=0, world_size=1, **extra
+) -> str:
     recipe = {"epochs": 5, **(recipe or {})}
     key = key12(kind, label, recipe, seed, extra)
     path = store / kind / f"{label}-{key}"
@@ -67,6 +69,34 @@ def certify_rows(counts, labels, settings):
         yield [i, y, y, y if sure else -1, int(sure), radius, count, n, n, p, alpha, "full", 0, 0]
 
 
+def attack_journal(rows, settings) -> str:
+    lines = [[r[0], r[2], r[3], r[5], r[6], r[7], r[8], 0] for r in rows]
+    header = "index,clean_prediction,adversarial_prediction,robust,distance,loss,gradient_steps,near_tie"
+    return journal_text(header, reversed(lines))
+
+
+def certify_journal(rows, settings) -> str:
+    lines = []
+    for r in rows:
+        index, guess, count, samples, nonfinite, near_ties = r[0], r[2], r[6], r[7], r[12], r[13]
+        lines.append([index, "select", 0, settings["n0"], guess, settings["n0"], 0, near_ties, nonfinite])
+        for start in range(0, samples, 400):  # several units, the first ones full of votes
+            stop = min(start + 400, samples)
+            votes = min(max(count - start, 0), stop - start)
+            lines.append([index, "estimate", start, stop, guess, votes, 0, 0, 0])
+    return journal_text("index,purpose,start,stop,guess,count,ties,near_ties,nonfinite", lines)
+
+
+def journal_text(header: str, lines) -> str:
+    body = "".join(
+        ",".join(repr(c) if isinstance(c, float) else str(c) for c in line) + "\n" for line in lines
+    )
+    return '# {"device": "cpu"}\n' + header + "\n" + body
+
+
+JOURNALS = {"autopgd": attack_journal, "certify": certify_journal}
+
+
 def add_evaluation(
     store: Path, evaluator: str, dataset: str, rows, *, pretrain="none", finetune="at", seed=0, settings=None,
     marks=(), experiment=None, source="mnist5k", pretrain_seed=0, recipe=None, pretrain_recipe=None, split="test",
@@ -95,7 +125,7 @@ def add_evaluation(
     body = "".join(",".join(repr(c) if isinstance(c, float) else str(c) for c in row) + "\n" for row in rows)
     columns = COLUMNS[evaluator]
     (path / "records.csv").write_text(columns + "\n" + body)
-    (path / "journal.0.csv").write_text('# {"device": "cpu"}\n' + columns + "\n" + body)
+    (path / "journal.0.csv").write_text(JOURNALS[evaluator](rows, settings))
     names = columns.split(",")
     table = {name: [row[i] for row in rows] for i, name in enumerate(names)}
     correct = np.array(table["correct"], dtype=float)
@@ -108,7 +138,9 @@ def add_evaluation(
         robust, acr = np.array(table["robust"], dtype=float), None
     intervals = {}
     for metric, values in (("sa", correct), ("ra", robust)):
-        intervals[metric] = dict(zip(("low", "high", "method"), proportion_interval(int(values.sum()), len(rows)), strict=True))
+        intervals[metric] = dict(
+            zip(("low", "high", "method"), proportion_interval(int(values.sum()), len(rows)), strict=True)
+        )
     if acr is not None:
         intervals["acr"] = dict(zip(("low", "high", "method"), mean_interval(correct * radius), strict=True))
     write_json(path / "status.json", {"state": state, "wall_seconds": 12.0, "device": "cpu"})
@@ -158,12 +190,22 @@ def quickstart(store: Path, seeds=(0, 1, 2)) -> Path:
     random = np.random.Generator(np.random.PCG64(7))
     for seed in seeds:
         for pretrain, sa, ra in (("none", 78, 55), ("at", 92, 74), ("simclr", 90, 66)):
-            options = {"pretrain": pretrain, "seed": seed, "experiment": "quickstart", "recipe": {"epochs": 20}}
+            options = {
+                "pretrain": pretrain,
+                "seed": seed,
+                "experiment": "quickstart",
+                "recipe": {"epochs": 20},
+            }
             add_attack(store, "digits", sa + seed, ra + 2 * seed, shift=seed, **options)
         for pretrain, sharp in (("none", 0.72), ("cr", 0.93), ("simclr", 0.85)):
             p = np.clip(random.normal(sharp, 0.25, size=100), 0, 1)
             counts = [None if q < 0.45 else int(min(1000, round(1000 * q))) for q in p]
-            options = {"pretrain": pretrain, "seed": seed, "experiment": "quickstart", "recipe": {"epochs": 20}}
+            options = {
+                "pretrain": pretrain,
+                "seed": seed,
+                "experiment": "quickstart",
+                "recipe": {"epochs": 20},
+            }
             add_certificates(store, "digits", counts, **options)
     return store
 
@@ -197,7 +239,9 @@ def study(store: Path, tables=("2", "3"), datasets=None, n=200) -> Path:
                      0.0, 0.001, "full", 0, 0]
                     for i, y in enumerate(labels)
                 ]  # fmt: skip
-                add_evaluation(store, "certify", cell.dataset, rows, settings=settings, marks=marks, **options)
+                add_evaluation(
+                    store, "certify", cell.dataset, rows, settings=settings, marks=marks, **options
+                )
             else:
                 add_certificates(store, cell.dataset, counts, settings=settings, marks=marks, **options)
     return store

@@ -292,16 +292,6 @@ class CertifyConfig(EvaluatorConfig):
     allow_sigma_mismatch: bool = option("certify a model trained at another sigma, and mark the row")
     allow_nonfinite: bool = option("go on when logits are not finite (they vote for no class)")
 
-    def check(self, path: str) -> None:
-        """Refuse sample counts that the keyed blocks of 100 cannot draw."""
-        for name in ("n0", "n"):
-            if getattr(self, name) % 100:
-                raise ConfigError(f"{path}.{name}={getattr(self, name)} (expected a multiple of 100)")
-        if self.n < self.n0:
-            raise ConfigError(f"{path}.n={self.n} (expected at least {path}.n0={self.n0})")
-        if self.mode == "decide" and not self.radii:
-            raise ConfigError(f"{path}.radii is empty (expected radii to decide)", f"{path}.radii=[0.5]")
-
 
 @dataclass
 class BudgetConfig:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import logging
 import os
 import pickle
@@ -82,9 +83,10 @@ class Context:
         if self.world_size == 1:
             return model
         devices = [self.device] if self.device.type == "cuda" else None
-        return DistributedDataParallel(
-            model, device_ids=devices, broadcast_buffers=sync_buffers, gradient_as_bucket_view=True
-        )
+        known = inspect.signature(DistributedDataParallel).parameters
+        buffers = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"
+        options: dict[str, Any] = {buffers: sync_buffers, "gradient_as_bucket_view": True}
+        return DistributedDataParallel(model, device_ids=devices, **options)
 
 
 def single(device: torch.device | str) -> Context:
@@ -294,8 +296,9 @@ def launch(
 
 
 def _launch_workers(function: Callable[..., Any], args: Sequence[Any], devices: int, device_kind: str) -> Any:
-    # Its log repeats what we say in one line.
-    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
+    for name in ("torch.distributed.elastic", "torch.multiprocessing"):
+        # Their log repeats what we say in one line.
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     with tempfile.TemporaryDirectory(prefix="rt-workers-") as folder:
         try:
             results = elastic_launch(_launch_config(devices), _worker)(function, args, device_kind, folder)
@@ -328,17 +331,25 @@ def _launch_config(devices: int) -> LaunchConfig:
 
 def _worker(function: Callable[..., Any], args: Sequence[Any], device_kind: str, folder: str) -> Any:
     """Run in a new process; whatever ends it is left in a file, because only exit codes reach the parent."""
+    path = Path(folder) / os.environ["RANK"]
+    if device_kind == "cpu" and "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(max(1, (os.cpu_count() or 1) // int(os.environ["WORLD_SIZE"])))
     try:
-        if device_kind == "cpu" and "OMP_NUM_THREADS" not in os.environ:
-            torch.set_num_threads(max(1, (os.cpu_count() or 1) // int(os.environ["WORLD_SIZE"])))
         with join(device_kind) as context:
-            return function(*args, context)
+            try:
+                return function(*args, context)
+            except BaseException as error:
+                # Before the group is left: that makes the other processes fail, and the first word counts.
+                _leave_word(error, path)
+                raise
     except BaseException as error:
-        _leave_word(error, Path(folder) / os.environ["RANK"])
+        _leave_word(error, path)
         sys.exit(error.code if isinstance(error, SystemExit) else 1)
 
 
 def _leave_word(error: BaseException, path: Path) -> None:
+    if path.exists():
+        return
     text = "".join(traceback.format_exception(error))
     kept = error if isinstance(error, UserError | SystemExit) else None
     with suppress(OSError):

@@ -161,23 +161,19 @@ def _file_facts(path: Path, config: EvaluateConfig) -> CheckpointFacts:
     from robust_transfer.models import describe_file
 
     found = describe_file(
-        path,
-        arch=config.model.arch,
-        width=config.model.width,
-        format=config.format,
-        normalize=config.normalize,
-        trust=config.trust,
+        path, format=config.format, normalize=config.normalize, trust=config.trust
     )
     reading = {
-        "arch": config.model.arch,
-        "width": config.model.width,
-        "image_size": config.model.image_size,
+        "arch": found["arch"],
+        "width": found["width"],
+        "image_size": found["image_size"] or config.model.image_size,
         "format": config.format,
         "normalize": config.normalize,
         "trust": config.trust,
     }
+    shape = {name: reading[name] for name in ("arch", "width", "image_size")}
     return CheckpointFacts(
-        key=_digest(found["sha256"], config.format, config.normalize, config.model),
+        key=_digest(found["sha256"], reading),
         path=path.resolve(),
         reading=reading,
         arch=found["arch"],
@@ -187,10 +183,8 @@ def _file_facts(path: Path, config: EvaluateConfig) -> CheckpointFacts:
             "pretrain": "checkpoint",
             "finetune": None,
             "file_sha256": found["sha256"],
-            "arch": found["arch"],
-            "width": config.model.width,
-            "image_size": config.model.image_size,
             "train_sigma": found.get("train_sigma"),
+            **shape,
         },
     )
 
@@ -198,7 +192,10 @@ def _file_facts(path: Path, config: EvaluateConfig) -> CheckpointFacts:
 def _pretrained_file(config: TrainConfig, pretrain: CheckpointConfig) -> CheckpointFacts:
     from robust_transfer.models import describe_file, torchvision_weights
 
-    path = Path(pretrain.path) if pretrain.path else torchvision_weights(pretrain.weights)
+    if pretrain.weights:
+        path = torchvision_weights(pretrain.weights, arch=config.model.arch)
+    else:
+        path = Path(str(pretrain.path))
     if path.is_dir() and (path / "model.safetensors").is_file():
         path = path / "model.safetensors"
     if not path.exists():
@@ -207,7 +204,7 @@ def _pretrained_file(config: TrainConfig, pretrain: CheckpointConfig) -> Checkpo
         path,
         arch=config.model.arch,
         width=config.model.width,
-        format=pretrain.format,
+        format="torchvision" if pretrain.weights else pretrain.format,
         normalize=pretrain.normalize,
         trust=pretrain.trust,
     )

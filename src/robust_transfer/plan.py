@@ -241,7 +241,7 @@ def _evaluation_stage(
         "recipe": settings.recipe_version,
         "settings": identity(settings),
         "data": target.test_identity,
-        "image_size": config.model.image_size,
+        "image_size": parent.lineage["image_size"],
         "parent": parent.key,
     }
     finetune_key = parent.key[:12] if isinstance(parent, Stage) else parent.lineage.get("finetune_key")

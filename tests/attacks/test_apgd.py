@@ -118,6 +118,7 @@ def test_checkpoints_are_where_the_paper_s_code_has_them():
 def test_a_linear_model_is_fooled_exactly_where_the_ball_crosses_the_plane(norm, images):
     net = nn.Sequential(nn.Flatten(), nn.Linear(12, 2))
     net[1].weight.data = rng.normal((2, 12), 0, "linear")
+    net[1].bias.data.zero_()
     flat = images[:, :, :2, :2] * 0.2 + 0.4
     logits = net(flat).detach()
     w = (net[1].weight[1] - net[1].weight[0]).detach()

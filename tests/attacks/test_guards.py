@@ -62,7 +62,7 @@ def test_not_a_number_logits_are_refused(model, images, labels):
 
 
 def test_numbers_that_break_only_under_attack_are_refused(model, images, labels):
-    """Logits fine on clean images, infinite on any image that has moved: never counted as fooled or robust."""
+    """Logits fine on clean images, infinite on any that has moved: never counted either way."""
     clean = {tuple(image.flatten().tolist()) for image in images}
 
     class Brittle(nn.Module):
@@ -138,7 +138,7 @@ def test_batch_statistics_are_refused(model, images, labels):
 
 
 def test_train_mode_is_left_for_the_call(model, images, labels):
-    """Batch statistics would answer, and move: the attack sees the model in eval mode, train mode comes back."""
+    """Batch statistics would answer, and move: the attack sees eval mode, train mode comes back."""
     expected = autopgd(model, images, labels, **BRIEF)
     model.train()
     found = autopgd(model, images, labels, **BRIEF)

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from robust_transfer import rng
 from robust_transfer.attacks import autopgd, pgd, second_opinions
 from robust_transfer.attacks.probes import spread
 
@@ -14,7 +15,8 @@ def names(result):
 
 @pytest.fixture
 def linear(images):
-    net = nn.Sequential(nn.Flatten(), nn.Linear(192, 6))
+    with rng.global_state(0, "linear"):
+        net = nn.Sequential(nn.Flatten(), nn.Linear(192, 6))
     with torch.no_grad():
         return net, net(images).argmax(1)
 
@@ -75,10 +77,10 @@ def test_an_attack_that_more_steps_weaken_is_flagged(monkeypatch, linear, images
         return trial_run(trial, replace(attack, eps=attack.eps / 100) if attack.num_steps > 5 else attack)
 
     monkeypatch.setattr(second_opinions, "SHARE", 0.5)
-    reference = autopgd(net, images, labels, eps=1.0, num_steps=5, batch_size=16)
+    reference = autopgd(net, images, labels, eps=2.0, num_steps=5, batch_size=16)
     assert not reference.robust.any()
     monkeypatch.setattr(second_opinions.Trial, "run", weaker)
-    result = autopgd(net, images, labels, eps=1.0, num_steps=5, batch_size=16, guards="full")
+    result = autopgd(net, images, labels, eps=2.0, num_steps=5, batch_size=16, guards="full")
     assert names(result) == {"steps"}
 
 

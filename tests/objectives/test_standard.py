@@ -21,7 +21,9 @@ def test_standard_is_the_mean_cross_entropy(make_method):
     model, (images, labels) = small(), images_and_labels()
     loss, metrics = build(make_method("st"))(model, (images, labels), noise=None)
     logits = model(images)
-    by_hand = -torch.stack([logits.double().log_softmax(1)[i, label] for i, label in enumerate(labels)]).mean()
+    by_hand = -torch.stack(
+        [logits.double().log_softmax(1)[i, label] for i, label in enumerate(labels)]
+    ).mean()
     torch.testing.assert_close(loss.double(), by_hand, rtol=1e-6, atol=0)
     assert metrics["accuracy"] == sum(int(a == b) for a, b in zip(logits.argmax(1), labels, strict=True)) / 5
 

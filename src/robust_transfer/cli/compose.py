@@ -65,7 +65,7 @@ def read(config_name: str, overrides: list[str], *, multirun: bool) -> Compositi
     swept = [o.input_line for o in parsed if o.is_sweep_override()]
     first = _compose(config_name, _first_job(strict))
     hydra = first.hydra
-    is_sweep = multirun or hydra.mode is not None and hydra.mode.name == "MULTIRUN"
+    is_sweep = multirun or (hydra.mode is not None and hydra.mode.name == "MULTIRUN")
     if swept and not is_sweep:
         raise ConfigError(f"{swept[0]} is a sweep", "add -m to run all of them")
     launcher = str(hydra.runtime.choices.get("hydra/launcher", "basic"))
@@ -145,9 +145,14 @@ def _strict(override: Override) -> str:
 
 
 def _group_options(group: str) -> list[str]:
+    """List the names that a group offers, those of its subgroups as `subgroup/name`."""
     loader = GlobalHydra.instance().config_loader()
-    found = loader.get_group_options(group.split("@")[0], results_filter=ObjectType.CONFIG)
-    return [name for name in found if not name.startswith("_")]
+    group = group.split("@")[0]
+    names = list(loader.get_group_options(group, results_filter=ObjectType.CONFIG))
+    for inner in loader.get_group_options(group, results_filter=ObjectType.GROUP):
+        found = loader.get_group_options(f"{group}/{inner}", results_filter=ObjectType.CONFIG)
+        names.extend(f"{inner}/{name}" for name in found)
+    return [name for name in names if not name.split("/")[-1].startswith("_")]
 
 
 def _choices(override: Override) -> list[Any]:

@@ -1,4 +1,4 @@
-"""rt-report: an index of runs, the study's tables and figures from records, and checks of what was measured."""
+"""rt-report: an index of runs, the study's tables and figures, and checks of what was measured."""
 
 from __future__ import annotations
 
@@ -31,6 +31,7 @@ COMMANDS = {
     "html": "one static page of tables, figures, flags and cost",
 }
 TABLES = ("quickstart", "2", "3", "4", "5")
+OPTIONS = ("--store", "--source", "--out", "--help")
 FIGURES = ("quickstart", "2", "3", "curve", "shots")
 
 
@@ -39,7 +40,10 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Raise ConfigError instead of printing the usage."""
-        raise ConfigError(message, f"{self.prog} --help")
+        hint = f"{self.prog} --help"
+        if message.startswith("unrecognized arguments: -"):
+            hint = did_you_mean(message.split()[2], OPTIONS)
+        raise ConfigError(message, hint)
 
 
 @command("rt-report")
@@ -71,7 +75,7 @@ def _check_command(words: Sequence[str]) -> None:
 
 
 def _parser() -> Parser:
-    shared = argparse.ArgumentParser(add_help=False)
+    shared = Parser(add_help=False)
     _add_options(shared, default=argparse.SUPPRESS)
     parser = Parser(
         "rt-report", description=__doc__, epilog=EPILOG, formatter_class=argparse.RawTextHelpFormatter

@@ -30,9 +30,10 @@ class _Member(NamedTuple):
 
 
 def unpack(archive: str | Path, root: str | Path) -> int:
-    """Unpack `archive` below `root` and return the number of files. A tar inside a zip is unpacked too.
+    """Unpack `archive` below `root` and return the number of files.
 
-    Whole or not at all: the files are written beside their place and moved at the end.
+    A tar inside a zip (Caltech-101) is unpacked into `root` itself, a tar inside a tar (ImageNet: one a
+    class) into a folder of its name. The files are written beside their place and moved there at the end.
 
     Raises
     ------
@@ -131,6 +132,11 @@ def _zip_member(opened: zipfile.ZipFile, info: zipfile.ZipInfo) -> Iterator[_Mem
 def _tar_members(stream: IO[bytes]) -> Iterator[_Member]:
     with tarfile.open(fileobj=stream, mode="r|*") as opened:  # read as a stream: once from front to back
         for info in opened:
+            if info.isreg() and info.name.endswith(".tar"):
+                folder = info.name.removesuffix(".tar")
+                inside = _tar_members(_content(opened, info))
+                yield from (member._replace(name=f"{folder}/{member.name}") for member in inside)
+                continue
             yield _Member(info.name, _tar_kind(info), info.size, partial(_content, opened, info))
 
 

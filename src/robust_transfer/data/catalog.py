@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from robust_transfer.data import splits
-from robust_transfer.data.entries import ENTRIES, Archive, Entry
+from robust_transfer.data.archives import Archive
+from robust_transfer.data.entries import ENTRIES, Entry
 from robust_transfer.data.sources import list_split
 from robust_transfer.errors import ConfigError, DataError, did_you_mean
 

@@ -15,6 +15,8 @@ from robust_transfer.data.checksums import check_files
 from robust_transfer.data.images import FileImages, open_rgb
 from robust_transfer.errors import DataError
 
+MIN_FOR_POOL = 256  # fewer files are decoded before a pool has started
+
 
 def unreadable_images(
     name: str, root: str | Path, *, partition: int | None = None, num_workers: int | None = None
@@ -51,7 +53,7 @@ def unreadable_images(
 
 
 def _decode_all(files: list[str], num_workers: int) -> Iterator[str | None]:
-    if num_workers == 1 or len(files) < 256:  # starting a pool would take longer
+    if num_workers == 1 or len(files) < MIN_FOR_POOL:
         yield from map(problem_with, files)
         return
     with ProcessPoolExecutor(num_workers, mp_context=multiprocessing.get_context("spawn")) as pool:

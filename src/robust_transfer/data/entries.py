@@ -4,19 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from robust_transfer.data.archives import ARCHIVES, Archive
+
 TOP1, MEAN_PER_CLASS = "top1", "mean_per_class"
 RESEARCH = "research only; the photographers keep their rights"
-
-
-@dataclass(frozen=True)
-class Archive:
-    """One file to download: what it is, and the folder (relative to the data root) it is unpacked into."""
-
-    file: str
-    size: str
-    md5: str | None
-    url: str | None  # None: cannot be downloaded without an account or from a page; see Entry.origin
-    into: str = ""
 
 
 @dataclass(frozen=True)
@@ -37,7 +28,6 @@ class Entry:
     test: int | None
     licence: str
     layout: str
-    archives: tuple[Archive, ...] = ()
     origin: str = ""
     augment: str = "crop_flip"
     metric: str = TOP1
@@ -46,12 +36,15 @@ class Entry:
     file_md5: tuple[tuple[str, str], ...] = ()
 
     @property
+    def archives(self) -> tuple[Archive, ...]:
+        """Return the files to download, in the order they are unpacked."""
+        return ARCHIVES.get(self.name, ())
+
+    @property
     def folder(self) -> str:
         """Return the folder of the set under the data root."""
         return self.layout.partition("/")[0]
 
-
-_OXFORD = "https://www.robots.ox.ac.uk/~vgg/data"
 
 ENTRIES = (
     Entry(
@@ -62,14 +55,6 @@ ENTRIES = (
         25_250,
         "none stated (images from Foodspotting)",
         "food-101/{images/<class>/<id>.jpg, meta/{train,test,classes,labels}.txt}",
-        (
-            Archive(
-                "food-101.tar.gz",
-                "5.0 GB",
-                "85eeb15f3717b99a5da872d97d918f87",
-                "http://data.vision.ee.ethz.ch/cvl/food-101.tar.gz",
-            ),
-        ),
     ),
     Entry(
         "cifar10",
@@ -79,14 +64,6 @@ ENTRIES = (
         10_000,
         "none stated",
         "cifar-10-batches-py/{data_batch_1..5, test_batch, batches.meta}",
-        (
-            Archive(
-                "cifar-10-python.tar.gz",
-                "170 MB",
-                "c58f30108f718f92721af3b95e74349a",
-                "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",
-            ),
-        ),
         file_md5=(
             ("cifar-10-batches-py/data_batch_1", "c99cafc152244af753f735de768cd75f"),
             ("cifar-10-batches-py/data_batch_2", "d4bba439e000b95fd0a9bffe97cbabec"),
@@ -105,14 +82,6 @@ ENTRIES = (
         10_000,
         "none stated",
         "cifar-100-python/{train, test, meta}",
-        (
-            Archive(
-                "cifar-100-python.tar.gz",
-                "169 MB",
-                "eb9058c3a382ffc7106e4002c42a8d85",
-                "https://www.cs.toronto.edu/~kriz/cifar-100-python.tar.gz",
-            ),
-        ),
         file_md5=(
             ("cifar-100-python/train", "16019d7e3df5f24257cddd939b257f8d"),
             ("cifar-100-python/test", "f0ef6b0ae62326f3e7ffdfab6717acfc"),
@@ -127,14 +96,6 @@ ENTRIES = (
         2_443,
         RESEARCH,
         "birdsnap/{species,images,test_images}.txt, birdsnap/download/images/<dir>/<file>.jpg",
-        (
-            Archive(
-                "birdsnap.tgz",
-                "lists only",
-                "1788158175f6ae794aebf27bcd7a3f5d",
-                "http://thomasberg.org/datasets/birdsnap/1.1/birdsnap.tgz",
-            ),
-        ),
         origin="images.txt lists 49,829 addresses, many dead: put the rest below birdsnap/download/images",
     ),
     Entry(
@@ -145,21 +106,6 @@ ENTRIES = (
         19_850,
         RESEARCH,
         "SUN397/{ClassName.txt, <letter>/<class>[/<sub>]/sun_*.jpg, {Training,Testing}_01..10.txt}",
-        (
-            Archive(
-                "SUN397.tar.gz",
-                "39 GB",
-                "8ca2778205c41d23104230ba66911c7a",
-                "http://vision.princeton.edu/projects/2010/SUN/SUN397.tar.gz",
-            ),
-            Archive(
-                "Partitions.zip",
-                "9 MB",
-                "29a205c0a0129d21f36cbecfefe81881",
-                "https://vision.princeton.edu/projects/2010/SUN/download/Partitions.zip",
-                "SUN397",
-            ),
-        ),
         partitions=10,
     ),
     Entry(
@@ -170,15 +116,6 @@ ENTRIES = (
         15_187,
         "CC BY 4.0",
         "caltech256/256_ObjectCategories/<nnn.class>/<nnn_mmmm>.jpg",
-        (
-            Archive(
-                "256_ObjectCategories.tar",
-                "1.2 GB",
-                "67b4f42ca05d46448c6bb8ecd2220f6d",
-                "https://data.caltech.edu/records/nyy15-4j048/files/256_ObjectCategories.tar",
-                "caltech256",
-            ),
-        ),
         metric=MEAN_PER_CLASS,
     ),
     Entry(
@@ -190,18 +127,6 @@ ENTRIES = (
         "non-commercial research",
         "stanford_cars/{cars_{train,test}/<nnnnn>.jpg, devkit/{cars_meta,cars_train_annos}.mat, "
         "cars_test_annos_withlabels.mat}",
-        (
-            Archive("cars_train.tgz", "0.9 GB", "065e5b463ae28d29e77c1b4b166cfe61", None, "stanford_cars"),
-            Archive("cars_test.tgz", "0.9 GB", "4ce7ebf6a94d07f1952d94dd34c4d501", None, "stanford_cars"),
-            Archive("car_devkit.tgz", "0.3 MB", "c3b158d763b6e2245038c8ad08e45376", None, "stanford_cars"),
-            Archive(
-                "cars_test_annos_withlabels.mat",
-                "0.2 MB",
-                "b0a2b23655a3edd16d84508592a98d10",
-                None,
-                "stanford_cars",
-            ),
-        ),
         origin="the original site is gone; copies of the same files are found by their names and md5",
     ),
     Entry(
@@ -212,14 +137,6 @@ ENTRIES = (
         3_333,
         "non-commercial research",
         "fgvc-aircraft-2013b/data/{images/<id>.jpg, variants.txt, images_variant_{trainval,test}.txt}",
-        (
-            Archive(
-                "fgvc-aircraft-2013b.tar.gz",
-                "2.75 GB",
-                "d4acdd33327262359767eeaa97a4f732",
-                f"{_OXFORD}/fgvc-aircraft/archives/fgvc-aircraft-2013b.tar.gz",
-            ),
-        ),
         metric=MEAN_PER_CLASS,
     ),
     Entry(
@@ -230,15 +147,6 @@ ENTRIES = (
         1_880,
         "research only",
         "dtd/dtd/{images/<class>/<file>.jpg, labels/{train,val,test}1..10.txt}",
-        (
-            Archive(
-                "dtd-r1.0.1.tar.gz",
-                "625 MB",
-                "fff73e5086ae6bdbea199a49dfb8a4c1",
-                f"{_OXFORD}/dtd/download/dtd-r1.0.1.tar.gz",
-                "dtd",
-            ),
-        ),
         partitions=10,
     ),
     Entry(
@@ -249,22 +157,6 @@ ENTRIES = (
         3_669,
         "CC BY-SA 4.0",
         "oxford-iiit-pet/{images/<class>_<n>.jpg, annotations/{trainval,test}.txt}",
-        (
-            Archive(
-                "images.tar.gz",
-                "792 MB",
-                "5c4f3ee8e5d25df40f4fd59a7f44e54c",
-                f"{_OXFORD}/pets/data/images.tar.gz",
-                "oxford-iiit-pet",
-            ),
-            Archive(
-                "annotations.tar.gz",
-                "19 MB",
-                "95a8c909bbe2e81eed6a22bccdf3f68f",
-                f"{_OXFORD}/pets/data/annotations.tar.gz",
-                "oxford-iiit-pet",
-            ),
-        ),
         metric=MEAN_PER_CLASS,
     ),
     Entry(
@@ -275,15 +167,6 @@ ENTRIES = (
         5_647,
         "CC BY 4.0",
         "caltech101/101_ObjectCategories/<class>/image_<nnnn>.jpg",
-        (
-            Archive(
-                "caltech-101.zip",
-                "137 MB",
-                "3138e1922a9193bfa496528edbbc45d0",
-                "https://data.caltech.edu/records/mzrjq-6wc02/files/caltech-101.zip",
-                "caltech101",
-            ),
-        ),
         metric=MEAN_PER_CLASS,
     ),
     Entry(
@@ -294,29 +177,6 @@ ENTRIES = (
         6_149,
         "none stated",
         "flowers-102/{jpg/image_<nnnnn>.jpg, imagelabels.mat, setid.mat}",
-        (
-            Archive(
-                "102flowers.tgz",
-                "345 MB",
-                "52808999861908f626f3c1f4e79d11fa",
-                f"{_OXFORD}/flowers/102/102flowers.tgz",
-                "flowers-102",
-            ),
-            Archive(
-                "imagelabels.mat",
-                "1 KB",
-                "e0620be6f572b9609742df49c70aed4d",
-                f"{_OXFORD}/flowers/102/imagelabels.mat",
-                "flowers-102",
-            ),
-            Archive(
-                "setid.mat",
-                "15 KB",
-                "a5357ecc9cb78c4bef273ce3793fc85c",
-                f"{_OXFORD}/flowers/102/setid.mat",
-                "flowers-102",
-            ),
-        ),
         metric=MEAN_PER_CLASS,
         file_md5=(
             ("flowers-102/imagelabels.mat", "e0620be6f572b9609742df49c70aed4d"),
@@ -331,11 +191,7 @@ ENTRIES = (
         50_000,
         "research only, terms to be accepted at the origin",
         "imagenet/{train,val}/<wnid>/*.JPEG",
-        (
-            Archive("ILSVRC2012_img_train.tar", "148 GB", "1d675b47d978889d74fa0da5fadfb00e", None),
-            Archive("ILSVRC2012_img_val.tar", "6.7 GB", "29b22e2961454d5413ddabcf34fc5622", None),
-        ),
-        origin="https://image-net.org (account needed); sort both into class folders below imagenet/",
+        origin="from https://image-net.org, with an account there",
     ),
     Entry(
         "imagefolder",

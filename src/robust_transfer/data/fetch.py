@@ -12,12 +12,13 @@ from tqdm import tqdm
 from robust_transfer.data import catalog
 from robust_transfer.data.archive import unpack
 from robust_transfer.data.checksums import md5_of
+from robust_transfer.data.sources.imagenet import sort_validation
 from robust_transfer.data.status import status
 from robust_transfer.errors import ConfigError, DataError
 from robust_transfer.store import atomic_path
 
 TIMEOUT_SECONDS = 30
-ARCHIVES = "archives"
+FOLDER = "archives"
 
 
 def fetch(name: str, root: str | Path, *, say: Callable[[str], None] = print) -> None:
@@ -36,7 +37,10 @@ def fetch(name: str, root: str | Path, *, say: Callable[[str], None] = print) ->
         return
     by_hand = []
     for archive in entry.archives:
-        path = root / ARCHIVES / archive.file
+        path = root / FOLDER / archive.file
+        if not path.is_file() and archive.holds and (root / archive.holds).exists():
+            say(f"{name}: {archive.file} was unpacked before ({root / archive.holds})")
+            continue
         if not path.is_file() and archive.url is None:
             by_hand.append(archive)
             continue
@@ -46,10 +50,12 @@ def fetch(name: str, root: str | Path, *, say: Callable[[str], None] = print) ->
         _check_md5(path, archive)
         say(f"{name}: unpacking {archive.file} into {root / archive.into}")
         put_in_place(path, root / archive.into)
+    if name == "imagenet" and not by_hand:
+        sort_validation(root)
     if by_hand:
         wanted = ", ".join(f"{one.file} ({one.size}, md5 {one.md5})" for one in by_hand)
         raise DataError(
-            f"{name} cannot be downloaded: put {wanted} into {root / ARCHIVES}",
+            f"{name} cannot be downloaded: put {wanted} into {root / FOLDER}",
             entry.origin,
             f"then: rt-data fetch {name}",
         )
@@ -71,7 +77,7 @@ def put_in_place(path: Path, folder: Path) -> None:
 
 def _check_md5(path: Path, archive: catalog.Archive) -> None:
     found = md5_of(path)
-    if archive.md5 not in (None, found):
+    if found != archive.md5:
         raise DataError(
             f"{path} is not the published archive (expected md5 {archive.md5}, found {found})",
             "it is cut short, or a web page saved under its name: delete it and fetch it again",

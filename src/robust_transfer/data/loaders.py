@@ -21,6 +21,8 @@ from robust_transfer.data.dataset import ImageDataset
 from robust_transfer.data.transforms import Transform
 from robust_transfer.errors import ConfigError, DataError
 
+NO_IMAGES = torch.empty(0, 3, 0, 0, dtype=torch.uint8)
+
 
 class Batch(NamedTuple):
     """One process's images of one step.
@@ -125,7 +127,7 @@ def _collate(samples: list[_Sample]) -> Batch | DataError:
     read = [sample for sample in samples if sample.views]
     by_view = zip(*(sample.views for sample in read), strict=True)
     # default_collate stacks into shared memory where a worker runs it, which saves a copy.
-    images = tuple(default_collate(list(view)) for view in by_view) or (torch.empty(0, 3, 0, 0, dtype=torch.uint8),)
+    images = tuple(default_collate(list(view)) for view in by_view) or (NO_IMAGES,)
     labels = torch.tensor([sample.label for sample in read], dtype=torch.int64)
     indices = torch.tensor([sample.request.position for sample in read], dtype=torch.int64)
     unreadable = tuple(position for sample in samples for position in sample.unreadable)

@@ -185,7 +185,7 @@ class CertifyEvaluator:
             unit.start,
             unit.stop,
             guess,
-            votes.counts[guess],
+            votes.counts[guess] if guess >= 0 else 0,  # -1: no sample voted for any class
             votes.ties,
             votes.near_ties,
             votes.nonfinite,

@@ -201,7 +201,7 @@ def _load_pickle(path: Path, kind: str, *, trust: bool) -> LoadedFile:
         raise CheckpointError(
             f"{path} is a whole model pickled in torch's legacy form, which only its own code can read",
             "where that code is: torch.save(torch.load(FILE, weights_only=False).state_dict(), NEW)",
-            "if you trust who made the file: pretrain.trust=true",
+            "if you trust who made the file: pretrain.trust=true (rt-eval: trust=true)",
         )
     raise _unreadable(path, failure)
 

@@ -96,7 +96,8 @@ class SimCLR(Objective):
         num_inputs = num_features(str(model.arch), int(model.width))  # type: ignore[arg-type]
         with rng.global_state(self.config.seed, "projection"):
             head = projection_head(num_inputs, self.config.projection_dim, self.config.projection_layers)
-        return ContrastiveModel(model, head)
+        parameter = next(model.parameters())
+        return ContrastiveModel(model, head.to(parameter.device, parameter.dtype))
 
     def __call__(self, model: nn.Module, batch: Pair, noise: Noise) -> tuple[Tensor, Metrics]:
         """Return the loss of (view_a, view_b) and the mean cosine of the positive pairs."""

@@ -51,7 +51,8 @@ class GainFit:
 def fit_gains(results: Sequence[Result], metric: str) -> GainFit:
     """Fit gains in `metric` on gains in SA over data sets; needs three sets, else NaN.
 
-    The interval of R^2 (`r2_spread`) resamples seeds and images within sets where there are records, else the sets.
+    The interval of R^2 resamples seeds and images within sets where there are records (`r2_spread`), else the
+    sets themselves (`r2_interval`).
     """
     x = [result.gains["sa"].value for result in results]
     y = [result.gains[metric].value for result in results]

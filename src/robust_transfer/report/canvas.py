@@ -20,7 +20,7 @@ COLORS = (
     "#000000",
 )  # readable without colour vision
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-STYLE = {
+STYLE: dict[Any, Any] = {
     "font.size": 9,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -34,7 +34,7 @@ STYLE = {
     "figure.dpi": 100,
     "savefig.dpi": 160,
 }
-CAPTION_COLUMNS = 16  # characters of a caption per inch of a figure's width
+CAPTION_COLUMNS = 17  # characters of a caption per inch of a figure's width
 
 
 @contextmanager
@@ -55,14 +55,18 @@ def panels(
             pyplot.close(figure)
 
 
-def save(figure: Any, path: Path, *, caption: str, source: str) -> list[Path]:
-    """Write a figure as PNG and PDF, the caption printed under it and the source in both files' metadata."""
+def arrange(figure: Any, caption: str) -> None:
+    """Print a caption under a figure and give the panels their final place."""
     width, height = figure.get_size_inches()
     lines = textwrap.wrap(caption, max(40, int(width * CAPTION_COLUMNS)))
-    margin = 0.15 * len(lines) + 0.15
+    margin = 0.125 * len(lines) + 0.08
     figure.set_size_inches(width, height + margin)
     figure.tight_layout(rect=(0, margin / (height + margin), 1, 1))
     figure.text(0.012, 0.006, "\n".join(lines), fontsize=7.5, color="#333333", va="bottom", ha="left")
+
+
+def save(figure: Any, path: Path, *, source: str) -> list[Path]:
+    """Write a figure as PNG and PDF, with its source in both files' metadata."""
     written = []
     for suffix, metadata in (
         (".png", {"Software": None, "Description": source}),

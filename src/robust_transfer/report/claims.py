@@ -135,8 +135,8 @@ def _hundred(value: float | None) -> float | None:
     return None if value is None else 100 * value
 
 
-def to_markdown(found: Sequence[Verdict], source: str, runs: Sequence[Run]) -> str:
-    """Write the claims as a Markdown table."""
+def grid(found: Sequence[Verdict]) -> Grid:
+    """Return the claims as a grid."""
     rows = tuple(
         (
             v.claim,
@@ -149,9 +149,14 @@ def to_markdown(found: Sequence[Verdict], source: str, runs: Sequence[Run]) -> s
         )
         for v in found
     )
+    return Grid(COLUMNS, rows, notes=2)
+
+
+def to_markdown(found: Sequence[Verdict], source: str, runs: Sequence[Run]) -> str:
+    """Write the claims as a Markdown table."""
     counted = ", ".join(f"{sum(v.verdict == name for v in found)} {name}" for name in (HOLDS, FAILS, UNKNOWN))
     origin = _origin(runs) if source == "runs" else "source: the study's published tables"
-    return f"{markdown(Grid(COLUMNS, rows, notes=2))}\n{counted}\n\n{origin}\n"
+    return f"{markdown(grid(found))}\n{counted}\n\n{origin}\n"
 
 
 def _text(verdict: Verdict, value: float | None) -> str:

@@ -12,7 +12,14 @@ from robust_transfer.report import published, specs, statistics
 from robust_transfer.report.cells import TITLES, Cell
 from robust_transfer.report.collect import Index, Run, commits
 from robust_transfer.report.estimates import Result, image_values
-from robust_transfer.report.formats import Grid, comma_separated, interval_text, markdown, metric_text
+from robust_transfer.report.formats import (
+    Grid,
+    comma_separated,
+    interval_text,
+    markdown,
+    metric_text,
+    wrapped,
+)
 from robust_transfer.report.listing import model_text
 from robust_transfer.report.tables import Table, build
 
@@ -133,7 +140,7 @@ def compare_pair(first: Run, second: Run) -> list[Test]:
     """Test every common metric between two evaluations, with Holm over the metrics."""
     if (first.dataset, first.evaluator) != (second.dataset, second.evaluator):
         raise EvaluationError(
-            f"{first.key} is {first.evaluator} on {first.dataset}, {second.key} {second.evaluator} on {second.dataset}",
+            f"{first.path.name} and {second.path.name} measure different things",
             "compare two evaluations of one kind on one data set",
         )
     metrics = [m for m in TITLES if first.metrics.get(m) is not None and second.metrics.get(m) is not None]
@@ -162,22 +169,11 @@ def tests_grid(tests: Sequence[Test], title: str) -> Grid:
 
 def tests_csv(tests: Sequence[Test]) -> str:
     """Write paired tests in full precision."""
-    rows = [
-        [
-            t.cell.dataset,
-            t.cell.pretrain,
-            t.cell.finetune,
-            t.metric,
-            t.name,
-            t.difference,
-            t.low,
-            t.high,
-            t.p,
-            t.p_holm,
-        ]
-        + [f"{t.runs[0].key} {t.runs[1].key}", " ".join(commits(t.runs))]
-        for t in tests
-    ]
+    rows = []
+    for t in tests:
+        place = (t.cell.dataset, t.cell.pretrain, t.cell.finetune, t.metric, t.name)
+        origin = (f"{t.runs[0].key} {t.runs[1].key}", " ".join(commits(t.runs)))
+        rows.append((*place, t.difference, t.low, t.high, t.p, t.p_holm, *origin))
     return comma_separated((*TESTS, "stages", "commit"), rows)
 
 
@@ -190,15 +186,10 @@ def store_files(index: Index) -> dict[str, str]:
     beside = beside_grid(ours)
     parts = [markdown(beside) if beside.rows else "No run stands in a published table yet.\n"]
     if tests:
-        parts.append(
-            markdown(
-                tests_grid(tests, "Against no pre-training, on the same images; Holm over the data sets")
-            )
-        )
-        parts.append("Of several seeds, the first is tested.\n")
-    parts.append(
-        f"commit: {', '.join(commits(used.values())) or 'none'}\nstages: {' '.join(used) or 'none'}\n"
-    )
+        title = "Against no pre-training, on the same images; Holm over the data sets"
+        parts += [markdown(tests_grid(tests, title)), "Of several seeds, the first is tested.\n"]
+    origin = [f"commit: {', '.join(commits(used.values())) or 'none'}", f"stages: {' '.join(used) or 'none'}"]
+    parts.append(wrapped(origin) + "\n")
     return {
         "compare.md": "\n".join(parts),
         "compare.csv": beside_csv(ours),
@@ -210,7 +201,8 @@ def pair_files(first: Run, second: Run) -> dict[str, str]:
     """Return the files of `rt-report compare KEY KEY`."""
     tests = compare_pair(first, second)
     title = f"{first.key} ({model_text(first.lineage)}) minus {second.key} ({model_text(second.lineage)})"
-    text = f"{markdown(tests_grid(tests, title))}\n{discordance(first, second)}\n\ncommit: {', '.join(commits([first, second]))}\n"
+    parts = [markdown(tests_grid(tests, title)), discordance(first, second), ""]
+    text = "\n".join([*parts, f"commit: {', '.join(commits([first, second]))}\n"])
     stem = f"compare-{first.key}-{second.key}"
     return {f"{stem}.md": text, f"{stem}.csv": tests_csv(tests)}
 
@@ -220,4 +212,5 @@ def discordance(first: Run, second: Run) -> str:
     values = image_values([first, second])["sa"]
     only_first, only_second, _ = statistics.mcnemar(values[0] > 0, values[1] > 0)
     both = int(np.sum((values[0] > 0) & (values[1] > 0)))
-    return f"right: both {both}, only {first.key} {only_first}, only {second.key} {only_second} of {values.shape[1]}"
+    n = values.shape[1]
+    return f"right of {n}: both {both}, only {first.key} {only_first}, only {second.key} {only_second}"

@@ -22,7 +22,6 @@ from robust_transfer.report.statistics import proportion_interval
 
 Array = npt.NDArray[np.float64]
 COLUMNS = ("stage", "radius", "certified_accuracy", "low", "high")
-POINTS = 201
 
 
 def certified_accuracy(
@@ -54,15 +53,17 @@ def curve_figure(runs: Sequence[Run]) -> Drawing:
         _check(run)
     tables = [read_columns(run.path / "records.csv", ("correct", "radius")) for run in runs]
     furthest = max(float(found["radius"].max()) for found in tables)
-    at = np.linspace(0.0, 1.05 * furthest if furthest > 0 else 1.0, POINTS)
+    end = 1.05 * furthest if furthest > 0 else 1.0
+    # Between two radii that occur nothing changes: these points draw every step where it is.
+    at = np.unique(np.concatenate([[0.0, end], *(found["radius"] for found in tables)]))
     curves = [_curve(found, at) for found in tables]
     labels = [_label(run, runs) for run in runs]
 
     def draw(axes: list[Any]) -> None:
         for position, (label, curve) in enumerate(zip(labels, curves, strict=True)):
             color = canvas.COLORS[position % len(canvas.COLORS)]
-            axes[0].step(at, curve[0], where="post", color=color, label=label, linewidth=1.4)
-            axes[0].fill_between(at, curve[1], curve[2], step="post", color=color, alpha=0.15, linewidth=0)
+            axes[0].step(at, curve[0], where="pre", color=color, label=label, linewidth=1.4)
+            axes[0].fill_between(at, curve[1], curve[2], step="pre", color=color, alpha=0.15, linewidth=0)
         for limit in sorted({_limit(run) for run in runs} - {0.0}):
             axes[0].axvline(limit, color="#777777", linestyle=":", linewidth=1)
         axes[0].set(xlabel="L2 radius", ylabel="certified accuracy (%)", ylim=(0, 102), xlim=(0, at[-1]))
@@ -70,11 +71,11 @@ def curve_figure(runs: Sequence[Run]) -> Drawing:
 
     caption = " ".join(
         [
-            "Share of test images that are classified right with a certified radius of at least the one on the x axis;",
-            "shaded: pointwise 95 % Clopper-Pearson intervals over images; dotted: the largest radius that n and alpha",
-            "allow.",
+            "Share of test images that are classified right with a certified radius of at least x;",
+            "shaded: pointwise 95 % Clopper-Pearson intervals over images;",
+            "dotted: the largest radius that n and alpha allow.",
             *(
-                f"{run.dataset}, {run.num_images} images, {notes.settings_line(run)}."
+                f"Data: {run.dataset}, {run.num_images} images. {notes.settings_line(run)}."
                 for run in _distinct(runs)
             ),
         ]
@@ -95,7 +96,7 @@ def _check(run: Run) -> None:
         )
     if run.settings.get("mode") == "decide":
         raise EvaluationError(
-            f"{run.key} was certified in mode decide, whose radii only answer yes or no (expected exact or adaptive)",
+            f"{run.key} is certified in mode decide, whose radii only answer yes or no (expected exact)",
             "certify.mode=exact",
         )
 

@@ -17,7 +17,7 @@ from robust_transfer.store import write_text
 class Drawing:
     """A figure's panels, its caption, its data and where they come from.
 
-    draw : called with the list of axes
+    draw, label : called with the list of axes; `label` when they have their final place
     columns, rows : the plotted numbers
     """
 
@@ -28,6 +28,7 @@ class Drawing:
     columns: tuple[str, ...]
     rows: tuple[tuple[object, ...], ...]
     source: str
+    label: Callable[[list[Any]], None] | None = None
 
 
 def source_of(runs: Iterable[Run]) -> str:
@@ -42,9 +43,10 @@ def write(drawing: Drawing, directory: Path) -> list[Path]:
     """Write NAME.png, NAME.pdf, NAME.csv (the plotted numbers) and NAME.md (caption and source)."""
     with canvas.panels(*drawing.shape) as (figure, axes):
         drawing.draw(axes)
-        written = canvas.save(
-            figure, directory / drawing.name, caption=drawing.caption, source=drawing.source
-        )
+        canvas.arrange(figure, drawing.caption)
+        if drawing.label:
+            drawing.label(axes)
+        written = canvas.save(figure, directory / drawing.name, source=drawing.source)
     text = f"![{drawing.name}]({drawing.name}.png)\n\n{drawing.caption}\n\n{drawing.source}\n"
     columns = (*drawing.columns, "source")
     rows = [(*row, drawing.source) for row in drawing.rows]

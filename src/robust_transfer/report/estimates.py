@@ -110,7 +110,7 @@ def _gains(values: Mapping[str, float], reference: Mapping[str, float]) -> dict[
 
 
 def gain_estimates(found: Mapping[str, Estimate], reference: Mapping[str, Estimate]) -> dict[str, Estimate]:
-    """Return relative gains over `reference`, measured on the same images, with paired bootstrap intervals."""
+    """Return relative gains over `reference` on the same images, with paired bootstrap intervals."""
     values = {m: e.value for m, e in found.items()}
     gains = _gains(values, {m: e.value for m, e in reference.items()})
     estimates = {}

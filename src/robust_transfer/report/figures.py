@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from robust_transfer.errors import EvaluationError
-from robust_transfer.report import canvas, notes, quickstart
+from robust_transfer.report import canvas, labels, notes, quickstart
 from robust_transfer.report.averages import GainFit, fit_gains
 from robust_transfer.report.cells import TITLES, commands_for
 from robust_transfer.report.drawings import Drawing, source_of
@@ -17,8 +18,8 @@ from robust_transfer.report.tables import Table
 Groups = dict[tuple[str, str], list[Result]]
 COLUMNS = ("dataset", "pretrain", "finetune", "metric", "sa_gain", "sa_low", "sa_high", "gain", "low", "high")
 SHARED_IMAGES = (
-    "SA and RA are measured on the same test images, and an image counts for RA only if it counts for SA: part of "
-    "R² is mechanical."
+    "SA and RA are measured on the same test images, and an image counts for RA only if it counts for SA: "
+    "part of R² is mechanical."
 )
 
 
@@ -50,8 +51,12 @@ def gains_figure(table: Table) -> Drawing:
                 _points(axis, found, metric, group[1], position, fits[group, metric])
             _finish(axis, metric)
 
-    suffix = "-published" if table.source == "published" else ""
-    return _drawing(f"figure-{table.name}{suffix}", " ".join(caption.split()), metrics, draw, groups)
+    def label(axes: list[Any]) -> None:
+        for axis, metric in zip(axes, metrics, strict=True):
+            labels.place(axis, _names(groups, metric))
+
+    drawing = _drawing(table, " ".join(caption.split()), metrics, draw, groups)
+    return replace(drawing, label=label)
 
 
 def quickstart_figure(table: Table) -> Drawing:
@@ -60,8 +65,9 @@ def quickstart_figure(table: Table) -> Drawing:
     metrics = ["ra", "acr"] if any("acr" in r.gains for found in groups.values() for r in found) else ["ra"]
     caption = " ".join(
         [
-            "Relative gain over no pre-training, with 95 % intervals (paired bootstrap over test images and seeds);",
-            "the dotted line is equal gain. One data set gives no fit. SA and RA are measured on the same test images.",
+            "Relative gain over no pre-training, 95 % intervals (paired bootstrap over images and seeds);",
+            "the dotted line is equal gain. One data set gives no fit.",
+            "SA and RA are measured on the same test images.",
             quickstart.caption(table.ordered),
         ]
     )
@@ -75,13 +81,14 @@ def quickstart_figure(table: Table) -> Drawing:
                         _whiskers(axis, result, metric, f"{pretrain}, fine-tuned with {finetune}", position)
             _finish(axis, metric)
 
-    return _drawing("figure-quickstart", caption, metrics, draw, groups)
+    return _drawing(table, caption, metrics, draw, groups)
 
 
-def _drawing(name: str, caption: str, metrics: Sequence[str], draw: Any, groups: Groups) -> Drawing:
+def _drawing(table: Table, caption: str, metrics: Sequence[str], draw: Any, groups: Groups) -> Drawing:
     results = [result for found in groups.values() for result in found]
     rows = [_row(result, metric) for metric in metrics for result in results if metric in result.gains]
-    source = source_of(run for result in results for run in result.runs)
+    source = source_of(run for result in table.results.values() for run in result.runs)
+    name = f"figure-{table.name}" + ("-published" if table.source == "published" else "")
     return Drawing(name, caption, (1, len(metrics)), draw, COLUMNS, tuple(rows), source)
 
 
@@ -126,10 +133,15 @@ def _points(
         )
     marker = canvas.MARKERS[position % len(canvas.MARKERS)]
     axis.scatter(x, y, s=18, color=color, marker=marker, label=label, zorder=3)
-    for result, a, b in zip(shown, x, y, strict=True):
-        axis.annotate(
-            result.cell.dataset, (a, b), (3, 3), textcoords="offset points", fontsize=6, color=color
-        )
+
+
+def _names(groups: Groups, metric: str) -> list[tuple[float, float, str, str]]:
+    return [
+        (100 * r.gains["sa"].value, 100 * r.gains[metric].value, r.cell.dataset, color)
+        for color, found in zip(canvas.COLORS, groups.values(), strict=False)
+        for r in found
+        if metric in r.gains
+    ]
 
 
 def _whiskers(axis: Any, result: Result, metric: str, label: str, position: int) -> None:

@@ -22,7 +22,7 @@ LATEX = {
 
 @dataclass(frozen=True)
 class Grid:
-    """Text cells under headers; the first `labels` and the last `notes` columns are aligned left, others right."""
+    """Text cells under headers; all but the first `labels` and last `notes` columns are aligned right."""
 
     headers: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
@@ -44,11 +44,7 @@ def markdown(grid: Grid) -> str:
             cell.ljust(width) if grid.is_left(i) else cell.rjust(width)
             for i, (cell, width) in enumerate(zip(cells, widths, strict=True))
         ]
-        return (
-            ("| " + " | ".join(padded)).rstrip() + " |"
-            if not padded[-1]
-            else "| " + " | ".join(padded) + " |"
-        )
+        return "| " + " | ".join(padded) + " |"
 
     rule = ["-" * w if grid.is_left(i) else "-" * (w - 1) + ":" for i, w in enumerate(widths)]
     title = [f"**{grid.title}**", ""] if grid.title else []

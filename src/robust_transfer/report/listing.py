@@ -78,10 +78,12 @@ def show_text(stage: StageDirectory, index: Index) -> str:
 def _run_facts(run: Run) -> list[tuple[str, str]]:
     facts = [("measured", settings_line(run)), ("images", _images_text(run))]
     for metric, value in run.metrics.items():
+        if value is None:
+            continue
         stated = run.intervals.get(metric) or {}
         interval = interval_text(metric, stated.get("low"), stated.get("high"))
         text = f"{_with_unit(metric, value)} {interval} {stated.get('method', '')}"
-        facts.append((TITLES.get(metric, metric), " ".join(text.split())))
+        facts.append((TITLES.get(metric, metric.replace("_", " ")), " ".join(text.split())))
     lineage = run.lineage
     facts.append(("model", lineage_text(lineage)))
     stages = [

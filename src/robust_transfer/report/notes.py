@@ -1,4 +1,4 @@
-"""What stands under a table: how it was measured, what is marked, missing, left out, and where it comes from."""
+"""What stands under a table: how it was measured, what is marked, missing or left out, its origin."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ def settings_line(run: Run) -> str:
     s = run.settings
     if run.evaluator == "certify":
         if not s.get("sigma"):
-            return "plain classifier (sigma 0, radius 0)"
+            return "Plain classifier (sigma 0, radius 0)"
         mode = "" if s.get("mode", "exact") == "exact" else f", mode {s['mode']}"
-        return f"certified at sigma {s['sigma']:g}: n0 {s.get('n0'):,}, n {s.get('n'):,}, alpha {s.get('alpha'):g}{mode}"
+        return f"Certified at sigma {s['sigma']:g}: n0 {s['n0']:,}, n {s['n']:,}, alpha {s['alpha']:g}{mode}"
     name = {"autopgd": "AutoPGD", "pgd": "PGD"}.get(run.evaluator, run.evaluator)
     norm = {"l2": "L2", "linf": "L-inf"}.get(str(s.get("norm")), s.get("norm"))
     restarts = s.get("num_restarts", 1)
@@ -31,13 +31,17 @@ def settings_line(run: Run) -> str:
 
 
 def measured(results: Iterable[Result]) -> list[str]:
-    """Return one line for each way in which the results were measured, with the data sets if they differ."""
-    ways: dict[tuple[str, str], dict[str, None]] = {}
+    """Return one line for each way in which results were measured, with the data sets where ways differ."""
+    ways: dict[tuple[str, float | None], dict[str, dict[str, None]]] = {}
     for result in results:
         for run in result.runs:
-            ways.setdefault((run.evaluator, settings_line(run)), {})[run.dataset] = None
-    several = {e for e, _ in ways if sum(evaluator == e for evaluator, _ in ways) > 1}
-    return [f"{line} ({', '.join(sets)})" if e in several else line for (e, line), sets in ways.items()]
+            kind = (run.evaluator, result.cell.sigma)
+            ways.setdefault(kind, {}).setdefault(settings_line(run), {})[run.dataset] = None
+    return [
+        f"{line} ({', '.join(sets)})" if len(lines) > 1 else line
+        for lines in ways.values()
+        for line, sets in lines.items()
+    ]
 
 
 def varying(results: Iterable[Result]) -> str:
@@ -48,7 +52,7 @@ def varying(results: Iterable[Result]) -> str:
         return "One seed a cell: the intervals are over test images alone."
     few = " Few seeds: such intervals come out too narrow." if max(counts) < 10 else ""
     return (
-        f"± is the standard deviation over {'-'.join(map(str, (counts[0], counts[-1])[: len(counts)]))} seeds "
+        f"± is the standard deviation over {'-'.join(map(str, counts[:1] + counts[1:][-1:]))} seeds "
         f"(varied: {', '.join(varies)}); intervals resample test images and seeds.{few}"
     )
 
@@ -60,18 +64,17 @@ def mark_symbols(results: Iterable[Result]) -> dict[str, str]:
 
 
 def falls(results: Iterable[Result]) -> list[str]:
-    """Return one line for each pre-training under which some set falls, with the sets and their gains."""
+    """Return one line for each pre-training and metric under which some set falls, with the sets."""
     lines: dict[tuple[str, str, str], list[str]] = {}
     for result in results:
-        for metric, gain in result.gains.items():
-            if gain.value < 0:
-                name = (result.cell.finetune, result.cell.pretrain, metric)
-                lines.setdefault(name, []).append(
-                    f"{result.cell.dataset} {percent(gain.value, signed=True)} %"
-                )
+        for metric in result.estimates:
+            found = lines.setdefault((result.cell.finetune, result.cell.pretrain, metric), [])
+            if metric in result.gains and result.gains[metric].value < 0:
+                found.append(f"{result.cell.dataset} {percent(result.gains[metric].value, signed=True)}%")
     return [
-        f"{TITLES[metric]} falls with pre-training {pretrain} (fine-tuning {finetune}): {', '.join(found)}"
+        f"{TITLES[metric]} falls with pre-training {pretrain}, fine-tuning {finetune}: {', '.join(found)}"
         for (finetune, pretrain, metric), found in lines.items()
+        if found
     ]
 
 

@@ -1,4 +1,4 @@
-"""Which runs of a store may stand in one table: nothing is averaged or compared that was measured differently.
+"""Which runs of a store may stand in one table: nothing is compared that was measured differently.
 
 A protocol is everything that two runs must share to be compared on one data set: the evaluator's settings,
 the images, the model's shape and the training recipe, but not the pre-training and no seed.
@@ -27,11 +27,13 @@ class Spec:
     source : data of pre-training, None for any
     experiment : preset whose runs come first where a store holds several protocols
     threat : (norm, eps) of attacks, None for any
+    all_labels : leave out models that are trained on a part of the training set
     """
 
     source: str | None
     experiment: str
     threat: tuple[str, float] | None = ("l2", RA_RADIUS)
+    all_labels: bool = True
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,9 @@ def _unusable(run: Run, spec: Spec) -> str | None:
         and run.lineage.get("source") not in (spec.source, None)
     ):
         return f"pre-trained on {run.lineage.get('source')}, the table holds {spec.source}"
+    few = [f"{name}={run.lineage[name]}" for name in ("shots", "train_fraction") if run.lineage.get(name)]
+    if spec.all_labels and few:
+        return f"trained on a part of the training set ({few[0]})"
     threat = (run.settings.get("norm"), run.settings.get("eps"))
     if spec.threat and run.evaluator != "certify" and threat != spec.threat:
         return (

@@ -11,9 +11,9 @@ from robust_transfer.report.formats import Grid, interval_text, markdown, metric
 
 TRACKS = {"at": "AT track: robustness against an attack", "cr": "CR track: certified robustness"}
 CONCLUDE = (
-    "What 8x8 digits show: that the whole pipeline runs, and the direction of the effect at this small training "
-    "budget; much of that effect is faster convergence. What they do not show: the size of the effect on natural "
-    "images, or what is left of it after training to convergence."
+    "What 8x8 digits show: that the whole pipeline runs, and the direction of the effect at this small "
+    "training budget; much of that effect is faster convergence. What they do not show: the size of the "
+    "effect on natural images, or what is left of it after training to convergence."
 )
 
 
@@ -75,7 +75,7 @@ def _range(values: Sequence[int]) -> str:
 
 
 def largest_possible_radius(run: Run) -> float | None:
-    """Return the radius that a certificate has at most: that of n noises which all agree. None without noise."""
+    """Return the radius that a certificate has at most, when all n noises agree; None without noise."""
     from robust_transfer.smoothing.bounds import certified_radius, lower_bound
 
     s = run.settings

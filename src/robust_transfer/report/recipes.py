@@ -17,7 +17,7 @@ def finetune_recipe(index: Index, run: Run) -> dict[str, Any]:
 
 
 def pretrain_recipe(index: Index, run: Run) -> dict[str, Any]:
-    """Return the pre-training's settings without its seed, {} where there is none or it is not in the store."""
+    """Return the pre-training's settings without its seed, {} where it is not in the store."""
     return _recipe_of(index, run.lineage.get("pretrain_key"))
 
 

@@ -64,7 +64,7 @@ def _lines(index: Index, axis: str) -> dict[tuple[Cell, str], Lines]:
     for amount in amounts:
         some: Sequence[Run] = [run for run in index.runs if run.lineage.get(axis) == amount]
         part = replace(index, runs=tuple(some))
-        choice = choose(part, part.by_cell, Spec(source=None, experiment="", threat=None))
+        choice = choose(part, part.by_cell, Spec(source=None, experiment="", threat=None, all_labels=False))
         for cell, result in from_runs(part, choice).items():
             if "ra" in result.estimates:
                 lines = found.setdefault((cell.group, axis), {})

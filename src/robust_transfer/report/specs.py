@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from robust_transfer.report import published
@@ -11,7 +11,7 @@ from robust_transfer.report.collect import Index
 from robust_transfer.report.protocols import Spec
 
 NAMES = ("quickstart", *published.TABLES)
-QUICKSTART = Spec(source="mnist5k", experiment="quickstart", threat=None)
+QUICKSTART = Spec(source="mnist5k", experiment="quickstart", threat=None, all_labels=False)
 
 TITLE = {
     "quickstart": "Quickstart: robust fine-tuning on digits, with and without pre-training on MNIST",
@@ -53,7 +53,9 @@ def spec_of(table: str) -> Spec:
 
 
 def layout_of(table: str, cells: Sequence[Cell]) -> Layout:
-    """Arrange a published table's cells as the study does."""
+    """Arrange a table's cells: the published ones as the study does, the quickstart's one a row."""
+    if table == "quickstart":
+        return _layout(("track", "pretrain"), cells, lambda c: (_track(c), c.pretrain), lambda c: "")
     if table == "4":
         return _layout(("dataset", "pretrain"), cells, _table4_row, _track)
     if table == "5":
@@ -70,22 +72,25 @@ def _track(cell: Cell) -> str:
     return cell.finetune.upper()
 
 
-def _layout(labels, cells, row_of, group_of) -> Layout:  # type: ignore[no-untyped-def]
-    groups = list(dict.fromkeys(group_of(cell) for cell in cells))
-    by_group = {group_of(cell): cell for cell in cells}
-    columns = [
-        Column(f"{group} {TITLES[metric]}", position, metric)
-        for position, group in enumerate(groups)
-        for metric in by_group[group].metrics
-    ]
+def _layout(
+    labels: tuple[str, ...],
+    cells: Sequence[Cell],
+    row_of: Callable[[Cell], tuple[str, ...]],
+    group_of: Callable[[Cell], str],
+) -> Layout:
+    groups: dict[str, tuple[str, ...]] = {}
     rows: dict[tuple[str, ...], dict[str, Cell]] = {}
     for cell in cells:
-        rows.setdefault(row_of(cell), {})[group_of(cell)] = cell
-    return Layout(
-        labels,
-        tuple(columns),
-        tuple((label, tuple(found[g] for g in groups)) for label, found in rows.items()),
-    )
+        name = group_of(cell)
+        groups[name] = max(groups.get(name, ()), cell.metrics, key=len)
+        rows.setdefault(row_of(cell), {})[name] = cell
+    columns = [
+        Column(f"{name} {TITLES[metric]}".strip(), position, metric)
+        for position, (name, metrics) in enumerate(groups.items())
+        for metric in metrics
+    ]
+    placed = ((label, tuple(found[name] for name in groups)) for label, found in rows.items())
+    return Layout(labels, tuple(columns), tuple(placed))
 
 
 def _quickstart_cells(index: Index | None) -> list[Cell]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -149,8 +150,9 @@ def paired_bootstrap(first: Values, second: Values, *, seed: int = 0) -> tuple[f
     return float(difference.mean()), low, high, min(1.0, 2 * side / (means.size + 1))
 
 
-def _paired(first: Values, second: Values, dtype: type) -> tuple[np.ndarray, np.ndarray]:
-    a, b = np.asarray(first, dtype=dtype), np.asarray(second, dtype=dtype)
+def _paired(first: Values, second: Values, dtype: type) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    a: npt.NDArray[Any] = np.asarray(first, dtype=dtype)
+    b: npt.NDArray[Any] = np.asarray(second, dtype=dtype)
     if a.shape != b.shape or a.ndim != 1 or a.size == 0:
         raise ValueError(f"shapes {a.shape} and {b.shape} (expected the same images, (N,) each)")
     return a, b

@@ -115,7 +115,7 @@ def _value(result: Result | None, metric: str, symbols: Mapping[str, str]) -> st
 
 
 def detail_grids(table: Table) -> list[Grid]:
-    """Return for each kind of model: images, seeds, intervals and gains of every data set, and the mean gain."""
+    """Return for each kind of model: images, seeds, intervals and gains of every set, and the mean gain."""
     kinds: dict[tuple[object, ...], list[Result]] = {}
     for result in table.ordered:
         cell = result.cell

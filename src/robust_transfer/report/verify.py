@@ -18,6 +18,7 @@ from robust_transfer.report.records import per_image
 from robust_transfer.report.statistics import mean_interval, mean_per_class, proportion_interval
 
 MOST_SHOWN = 10
+DISTANCE_ROUNDING = 1e-4  # of a float32 projection and of pixels that are clamped after it
 RELATIVE = 1e-12  # sums in another order; everything else is compared exactly
 
 
@@ -85,7 +86,7 @@ def _attack_row(run: Run, row: dict[str, str], findings: Findings) -> None:
     findings.check(_at(row, "correct"), row["correct"], str(int(correct)))
     findings.check(_at(row, "robust"), row["robust"], str(int(robust)))
     eps = float(run.settings["eps"])
-    inside = float(row["distance"]) <= eps * (1 + 1e-5)
+    inside = float(row["distance"]) <= eps * (1 + DISTANCE_ROUNDING)
     findings.check(_at(row, f"distance {row['distance']} within eps {eps}"), inside, True)
 
 
@@ -102,6 +103,8 @@ def _certify_row(run: Run, row: dict[str, str], findings: Findings) -> None:
     if sigma == 0 or samples == 0:
         findings.check(_at(row, "radius without noise"), float(row["radius"]), 0.0)
         return
+    within = float(row["alpha_spent"]) <= float(run.settings["alpha"]) * (1 + RELATIVE)
+    findings.check(_at(row, "alpha_spent within alpha"), within, True)
     p_lower = lower_bound(int(row["count_top"]), samples, float(row["alpha_spent"]))
     findings.check(_at(row, "p_lower"), float(row["p_lower"]), p_lower)
     findings.check(_at(row, "abstention"), row["prediction"] == "-1", not p_lower > 0.5)
@@ -128,25 +131,44 @@ def _at(row: dict[str, str], what: str) -> str:
 
 
 def _journals(run: Run, rows: list[dict[str, str]], findings: Findings) -> None:
-    """Compare records with the journals' rows of finished images, column by column."""
-    paths = journal.journals(run.path)
-    findings.check("a journal beside records.csv", bool(paths), True)
-    by_index = {row["index"]: row for row in rows}
-    counted: dict[str, int] = {}
-    for path in paths:
-        _, entries = journal.read_journal(path)
-        for entry in entries:
-            index = entry.get("index", entry.get("image", ""))
-            record = by_index.get(index)
-            findings.check(f"{path.name}: image {index} is in records.csv", record is not None, True)
-            if record is None:
-                continue
-            counted[index] = counted.get(index, 0) + 1
-            if set(record) <= set(entry):
-                for name in record:
-                    findings.check(f"{path.name}: image {index}: {name}", record[name], entry[name])
-    absent = sorted(set(by_index) - set(counted), key=int)
-    findings.check("images without a journal row", absent, [])
+    """Compare every record with what the journals say of its image."""
+    entries: dict[str, list[dict[str, str]]] = {}
+    for path in journal.journals(run.path):
+        for entry in journal.read_journal(path)[1]:
+            entries.setdefault(entry["index"], []).append(entry)
+    found = sorted(int(index) for index in entries)
+    findings.check("images in the journals", found, [int(row["index"]) for row in rows])
+    for row in rows:
+        of_image = entries.get(row["index"], [])
+        if run.evaluator == "certify":
+            _certify_journal(row, of_image, findings)
+            continue
+        for entry in of_image:
+            for name in sorted(entry.keys() & row.keys()):
+                findings.check(_at(row, name), row[name], entry[name])
+
+
+def _certify_journal(row: dict[str, str], entries: list[dict[str, str]], findings: Findings) -> None:
+    """Add up the votes; a unit of samples that stands twice is one draw and counts once."""
+    units = {(entry["purpose"], int(entry["start"])): entry for entry in entries}
+    estimates = {start: entry for (purpose, start), entry in units.items() if purpose == "estimate"}
+    for entry in entries:
+        findings.check(_at(row, "guess"), row["guess"], entry["guess"])
+    samples = int(row["num_samples"])
+    reported = [entry for start, entry in estimates.items() if start < samples]
+    findings.check(_at(row, "count_top"), int(row["count_top"]), _sum(reported, "count"))
+    findings.check(_at(row, "samples without a gap"), _drawn(reported), samples)
+    findings.check(_at(row, "samples_drawn"), int(row["samples_drawn"]), _drawn(list(estimates.values())))
+    for name in ("nonfinite", "near_ties"):
+        findings.check(_at(row, name), int(row[name]), _sum(list(units.values()), name))
+
+
+def _sum(entries: list[dict[str, str]], name: str) -> int:
+    return sum(int(entry[name]) for entry in entries)
+
+
+def _drawn(entries: list[dict[str, str]]) -> int:
+    return sum(int(entry["stop"]) - int(entry["start"]) for entry in entries)
 
 
 def _summary(run: Run, rows: list[dict[str, str]], findings: Findings) -> None:

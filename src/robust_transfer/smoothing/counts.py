@@ -165,12 +165,22 @@ def device_of(model: nn.Module, otherwise: torch.device) -> torch.device:
 def _noisy_blocks(
     model: nn.Module, images: Images, units: Iterable[Unit], *, sigma: float, seed: int, purpose: Purpose
 ) -> Iterator[tuple[Unit, torch.Tensor]]:
+    noise: torch.Tensor | None = None
     for unit in units:
         image = checked_image(images[unit.image])
         image = image.to(device_of(model, image.device), torch.float32)
+        if noise is None or noise.shape[1:] != image.shape:
+            # Drawn into again and again: fresh pages for each block cost as much as the numbers.
+            noise = torch.empty((BLOCK, *image.shape), device=image.device)
         for block in range(unit.start // BLOCK, unit.stop // BLOCK):
-            noise = noise_block(
-                image.shape, seed=seed, purpose=purpose, index=unit.index, block=block, device=image.device
+            noise_block(
+                image.shape,
+                seed=seed,
+                purpose=purpose,
+                index=unit.index,
+                block=block,
+                device=image.device,
+                out=noise,
             )
             # On the whole block, so that a sample's bits do not depend on where a batch cuts it.
             yield unit, noise.mul_(sigma).add_(image)

@@ -24,6 +24,7 @@ def noise_block(
     index: int,
     block: int,
     device: torch.device | str = "cpu",
+    out: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Draw one block of 100 standard normal samples for an image.
 
@@ -33,12 +34,15 @@ def noise_block(
     purpose : "select" for the n0 samples that pick the class, "estimate" for the n that bound its probability
     index : position of the image in the full, sorted test set
     block : 0 for samples 0..99, 1 for samples 100..199, ...
+    out : (100, C, H, W) float32 on `device`, to draw into
 
     Returns
     -------
     (100, C, H, W) float32 on `device`, equal wherever `noise_backend` is
     """
-    return rng.normal((BLOCK, *shape), seed, purpose, index, block, device=device)
+    if out is None:
+        out = torch.empty((BLOCK, *shape), device=device)
+    return out.normal_(generator=rng.generator(seed, purpose, index, block, device=device))
 
 
 def noise_backend(device: torch.device | str) -> str:

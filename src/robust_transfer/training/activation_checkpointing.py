@@ -32,16 +32,15 @@ def _contexts(block: nn.Module) -> tuple[AbstractContextManager, AbstractContext
 
 @contextmanager
 def _statistics_kept(block: nn.Module) -> Iterator[None]:
-    norms = [
-        module
-        for module in block.modules()
-        if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.track_running_stats
-    ]
+    norms = [module for module in block.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+    counts = [norm.num_batches_tracked.clone() for norm in norms]  # type: ignore[union-attr]
+    momenta = [norm.momentum for norm in norms]
     try:
         for norm in norms:
-            # In eval mode the running statistics are used, in train mode only written.
-            norm.track_running_stats = not norm.training
+            # Without `track_running_stats` the kernel would save other tensors than in the first pass.
+            norm.momentum = 0.0
         yield
     finally:
-        for norm in norms:
-            norm.track_running_stats = True
+        for norm, count, momentum in zip(norms, counts, momenta, strict=True):
+            norm.momentum = momentum
+            norm.num_batches_tracked.copy_(count)  # type: ignore[union-attr]

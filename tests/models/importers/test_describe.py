@@ -24,7 +24,12 @@ def test_our_own_file_says_what_it_is(tmp_path):
     )
     model.train_sigma = 0.25
     save_model(tmp_path / "file", model)
-    facts = describe_file(tmp_path / "file", arch="resnet50")
+    facts = describe_file(tmp_path / "file")
+    assert describe_file(tmp_path / "file", arch="resnet18_small", width=2) == facts
+    with pytest.raises(
+        CheckpointError, match="holds resnet18_small of width 2, expected resnet50 of width 64"
+    ):
+        describe_file(tmp_path / "file", arch="resnet50")
     expected = {"format": "robust-transfer", "arch": "resnet18_small", "width": 2, "num_classes": 2}
     assert {**expected, "train_sigma": 0.25, "image_size": 16}.items() <= facts.items()
 

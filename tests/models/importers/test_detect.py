@@ -16,7 +16,7 @@ def chosen(keys, name="auto", container="zip", **top):
 def test_two_formats_that_could_both_match_are_reported():
     with pytest.raises(CheckpointError, match=r"ambiguous: it could be solo-learn or lightly") as caught:
         chosen(["backbone.conv1.weight", "classifier.weight"])
-    assert caught.value.hints == ("say which: pretrain.format=solo-learn",)
+    assert caught.value.hints == ("say which: pretrain.format=solo-learn (rt-eval: format=...)",)
     assert chosen(["backbone.conv1.weight"], name="lightly")[0] == "lightly"
     with pytest.raises(CheckpointError, match=r"ambiguous: it could be robustness or robustbench"):
         chosen(["model.conv1.weight", "attacker.model.conv1.weight", "normalize.mean"])

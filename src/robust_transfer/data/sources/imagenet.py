@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from robust_transfer.data.images import FileImages
-from robust_transfer.data.listing import Listing
+from robust_transfer.data.listing import Listing, read_lines
 from robust_transfer.data.sources.imagefolder import folder_listing
+from robust_transfer.data.sources.matlab import read_mat
 from robust_transfer.errors import DataError
 
 FOLDER = "imagenet"
@@ -19,8 +20,25 @@ def list_split(root: Path, split: str, partition: int | None) -> Listing:
     loose = next(home.glob("val/*.JPEG"), None) if part == "val" else None
     if loose is not None:
         raise DataError(
-            f"{loose} lies loose in val/ (expected val/<wnid>/...)", "sort val/ into class folders"
+            f"{loose} lies loose in val/ (expected val/<wnid>/...)", "rt-data fetch imagenet sorts them"
         )
     listing = folder_listing(home, "train", part)
     paths = [f"{FOLDER}/{path}" for path in listing.paths]
     return listing._replace(paths=paths, read=FileImages(root, paths))
+
+
+def sort_validation(root: Path) -> None:
+    """Move the images that lie loose in val/ into class folders, as the devkit says."""
+    home = root / FOLDER
+    devkit = home / "ILSVRC2012_devkit_t12" / "data"
+    synsets = read_mat(devkit / "meta.mat", "synsets")
+    wnid_of = {
+        int(one["ILSVRC2012_ID"]): str(one["WNID"]) for one in synsets if int(one["num_children"]) == 0
+    }
+    truth = read_lines(devkit / "ILSVRC2012_validation_ground_truth.txt", "the list of validation labels")
+    for number, class_id in enumerate(truth, 1):
+        file = home / "val" / f"ILSVRC2012_val_{number:08d}.JPEG"
+        if file.is_file():
+            folder = home / "val" / wnid_of[int(class_id)]
+            folder.mkdir(exist_ok=True)
+            file.rename(folder / file.name)

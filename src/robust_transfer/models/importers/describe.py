@@ -8,7 +8,7 @@ from typing import Any
 
 from robust_transfer.errors import CheckpointError
 from robust_transfer.models.importers.detect import OURS
-from robust_transfer.models.importers.load import head_classes, is_own_file, parse_foreign
+from robust_transfer.models.importers.load import check_own_arch, head_classes, is_own_file, parse_foreign
 from robust_transfer.models.importers.match import fit, identify
 from robust_transfer.models.importers.normalization import find_normalization
 from robust_transfer.models.metadata import read_metadata
@@ -35,7 +35,7 @@ def describe_file(
 
     Parameters
     ----------
-    arch, width : what a foreign file's network must be; None: found by its shapes. ours says its own
+    arch, width : what the network must be; None: whatever it is
     format, normalize, trust : as in `import_checkpoint`
 
     Returns
@@ -48,7 +48,7 @@ def describe_file(
     CheckpointError : as in `import_checkpoint`, or `arch` is None and the network is none of ours
     """
     if format == OURS or (format == "auto" and is_own_file(path)):
-        return _describe_own(path, normalize)
+        return _describe_own(path, normalize, None if arch is None else (arch, width))
     parsed = parse_foreign(path, format=format, trust=trust)
     if arch is None:
         found = identify(parsed.mapped.backbone)
@@ -71,8 +71,12 @@ def describe_file(
     }
 
 
-def _describe_own(path: str | Path, normalize: Normalize | None) -> dict[str, Any]:
+def _describe_own(
+    path: str | Path, normalize: Normalize | None, expected: tuple[str, int] | None
+) -> dict[str, Any]:
     facts = read_metadata(path)
+    if expected is not None:
+        check_own_arch((facts["arch"], facts["width"]), expected, path)
     given = normalize is not None
     mean, std = resolve_normalize(normalize) if normalize is not None else (facts["mean"], facts["std"])
     return {

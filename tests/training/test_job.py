@@ -1,0 +1,149 @@
+import dataclasses
+import json
+
+import pytest
+import torch
+from sklearn.datasets import load_digits
+from training_jobs import make_job, make_runtime
+
+from robust_transfer import dist
+from robust_transfer.attacks.modes import eval_mode
+from robust_transfer.errors import ConfigError
+from robust_transfer.models.checkpoint import load_model, save_model
+from robust_transfer.models.metadata import read_metadata
+from robust_transfer.models.normalized import build_model
+from robust_transfer.training import job as module
+from robust_transfer.training.job import TrainingJob, train
+
+CONTEXT = dist.single("cpu")
+
+
+def tensors(directory):
+    return load_model(directory / "model.safetensors").state_dict()
+
+
+def parent_of(tmp_path, **changes):
+    values = {"arch": "resnet18_small", "width": 4, "image_size": 8, "normalize": "none", "seed": 7}
+    names = ["x", "y"]
+    model = build_model(num_classes=2, class_names=names, **{**values, **changes})
+    with torch.no_grad():
+        model.backbone.bn1.running_mean.fill_(0.25)
+    save_model(tmp_path / "parent.safetensors", model, key="f" * 12)
+    return tmp_path / "parent.safetensors"
+
+
+def test_facts_and_files_of_a_stage(tmp_path):
+    facts = train(make_job("cr", tmp_path / "stage"), CONTEXT)
+    assert (facts["steps"], facts["epochs"], facts["num_train_images"], facts["world_size"]) == (10, 2, 50, 1)
+    assert facts["device"] == "cpu" and len(facts["fingerprint"]) == 64
+    assert facts["images_per_second"] > 0 and facts["peak_memory_bytes"] > 0
+    metadata = read_metadata(tmp_path / "stage" / "model.safetensors")
+    assert metadata["train_sigma"] == 0.5 and metadata["key"] == "0" * 12
+    assert metadata["class_names"] == [str(i) for i in range(10)] and metadata["image_size"] == 16
+    assert sorted(p.name for p in (tmp_path / "stage").iterdir()) == [
+        "last.pt",
+        "metrics.jsonl",
+        "model.safetensors",
+    ]
+    assert json.loads(json.dumps(facts)) == facts
+
+
+def test_linear_fine_tuning_leaves_every_tensor_but_the_heads_unchanged(tmp_path):
+    job = make_job("st_linear", tmp_path / "stage")
+    job = dataclasses.replace(job, parent=parent_of(tmp_path), finetune=True)
+    train(job, CONTEXT)
+    before, after = load_model(job.parent).state_dict(), tensors(tmp_path / "stage")
+    assert set(before) == set(after)
+    changed = [name for name in after if not torch.equal(after[name], before[name])]
+    assert changed == ["backbone.fc.weight", "backbone.fc.bias"]
+    assert read_metadata(tmp_path / "stage" / "model.safetensors")["train_sigma"] == 0.0
+
+
+def test_simclr_saves_features_and_fine_tuning_puts_a_head_on_them(tmp_path):
+    train(make_job("simclr", tmp_path / "pretrain"), CONTEXT)
+    path = tmp_path / "pretrain" / "model.safetensors"
+    assert read_metadata(path)["num_classes"] == 0
+    assert not [name for name in tensors(tmp_path / "pretrain") if "fc" in name or "head" in name]
+    job = dataclasses.replace(make_job("st", tmp_path / "finetune"), parent=path, finetune=True)
+    train(job, CONTEXT)
+    assert tensors(tmp_path / "finetune")["backbone.fc.weight"].shape == (10, 32)
+
+
+def test_equal_jobs_give_equal_bytes_also_with_workers(tmp_path):
+    for name, workers in (("a", 0), ("b", 0), ("c", 2)):
+        runtime = make_runtime(num_workers=workers)
+        train(make_job("simclr", tmp_path / name, runtime=runtime, epochs=1), CONTEXT)
+    contents = {(tmp_path / name / "model.safetensors").read_bytes() for name in "abc"}
+    assert len(contents) == 1
+    train(make_job("simclr", tmp_path / "d", epochs=1, seed=1), CONTEXT)
+    assert (tmp_path / "d" / "model.safetensors").read_bytes() not in contents
+
+
+def test_a_parent_of_another_architecture_is_refused(tmp_path):
+    job = dataclasses.replace(make_job("st", tmp_path), parent=parent_of(tmp_path, width=2), finetune=True)
+    with pytest.raises(ConfigError, match=r"of width 2 \(expected resnet18_small of width 4\)"):
+        train(job, CONTEXT)
+
+
+def test_plateau_needs_held_out_images_and_labels(tmp_path):
+    with pytest.raises(ConfigError, match="validation_fraction is 0"):
+        train(make_job("at", tmp_path / "a", schedule="plateau"), CONTEXT)
+    with pytest.raises(ConfigError, match="SimCLR does not use"):
+        train(make_job("simclr", tmp_path / "b", schedule="plateau"), CONTEXT)
+
+
+def plateau_job(name, directory, **changes) -> TrainingJob:
+    job = make_job(name, directory, schedule="plateau", epochs=None, patience=1, drops=0, **changes)
+    return dataclasses.replace(job, dataset=dataclasses.replace(job.dataset, validation_fraction=0.02))
+
+
+def test_plateau_ends_by_itself_on_the_held_out_part(tmp_path):
+    facts = train(plateau_job("st", tmp_path, lr=0.001), CONTEXT)
+    scores = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    by_epoch = [line["validation_accuracy"] for line in scores if line["step"] % 5 == 0]
+    # Patience 1 and no drop: every epoch but the last was a new best.
+    assert facts["epochs"] == len(by_epoch)
+    assert by_epoch[:-1] == sorted(set(by_epoch[:-1])) and by_epoch[-1] <= by_epoch[-2]
+
+
+def test_the_score_is_the_accuracy_of_the_model_in_eval_mode(tmp_path):
+    job = plateau_job("st", tmp_path)
+    objective = module.build(job.method)
+    score = module._validation(job, objective, CONTEXT)
+    model = module._starting_model(job, module.open_split(job.dataset, job.data, "train")).train()
+    held_out = module.open_split(job.dataset, job.data, "validation")
+    transform = module.eval_transform(16, "none")
+    images = torch.stack([transform(held_out[i][0]) for i in range(len(held_out))]) / 255
+    with eval_mode(model), torch.no_grad():
+        expected = (model(images).argmax(1) == torch.tensor(held_out.labels)).double().mean().item()
+    assert 0 < len(held_out) < len(load_digits().target) / 20
+    assert score(model) == pytest.approx(expected) and model.training
+
+
+def test_adversarial_and_noisy_scores_use_the_methods_own_adversary(tmp_path):
+    for name in ("at", "cr"):
+        job = plateau_job(name, tmp_path / name)
+        objective, asked = module.build(job.method), []
+        objective.adversary = lambda model, images, labels, noise, asked=asked: (
+            asked.append((noise.epoch, noise.indices)) or 1 - images
+        )
+        model = module._starting_model(job, module.open_split(job.dataset, job.data, "train"))
+        held_out = module.open_split(job.dataset, job.data, "validation")
+        transform = module.eval_transform(16, "none")
+        images = torch.stack([transform(held_out[i][0]) for i in range(len(held_out))]) / 255
+        with eval_mode(model), torch.no_grad():
+            expected = (model(1 - images).argmax(1) == torch.tensor(held_out.labels)).double().mean().item()
+        assert module._validation(job, objective, CONTEXT)(model) == pytest.approx(expected)
+        assert {epoch for epoch, _ in asked} == {-1}
+        assert sorted(i for _, indices in asked for i in indices) == list(range(len(held_out)))
+
+
+def test_too_little_memory_names_the_ways_out(tmp_path, monkeypatch):
+    def fit(*args, **options):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(module, "fit", fit)
+    with pytest.raises(ConfigError, match="no memory left on cpu for 10 images a device") as caught:
+        train(make_job("simclr", tmp_path), CONTEXT)
+    assert "activation_checkpointing" in caught.value.hints[0]
+    assert "bf16" in caught.value.hints[1] and "micro_batch" not in caught.value.hints[1]

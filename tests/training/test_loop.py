@@ -1,0 +1,261 @@
+import json
+import math
+import os
+import signal
+
+import pytest
+import torch
+from torch import nn
+from training_jobs import make_method, make_runtime
+
+from robust_transfer import dist, rng
+from robust_transfer.data.loaders import Batch
+from robust_transfer.errors import ConfigError
+from robust_transfer.models.normalized import build_model
+from robust_transfer.objectives import build
+from robust_transfer.training.interrupt import Interrupted
+from robust_transfer.training.loop import fit, planned_steps
+
+METHODS = ("st", "st_linear", "at", "cr", "simclr")
+NUM_IMAGES, BATCH = 20, 4
+STEPS_PER_EPOCH = NUM_IMAGES // BATCH
+
+
+def pixels(index, view):
+    keyed = rng.generator(0, "pixels", index, view)
+    return torch.randint(0, 256, (3, 8, 8), dtype=torch.uint8, generator=keyed)
+
+
+def open_batches(first, last, *, num_views=1):
+    """Batches as a function of the step alone, drawn here rather than by the loaders."""
+    for step in range(first, last):
+        epoch, batch = divmod(step, STEPS_PER_EPOCH)
+        order = torch.randperm(NUM_IMAGES, generator=rng.generator(0, "order", epoch))
+        indices = order[batch * BATCH : (batch + 1) * BATCH]
+        images = tuple(torch.stack([pixels(int(i), view) for i in indices]) for view in range(num_views))
+        yield Batch(images, indices % 3, indices, epoch)
+
+
+def small_model(num_classes):
+    names = [str(i) for i in range(num_classes)]
+    return build_model(
+        "resnet18_small",
+        num_classes=num_classes,
+        class_names=names,
+        image_size=8,
+        width=2,
+        normalize="none",
+        seed=0,
+    )
+
+
+def train(name, directory, *, batches=open_batches, model=None, runtime=None, validate=None, **changes):
+    """Train a small network on generated images; returns it and the facts."""
+    directory.mkdir(exist_ok=True)
+    config = make_method(name, **{"batch_size": BATCH, "epochs": 2, **changes})
+    objective = build(config)
+    model = model or small_model(0 if name == "simclr" else 3)
+    facts = fit(
+        model,
+        objective,
+        lambda first, last: batches(first, last, num_views=objective.num_views),
+        config=config,
+        runtime=runtime or make_runtime(),
+        context=dist.single("cpu"),
+        directory=directory,
+        steps_per_epoch=STEPS_PER_EPOCH,
+        validate=validate,
+    )
+    return model, facts
+
+
+def lines(directory):
+    return [json.loads(line) for line in (directory / "metrics.jsonl").read_text().splitlines()]
+
+
+def assert_equal_models(found, wanted):
+    for name, value in wanted.state_dict().items():
+        assert torch.equal(found.state_dict()[name], value), name
+
+
+GOLDEN = {
+    "st": [1.10965, 1.374435, 1.315946, 0.993375, 0.99483],
+    "st_linear": [1.186422, 1.080866, 1.066217, 1.102274, 1.071764],
+    "at": [1.580071, 1.328404, 1.490766, 1.054747, 0.920488],
+    "cr": [1.957201, 2.078861, 1.86064, 1.532362, 2.349074],
+    "simclr": [3.254374, 7.259732, 1.137332, 7.58305, 4.370815],
+}
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_golden_losses_of_five_steps(name, tmp_path):
+    # In float64, so that another processor's rounding does not show.
+    train(name, tmp_path, model=small_model(0 if name == "simclr" else 3).double(), max_steps=5)
+    assert [line["loss"] for line in lines(tmp_path)] == pytest.approx(GOLDEN[name], rel=1e-4)
+
+
+class Crash(Exception):
+    pass
+
+
+def crashing_at(step):
+    def batches(first, last, *, num_views):
+        for number, batch in enumerate(open_batches(first, last, num_views=num_views), start=first):
+            if number == step:
+                raise Crash
+            yield batch
+
+    return batches
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_run_cut_twice_and_resumed_is_bit_equal(name, tmp_path):
+    whole, facts = train(name, tmp_path / "whole")
+    for step in (3, 6):  # before the first checkpoint, and between two (every 4 steps, 5 an epoch)
+        with pytest.raises(Crash):
+            train(name, tmp_path / "cut", batches=crashing_at(step))
+    resumed, resumed_facts = train(name, tmp_path / "cut")
+    assert_equal_models(resumed, whole)
+    assert resumed_facts["steps"] == facts["steps"] == 10
+    timing = ("seconds", "images_per_second")
+    whole_lines, cut_lines = lines(tmp_path / "whole"), lines(tmp_path / "cut")
+    for line in whole_lines + cut_lines:
+        for key in timing:
+            del line[key]
+    assert cut_lines == whole_lines
+
+
+def test_sigterm_finishes_the_step_saves_and_exits_75(tmp_path):
+    def batches(first, last, *, num_views):
+        for number, batch in enumerate(open_batches(first, last, num_views=num_views), start=first):
+            if number == 5 and not (tmp_path / "cut" / "told").exists():
+                (tmp_path / "cut" / "told").touch()
+                os.kill(os.getpid(), signal.SIGTERM)
+            yield batch
+
+    whole, _ = train("at", tmp_path / "whole")
+    with pytest.raises(Interrupted) as stopped:
+        train("at", tmp_path / "cut", batches=batches)
+    assert stopped.value.code == 75
+    assert torch.load(tmp_path / "cut" / "last.pt", weights_only=True)["step"] == 6
+    assert lines(tmp_path / "cut")[-1]["step"] == 6
+    resumed, _ = train("at", tmp_path / "cut", batches=batches)
+    assert_equal_models(resumed, whole)
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+def test_a_finished_run_computes_nothing_again(tmp_path):
+    whole, _ = train("st", tmp_path)
+    again, facts = train("st", tmp_path, batches=crashing_at(10))
+    assert_equal_models(again, whole)
+    assert facts["steps"] == 10 and facts["images_per_second"] is None
+
+
+def without_batchnorm():
+    with rng.global_state(0, "init"):
+        return nn.Sequential(nn.Flatten(), nn.Linear(192, 8), nn.Tanh(), nn.Linear(8, 3))
+
+
+@pytest.mark.parametrize("name", ["st", "at", "cr"])
+@pytest.mark.parametrize("micro_batch", [1, 2])
+def test_micro_batches_give_the_mean_over_the_batch(name, micro_batch, tmp_path):
+    whole, _ = train(name, tmp_path / "whole", model=without_batchnorm().double())
+    parts, _ = train(name, tmp_path / "parts", model=without_batchnorm().double(), micro_batch=micro_batch)
+    for found, wanted in zip(parts.parameters(), whole.parameters(), strict=True):
+        torch.testing.assert_close(found, wanted, rtol=1e-9, atol=1e-10)
+    found, wanted = lines(tmp_path / "parts"), lines(tmp_path / "whole")
+    assert [line["loss"] for line in found] == pytest.approx([line["loss"] for line in wanted], rel=1e-6)
+
+
+def test_a_loss_that_is_not_finite_stops_with_step_batch_and_metric(tmp_path):
+    def batches(first, last, *, num_views):
+        for number, batch in enumerate(open_batches(first, last, num_views=num_views), start=first):
+            if number == 6:
+                with torch.no_grad():
+                    model.backbone.fc.bias[1] = math.inf
+            yield batch
+
+    model = small_model(3)
+    # No log between the bad step (7) and the next save (8): the save itself must look.
+    runtime = make_runtime(log_every_steps=50)
+    with pytest.raises(ConfigError, match=r"loss is nan in step 7, batch of images") as caught:
+        train("st", tmp_path, batches=batches, model=model, runtime=runtime)
+    report = json.loads((tmp_path / "nonfinite.json").read_text())
+    batch = next(open_batches(6, 7)).indices.tolist()
+    assert report == {"batch": batch, "metric": "loss", "step": 7, "value": "nan"}
+    assert ", ".join(map(str, batch)) in caught.value.what
+    kept = torch.load(tmp_path / "last.pt", weights_only=True)
+    assert kept["step"] == 4 and torch.isfinite(kept["model"]["backbone.fc.bias"]).all()
+
+
+def test_weights_that_are_not_finite_are_not_saved(tmp_path):
+    def batches(first, last, *, num_views):
+        for number, batch in enumerate(open_batches(first, last, num_views=num_views), start=first):
+            if number == 7:  # the eighth step has a finite loss and then an infinite gradient
+                model.backbone.fc.weight.register_hook(lambda gradient: gradient * math.inf)
+            yield batch
+
+    model = small_model(3)
+    with pytest.raises(ConfigError, match="weights are not finite after step 8"):
+        train("st", tmp_path, batches=batches, model=model)
+    assert torch.load(tmp_path / "last.pt", weights_only=True)["step"] == 4
+
+
+def test_plateau_ends_the_run_and_resumes_with_its_state(tmp_path):
+    scores = [0.1, 0.5, 0.4, 0.3, 0.2, 0.2, 0.6]
+
+    def run(directory, *, batches=open_batches):
+        asked = lines(directory)[-1]["step"] // STEPS_PER_EPOCH if (directory / "last.pt").exists() else 0
+        remaining = iter(scores[asked:])
+        return train(
+            "st",
+            directory,
+            batches=batches,
+            validate=lambda model: next(remaining),
+            runtime=make_runtime(save_every_steps=5),
+            schedule="plateau",
+            epochs=None,
+            lr=0.01,
+        )
+
+    whole, facts = run(tmp_path / "whole")
+    # patience 2, one drop: best in epoch 2, drop after epoch 4, end after epoch 6.
+    assert facts["epochs"] == 6 and facts["validation_accuracy"] == 0.2
+    rates = [line["lr"] for line in lines(tmp_path / "whole")]
+    assert rates == pytest.approx([0.01] * 20 + [0.001] * 10)
+    with pytest.raises(Crash):
+        run(tmp_path / "cut", batches=crashing_at(25))
+    resumed, facts = run(tmp_path / "cut")
+    assert facts["epochs"] == 6
+    assert_equal_models(resumed, whole)
+    _, facts = run(tmp_path / "cut", batches=crashing_at(30))
+    assert facts["epochs"] == 6
+
+
+def test_bfloat16_keeps_weights_and_losses_in_float32(tmp_path):
+    model, _ = train("cr", tmp_path / "bf16", precision="bf16", max_steps=2)
+    assert {value.dtype for value in model.parameters()} == {torch.float32}
+    train("cr", tmp_path / "fp32", max_steps=2)
+    found, wanted = lines(tmp_path / "bf16"), lines(tmp_path / "fp32")
+    assert found[0]["loss"] != wanted[0]["loss"]
+    assert [line["loss"] for line in found] == pytest.approx([line["loss"] for line in wanted], rel=0.05)
+    # Averaging 8-bit mantissas would leave a multiple of 2 ** -8 at this size.
+    assert found[0]["loss"] * 256 % 1 != 0
+
+
+@pytest.mark.parametrize("switch", ["channels_last", "activation_checkpointing"])
+def test_switches_of_speed_and_memory_change_rounding_alone(switch, tmp_path):
+    plain, _ = train("cr", tmp_path / "plain", model=small_model(3).double())
+    switched, _ = train(
+        "cr", tmp_path / "switched", model=small_model(3).double(), runtime=make_runtime(**{switch: True})
+    )
+    for (name, wanted), found in zip(plain.named_parameters(), switched.parameters(), strict=True):
+        torch.testing.assert_close(found, wanted, rtol=1e-7, atol=1e-9, msg=name)
+
+
+@pytest.mark.parametrize(
+    ("epochs", "max_steps", "expected"),
+    [(2, None, 10), (None, 7, 7), (2, 7, 7), (1, 7, 5), (None, None, None)],
+)
+def test_a_run_ends_at_whichever_comes_first(epochs, max_steps, expected):
+    assert planned_steps(make_method("st", epochs=epochs, max_steps=max_steps), 5) == expected

@@ -1,0 +1,91 @@
+"""One process against two: the number of processes changes rounding, nothing else."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from training_jobs import make_job
+
+from robust_transfer import dist, rng
+from robust_transfer.models.normalized import build_model
+from robust_transfer.objectives import build
+from robust_transfer.objectives.simclr import SimCLR
+from robust_transfer.training.job import train
+from robust_transfer.training.sync_batchnorm import synchronise
+
+METHODS = ("st", "st_linear", "at", "cr", "simclr")
+
+
+def one_step_in_float64(name, context):
+    """Gradients and statistics of one step on the local half of a batch of eight."""
+    job = make_job(name, Path("unused"))
+    objective = build(job.method)
+    names = [] if name == "simclr" else ["a", "b", "c"]
+    model = build_model(
+        "resnet18_small",
+        num_classes=len(names),
+        class_names=names,
+        image_size=8,
+        width=2,
+        normalize="none",
+        seed=0,
+    ).double()
+    trained = objective.training_model(model)
+    if context.world_size > 1:
+        synchronise(trained, context.device)
+    objective.train_mode(trained)
+    wrapped = context.wrap(trained)
+    mine = slice(context.rank * 8 // context.world_size, (context.rank + 1) * 8 // context.world_size)
+    images = torch.rand(2, 8, 3, 8, 8, generator=rng.generator(0, "images")).double()[:, mine]
+    labels = torch.tensor([0, 1, 2, 0, 1, 2, 0, 1])[mine]
+    pair = (images[0], images[1]) if isinstance(objective, SimCLR) else (images[0], labels)
+
+    def noise(purpose, copy):
+        return rng.normal((8, 3, 8, 8), 0, purpose, copy).double()[mine]
+
+    loss, _ = objective(wrapped, pair, noise)
+    loss.backward()
+    found = {"loss": context.mean(loss.detach())}
+    found |= {f"{n}.grad": p.grad for n, p in trained.named_parameters() if p.grad is not None}
+    return found | {n: buffer.clone() for n, buffer in trained.named_buffers()}
+
+
+def all_steps_in_float64(context):
+    return {name: one_step_in_float64(name, context) for name in METHODS}
+
+
+@pytest.mark.slow
+def test_one_step_of_every_objective_in_float64():
+    two = dist.launch(all_steps_in_float64, (), devices=2, device_kind="cpu", batch_size=8)
+    one = all_steps_in_float64(dist.single("cpu"))
+    for name in METHODS:
+        assert set(two[name]) == set(one[name])
+        for key, wanted in one[name].items():
+            torch.testing.assert_close(two[name][key], wanted, rtol=1e-10, atol=1e-10, msg=f"{name} {key}")
+
+
+def train_all(root, context):
+    for name in METHODS:
+        # Noise for images: the blank background of digits has thousands of equal pre-activations, which rounding
+        # can push through a ReLU all at once.
+        job = dataclasses.replace(make_job(name, root / name, max_steps=20, epochs=None, batch_size=8, lr=0.002), generated=40)
+        train(job, context)
+
+
+@pytest.mark.slow
+def test_twenty_steps_of_every_method_in_float32(tmp_path):
+    dist.launch(train_all, (tmp_path / "two",), devices=2, device_kind="cpu", batch_size=8)
+    train_all(tmp_path / "one", dist.single("cpu"))
+    for name in METHODS:
+        one, two = (
+            [json.loads(line)["loss"] for line in (tmp_path / n / name / "metrics.jsonl").open()]
+            for n in ("one", "two")
+        )
+        assert two == pytest.approx(one, rel=1e-5, abs=1e-5), name
+        weights = [
+            torch.load(tmp_path / n / name / "last.pt", weights_only=True)["model"] for n in ("one", "two")
+        ]
+        for key, wanted in weights[0].items():
+            torch.testing.assert_close(weights[1][key], wanted, rtol=1e-5, atol=1e-5, msg=f"{name} {key}")
