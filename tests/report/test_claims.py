@@ -8,7 +8,9 @@ from robust_transfer.report.collect import collect
 
 def verdicts(store, source):
     index = collect(store)
-    return {v.claim: v for v in claims.verdicts({name: tables.build(name, source, index) for name in ("2", "3")})}
+    return {
+        v.claim: v for v in claims.verdicts({name: tables.build(name, source, index) for name in ("2", "3")})
+    }
 
 
 def test_every_published_number_is_reproduced_from_the_published_tables(tmp_path):
@@ -45,7 +47,10 @@ def test_all_target_tasks_fails_and_names_the_sets(tmp_path):
 def test_an_empty_store_has_not_enough_runs_and_says_what_to_run(tmp_path):
     found = verdicts(tmp_path, "runs")
     assert {v.verdict for v in found.values()} == {"not enough runs"}
-    assert "rt-train experiment=table2 pretrain=none dataset=food101,cifar100," in found["table2_at_mean_rel_sa"].detail
+    assert (
+        "rt-train experiment=table2 pretrain=none dataset=food101,cifar100,"
+        in found["table2_at_mean_rel_sa"].detail
+    )
     assert found["table2_at_mean_rel_sa"].value is None
 
 
@@ -79,7 +84,9 @@ def test_runs_with_other_accuracies_fail(tmp_path):
     assert found["table2_at_mean_rel_sa"].verdict == "fails"
     assert found["table2_at_mean_rel_sa"].value == pytest.approx(60)
     assert found["all_sets_improve_2_at_sa"].verdict == "holds"
-    assert found["all_sets_improve_2_simclr_sa"].detail.startswith("no set falls; no change: food101, cifar100")
+    assert found["all_sets_improve_2_simclr_sa"].detail.startswith(
+        "no set falls; no change: food101, cifar100"
+    )
     assert found["all_sets_improve_2_simclr_sa"].verdict == "fails"
 
 

@@ -32,7 +32,9 @@ def test_proportion_interval_refuses_impossible_counts(successes, n):
 def test_mean_interval_agrees_with_scipy_bootstrap():
     values = np.random.Generator(np.random.PCG64(1)).gamma(2.0, size=300)
     low, high, _ = statistics.mean_interval(values)
-    reference = stats.bootstrap((values,), np.mean, method="percentile", n_resamples=9999, rng=3).confidence_interval
+    reference = stats.bootstrap(
+        (values,), np.mean, method="percentile", n_resamples=9999, rng=3
+    ).confidence_interval
     assert (low, high) == pytest.approx((reference.low, reference.high), abs=0.02)
     assert statistics.mean_interval(values) == (low, high, "bootstrap, percentile, 4000 resamples")
 
@@ -118,4 +120,6 @@ def test_r2_spread_is_fishers_interval_of_normal_resamples():
     z = np.random.Generator(np.random.PCG64(6)).normal(1.0, 0.1, size=200_000)
     low, high = statistics.r2_spread(0.9, np.tanh(z) ** 2)
     centre = np.arctanh(np.sqrt(0.9))
-    assert (low, high) == pytest.approx([np.tanh(centre - 0.196) ** 2, np.tanh(centre + 0.196) ** 2], abs=1e-3)
+    assert (low, high) == pytest.approx(
+        [np.tanh(centre - 0.196) ** 2, np.tanh(centre + 0.196) ** 2], abs=1e-3
+    )

@@ -9,9 +9,11 @@ import torch
 from training_jobs import make_job
 
 from robust_transfer import dist, rng
+from robust_transfer.config import AttackConfig
 from robust_transfer.models.normalized import build_model
 from robust_transfer.objectives import build
 from robust_transfer.objectives.simclr import SimCLR
+from robust_transfer.training import job as job_module
 from robust_transfer.training.job import train
 from robust_transfer.training.sync_batchnorm import synchronise
 
@@ -66,26 +68,44 @@ def test_one_step_of_every_objective_in_float64():
             torch.testing.assert_close(two[name][key], wanted, rtol=1e-10, atol=1e-10, msg=f"{name} {key}")
 
 
+# In float32 a pre-activation within rounding of zero can fall on the other side of its ReLU, and 20 steps
+# amplify that: mild settings for the methods that magnify it most. In float64 little needs to be mild.
+MILD = {
+    "at": {"attack": AttackConfig("l2", eps=0.01, num_steps=3, step_size=None, random_start=True)},
+    "simclr": {"optimizer": "sgd", "temperature": 0.5, "lr": 1e-4},
+}
+
+
 def train_all(root, context):
     for name in METHODS:
-        # Noise for images: the blank background of digits has thousands of equal pre-activations, which rounding
-        # can push through a ReLU all at once.
-        job = dataclasses.replace(make_job(name, root / name, max_steps=20, epochs=None, batch_size=8, lr=0.002), generated=40)
-        train(job, context)
+        settings = {"max_steps": 20, "epochs": None, "batch_size": 8, "lr": 0.002}
+        # Noise for images: the blank background of digits is thousands of equal pre-activations.
+        job = make_job(name, root / "float32" / name, **{**settings, **MILD.get(name, {})})
+        train(dataclasses.replace(job, generated=40), context)
+        job = make_job(
+            name, root / "float64" / name, **{**settings, "lr": 0.002 if name == "simclr" else 0.05}
+        )
+        narrow = job_module._starting_model
+        job_module._starting_model = lambda *arguments, narrow=narrow: narrow(*arguments).double()
+        try:
+            train(job, context)
+        finally:
+            job_module._starting_model = narrow
 
 
 @pytest.mark.slow
-def test_twenty_steps_of_every_method_in_float32(tmp_path):
+def test_twenty_steps_of_every_method(tmp_path):
     dist.launch(train_all, (tmp_path / "two",), devices=2, device_kind="cpu", batch_size=8)
     train_all(tmp_path / "one", dist.single("cpu"))
-    for name in METHODS:
-        one, two = (
-            [json.loads(line)["loss"] for line in (tmp_path / n / name / "metrics.jsonl").open()]
-            for n in ("one", "two")
-        )
-        assert two == pytest.approx(one, rel=1e-5, abs=1e-5), name
-        weights = [
-            torch.load(tmp_path / n / name / "last.pt", weights_only=True)["model"] for n in ("one", "two")
-        ]
-        for key, wanted in weights[0].items():
-            torch.testing.assert_close(weights[1][key], wanted, rtol=1e-5, atol=1e-5, msg=f"{name} {key}")
+    for kind, tolerance in (("float32", 1e-5), ("float64", 1e-10)):
+        for name in METHODS:
+            folders = [tmp_path / number / kind / name for number in ("one", "two")]
+            one, two = (
+                [json.loads(line)["loss"] for line in (folder / "metrics.jsonl").open()] for folder in folders
+            )
+            assert len(one) == 20
+            assert two == pytest.approx(one, rel=tolerance, abs=tolerance), f"{kind} {name}"
+            wanted, found = (torch.load(f / "last.pt", weights_only=True)["model"] for f in folders)
+            for key, value in wanted.items():
+                close = {"rtol": tolerance, "atol": tolerance, "msg": f"{kind} {name} {key}"}
+                torch.testing.assert_close(found[key], value, **close)

@@ -70,7 +70,8 @@ def group_help(groups: Sequence[tuple[str, str]]) -> str:
     lines = []
     for group, meaning in groups:
         folder: Path = conf_directory() / group
-        names = sorted(path.stem for path in folder.glob("*.yaml") if not path.stem.startswith("_"))
+        files = [path for path in folder.rglob("*.yaml") if not path.stem.startswith("_")]
+        names = sorted(str(path.relative_to(folder).with_suffix("")) for path in files)
         if not names:
             raise ConfigError(f"no configs in {folder}")
         lines.append(f"  {group}=NAME{'':<{max(1, 12 - len(group))}}{meaning}")

@@ -74,9 +74,20 @@ def read(config_name: str, overrides: list[str], *, multirun: bool) -> Compositi
     params = hydra.sweeper.get("params") or {}
     given = {o.key_or_group for o in parsed}
     preset = [f"{key}={params[key]}" for key in params if key not in given]
+    _refuse_overridden_cells(given, {*params, *given})
     everything = [_strict(o) for o in _parse(preset)] + strict
     jobs = tuple(_job(config_name, job) for job in _split(everything))
     return Composition(jobs, True, launcher, first)
+
+
+def _refuse_overridden_cells(given: set[str], keys: set[str]) -> None:
+    """A cell of a table is a pair of methods: overriding one of them would compute another cell."""
+    overridden = sorted({"pretrain", "finetune"} & given)
+    if "cell" in keys and overridden:
+        raise ConfigError(
+            f"{overridden[0]} is set by the cells of this sweep",
+            "choose cells instead: cell=NAME,NAME (rt-train --help lists them)",
+        )
 
 
 def check_overrides(overrides: list[str]) -> None:

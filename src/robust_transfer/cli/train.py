@@ -19,6 +19,7 @@ GROUPS = (
     ("model", "architecture"),
     ("budget", "caps on cost"),
     ("experiment", "a whole table or study"),
+    ("cell", "a pair of methods, for tables that are no product"),
 )
 HELP = """\
 rt-train pretrain=P finetune=F dataset=D [key=value ...]

@@ -28,7 +28,7 @@ def read_columns(path: Path, names: tuple[str, ...]) -> dict[str, Array]:
             reader = csv.reader(stream)
             header = next(reader, [])
             positions = [header.index(name) for name in names]
-            rows = [[float(row[position]) for position in positions] for row in reader]
+            rows = [[float(row[position]) for position in positions] for row in reader if _whole(row, header)]
     except FileNotFoundError as error:
         raise EvaluationError(f"{path} is missing", _repair(path)) from error
     except (ValueError, IndexError) as error:
@@ -39,6 +39,12 @@ def read_columns(path: Path, names: tuple[str, ...]) -> dict[str, Array]:
         raise EvaluationError(f"{path} holds no image", _repair(path))
     values = np.asarray(rows, dtype=np.float64)
     return {name: values[:, column] for column, name in enumerate(names)}
+
+
+def _whole(row: list[str], header: list[str]) -> bool:
+    if len(row) != len(header):
+        raise ValueError(f"image {row[0] if row else '?'} has {len(row)} cells, not {len(header)}")
+    return True
 
 
 def _repair(path: Path) -> str:

@@ -27,7 +27,8 @@ class FiniteWatch:
     def note(self, step: int, values: dict[str, Tensor], indices: Tensor) -> None:
         """Remember one step's numbers and the positions of its local images."""
         self._names = list(values)
-        self._seen.append((step, torch.stack([value.detach().float() for value in values.values()]), indices))
+        row = torch.stack([value.detach().double() for value in values.values()])
+        self._seen.append((step, row, indices))
 
     def check(self) -> dict[str, float]:
         """Return the newest numbers, as means over the processes.

@@ -1,0 +1,69 @@
+"""The presets are the study's tables: every published cell is planned, and nothing else."""
+
+import csv
+from importlib import resources
+
+import pytest
+
+from robust_transfer.cli import compose, launching
+from robust_transfer.errors import ConfigError
+
+
+def planned(*words):
+    with compose.hydra_session("rt-train", None):
+        return launching.planned(compose.read("train", list(words), multirun=False))
+
+
+def published_cells(table):
+    text = resources.files("robust_transfer.report.reference").joinpath("published_results.csv").read_text()
+    rows = [row for row in csv.DictReader(text.splitlines()) if row["table"] == table]
+    return {(r["pretrain"], r["finetune"], r["dataset"], r["evaluator"], r["sigma"]) for r in rows}
+
+
+def planned_cells(jobs):
+    cells = set()
+    for job in jobs:
+        for stage in (stage for stage in job.stages if stage.kind == "eval"):
+            sigma = getattr(stage.config, "sigma", "")
+            lineage = stage.lineage
+            evaluator = stage.identity["evaluator"]
+            cells.add((lineage["pretrain"], lineage["finetune"], stage.dataset.name, evaluator, str(sigma)))
+    return cells
+
+
+@pytest.mark.parametrize("table", ["2", "3", "4", "5"])
+def test_a_preset_plans_the_published_cells(table):
+    assert planned_cells(planned(f"experiment=table{table}")) == published_cells(table)
+
+
+def test_tables_share_their_stages():
+    def keys(table):
+        jobs = planned(f"experiment={table}", "dataset=cifar10")
+        return {stage.key for job in jobs for stage in job.stages}
+
+    assert len(keys("table2") & keys("table4")) == 6  # at and simclr: pre-training, fine-tuning, evaluation
+    assert len(keys("table3") & keys("table4")) == 6
+    assert len(keys("table3") & keys("table5")) == 1  # cr pre-training
+
+
+def test_the_at_track_ends_on_a_plateau_of_a_held_out_part():
+    config = planned("experiment=table2", "dataset=pets")[0].config
+    assert (config.finetune.schedule, config.finetune.epochs, config.finetune.select_on) == (
+        "plateau",
+        None,
+        "validation",
+    )
+    assert config.dataset.validation_fraction == 0.1
+    assert config.autopgd.num_restarts == 5
+
+
+@pytest.mark.parametrize("method", ["pretrain=cr", "finetune=at"])
+def test_overriding_what_a_cell_sets_is_refused(method):
+    with pytest.raises(ConfigError, match="set by the cells"):
+        planned("experiment=table4", method)
+
+
+def test_all12_is_any_recipe_over_the_twelve_sets():
+    jobs = planned("experiment=all12", "pretrain=simclr", "finetune=cr")
+    assert len({job.config.dataset.name for job in jobs}) == 12
+    assert len({job.stages[0].key for job in jobs}) == 1
