@@ -332,7 +332,7 @@ class RuntimeConfig:
     sync_batchnorm: bool = option("BatchNorm over all devices; false: their number enters the key")
 
     def check(self, path: str) -> None:
-        """A number of devices that enters the key must be known when the run is planned."""
+        """Refuse a number of devices that enters the key but is not known when the run is planned."""
         if not self.sync_batchnorm and self.devices == "auto":
             raise ConfigError(
                 f"{path}.sync_batchnorm=false needs a number of devices (they enter the key)",
@@ -370,7 +370,7 @@ class TrainConfig(EvaluatorNodes):
     label: str | None = option("name of the experiment preset, for reports", identity=False)
 
     def check(self, path: str) -> None:
-        """A run that goes past pre-training needs a target."""
+        """Refuse a run past pre-training without a target."""
         if self.until != "pretrain" and self.finetune is None:
             raise ConfigError("finetune is not chosen", f"finetune=NAME, one of: {', '.join(FINETUNE)}")
         if self.until != "pretrain" and self.dataset is None:

@@ -28,10 +28,9 @@ from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 from torch.nn.parallel import DistributedDataParallel
 
-from robust_transfer.errors import ConfigError, UserError
+from robust_transfer.errors import EXIT_RESUMABLE, ConfigError, UserError
 
 MIN_IMAGES_PER_DEVICE = 16
-EXIT_RESUMABLE = 75  # EX_TEMPFAIL: what a scheduler takes as "queue it again"
 SHUTDOWN_SECONDS = 300  # that a stopped worker has for its last step and its checkpoint
 
 # ---------------------------------------------------------------- within a process

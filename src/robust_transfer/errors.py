@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+EXIT_RESUMABLE = 75  # EX_TEMPFAIL: what a scheduler takes as "queue it again"
+
 
 class UserError(ValueError):
     """Base of the errors that the commands print without a traceback (exit code 2).

@@ -54,7 +54,7 @@ def data_facts(dataset: DatasetConfig, budget: BudgetConfig) -> DataFacts:
     """Return the catalogue's identity of a data set's training part and of the part that is evaluated."""
     entry = catalog.get(dataset.name)
     generated = budget.num_images if budget.smoke else None
-    where = {"root": dataset.root, "partition": dataset.partition, "generated": generated}
+    where: dict[str, Any] = {"root": dataset.root, "partition": dataset.partition, "generated": generated}
     training = catalog.identity(
         dataset.name,
         **where,
@@ -94,6 +94,8 @@ def missing_input(stage: Stage, data: DataConfig) -> str | None:
         split,
         partition=dataset.partition,
         verify=data.verify,
+        shots=dataset.shots if split == "train" else None,
+        validation_fraction=dataset.validation_fraction,
         generated=stage.generated,
     )
 
@@ -160,9 +162,7 @@ def _stage_facts(stage: store.StageDirectory) -> CheckpointFacts:
 def _file_facts(path: Path, config: EvaluateConfig) -> CheckpointFacts:
     from robust_transfer.models import describe_file
 
-    found = describe_file(
-        path, format=config.format, normalize=config.normalize, trust=config.trust
-    )
+    found = describe_file(path, format=config.format, normalize=config.normalize, trust=config.trust)
     reading = {
         "arch": found["arch"],
         "width": found["width"],

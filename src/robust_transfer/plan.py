@@ -23,7 +23,6 @@ from robust_transfer.config import (
     DatasetConfig,
     EvaluateConfig,
     EvaluatorConfig,
-    EvaluatorNodes,
     ModelConfig,
     NoneConfig,
     TrainConfig,
@@ -116,11 +115,11 @@ def plan_training(
         )
     if config.until == "pretrain":
         return stages
-    assert target is not None
-    finetune = _finetune_stage(config, target, pretrain)
+    assert target is not None and config.dataset is not None and config.finetune is not None
+    finetune = _finetune_stage(config, config.finetune, config.dataset, target, pretrain)
     stages.append(finetune)
     if config.until != "finetune":
-        for name in chosen_evaluators(config):
+        for name in chosen_evaluators(config, config.finetune):
             stages.append(
                 _evaluation_stage(name, config, config.dataset, target, finetune, config.finetune.train_sigma)
             )
@@ -141,13 +140,15 @@ def plan_evaluation(config: EvaluateConfig, *, target: DataFacts, checkpoint: Ch
     ]
 
 
-def chosen_evaluators(config: TrainConfig) -> list[str]:
+def chosen_evaluators(config: TrainConfig, finetune: TrainingConfig) -> list[str]:
     """Return the evaluators to run; `auto` measures a method by what it is trained for."""
     if config.evaluators == "auto":
-        return AUTO_EVALUATORS.get(config.finetune.name, ["autopgd", "certify"])
+        return AUTO_EVALUATORS.get(finetune.name, ["autopgd", "certify"])
     chosen = [config.evaluators] if isinstance(config.evaluators, str) else config.evaluators
     if not chosen:
         raise ConfigError("evaluators is empty", f"choose from: auto, {', '.join(EVALUATORS)}")
+    if "auto" in chosen:
+        raise ConfigError(f"evaluators={chosen} (expected auto alone, or names)", "evaluators=auto")
     return chosen
 
 
@@ -183,19 +184,24 @@ def _pretrain_stage(
     return _stage("pretrain", label, found, method, config, data, checkpoint, lineage, _marks(config, method))
 
 
-def _finetune_stage(config: TrainConfig, target: DataFacts, pretrain: Stage | None) -> Stage:
-    method = _capped(config.finetune, config.budget)
-    check_selection(method, config.dataset, "dataset")
+def _finetune_stage(
+    config: TrainConfig,
+    finetune: TrainingConfig,
+    dataset: DatasetConfig,
+    target: DataFacts,
+    pretrain: Stage | None,
+) -> Stage:
+    method = _capped(finetune, config.budget)
+    check_selection(method, dataset, "dataset")
     model = _model_identity(config.model)
     if pretrain is None:
         model["normalize"] = config.model.normalize  # pre-trained weights bring their own
     found = {
-        **_training_identity(method, config, config.dataset, target),
+        **_training_identity(method, config, dataset, target),
         "model": model,
         "parent": pretrain.key if pretrain else None,
     }
     start = config.pretrain.name
-    dataset = config.dataset
     lineage = {
         "pretrain": "none",
         **(pretrain.lineage if pretrain else _model_lineage(config.model)),
@@ -241,6 +247,7 @@ def _evaluation_stage(
         "recipe": settings.recipe_version,
         "settings": identity(settings),
         "data": target.test_identity,
+        "whole_image": dataset.augment == "none",  # which of the two test transforms
         "image_size": parent.lineage["image_size"],
         "parent": parent.key,
     }
@@ -346,7 +353,7 @@ def _capped_evaluator(settings: EvaluatorConfig, budget: BudgetConfig) -> Evalua
 
 
 def check_selection(method: TrainingConfig, dataset: DatasetConfig, group: str) -> None:
-    """A plateau needs images to measure on that are not trained on."""
+    """Refuse a plateau without images to measure on that are not trained on."""
     if method.schedule == "plateau" and method.select_on == "validation" and dataset.validation_fraction == 0:
         raise ConfigError(
             f"{method.name}: schedule=plateau needs a held-out part of the training set "
@@ -368,9 +375,10 @@ def _sigma_mismatch(settings: CertifyConfig, train_sigma: float | None, allowed:
 
 
 def _check_classes(name: str, settings: EvaluatorConfig, num_classes: int | None) -> None:
-    least = {"dlr": 3, "dlr_targeted": 4}.get(getattr(settings, "loss", ""), 0)
+    loss = getattr(settings, "loss", "")
+    least = {"dlr": 3, "dlr_targeted": 4}.get(loss, 0)
     if num_classes is not None and num_classes < least:
         raise ConfigError(
-            f"{name}.loss={getattr(settings, 'loss', '')} needs at least {least} classes (found {num_classes})",
+            f"{name}.loss={loss} needs at least {least} classes (found {num_classes})",
             f"{name}.loss=ce",
         )

@@ -9,10 +9,13 @@ from __future__ import annotations
 import dataclasses
 import os
 import platform
+import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -21,7 +24,7 @@ import yaml
 
 from robust_transfer import store
 from robust_transfer.config import CheckpointConfig, DataConfig, RuntimeConfig
-from robust_transfer.errors import DataError, UserError
+from robust_transfer.errors import EXIT_RESUMABLE, DataError, UserError
 from robust_transfer.facts import missing_input
 from robust_transfer.plan import CheckpointFacts, Stage
 from robust_transfer.store import DONE, FAILED, StageDirectory
@@ -46,20 +49,43 @@ def execute(
     UserError : what the user can put right; a stage that ran is marked failed and can be resumed
     """
     store.open_root(root)
-    directories = []
-    for number, stage in enumerate(stages, start=1):
-        directory = stage.directory(root)
-        prefix = f"[{number}/{len(stages)}] {stage.kind} {directory.path.name}"
-        if directory.state() != "done":
-            with store.locked(directory, on_wait=lambda who, p=prefix: say(f"{p}: waiting for {who}")):
-                if directory.state() != "done":
-                    say(f"{prefix}: {'resuming' if directory.state() == 'resumable' else 'running'}")
-                    _compute(stage, directory, root, data, runtime)
-        else:
-            check_fingerprint(stage, directory, data)
-        say(f"{prefix}: done")
-        directories.append(directory)
-    return directories
+    with _resumable_on_sigterm():
+        return [
+            _bring_to_done(stage, f"[{number}/{len(stages)}]", root, data, runtime, say)
+            for number, stage in enumerate(stages, start=1)
+        ]
+
+
+def _bring_to_done(
+    stage: Stage, count: str, root: Path | str, data: DataConfig, runtime: RuntimeConfig, say: Say
+) -> StageDirectory:
+    directory = stage.directory(root)
+    prefix = f"{count} {stage.kind} {directory.path.name}"
+    if directory.state() == "done":
+        check_fingerprint(stage, directory, data)
+    else:
+        with store.locked(directory, on_wait=lambda who: say(f"{prefix}: waiting for {who}")):
+            if directory.state() != "done":
+                say(f"{prefix}: {'resuming' if directory.state() == 'resumable' else 'running'}")
+                _compute(stage, directory, root, data, runtime)
+    say(f"{prefix}: done")
+    return directory
+
+
+@contextmanager
+def _resumable_on_sigterm() -> Iterator[None]:
+    """Leave with code 75 on SIGTERM, so that a scheduler queues the run again: journals keep what is done.
+
+    Training replaces this handler by one that saves a checkpoint first.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    former = signal.signal(signal.SIGTERM, lambda *_: sys.exit(EXIT_RESUMABLE))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, former)
 
 
 def _compute(
@@ -141,8 +167,8 @@ def check_fingerprint(stage: Stage, directory: StageDirectory, data: DataConfig)
     found = stage_fingerprint(stage, data)
     if found != computed:
         raise DataError(
-            f"{directory.path.name} was computed from other data: dataset '{stage.dataset.name}' had fingerprint "
-            f"{computed[:12]}, on disk it has {found[:12]}",
+            f"{directory.path.name} was computed from other data: dataset '{stage.dataset.name}' had "
+            f"fingerprint {computed[:12]}, on disk it has {found[:12]}",
             f"put the data back as it was, or delete {directory.path} to compute it again",
         )
 
@@ -157,7 +183,7 @@ def stage_fingerprint(stage: Stage, data: DataConfig) -> str:
 
 def environment() -> dict[str, Any]:
     """Return what a run ran on: commit, versions, hardware."""
-    versions = {}
+    versions: dict[str, str | None] = {}
     for package in ("robust-transfer", "torch", "torchvision", "numpy", "scipy", "hydra-core"):
         try:
             versions[package] = metadata.version(package)

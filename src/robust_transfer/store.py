@@ -2,9 +2,11 @@
 
 Layout (design: one directory a stage, named by the content of its configuration)::
 
-    <root>/pretrain/<label>-<key12>/   config.yaml status.json env.json metrics.jsonl last.pt model.safetensors
+    <root>/pretrain/<label>-<key12>/   config.yaml status.json env.json metrics.jsonl last.pt
+                                       model.safetensors
     <root>/finetune/<label>-<key12>/   the same
-    <root>/eval/<label>-<key12>/       config.yaml status.json env.json journal.<shard>.csv records.csv summary.json
+    <root>/eval/<label>-<key12>/       config.yaml status.json env.json journal.<shard>.csv
+                                       records.csv summary.json
 """
 
 from __future__ import annotations

@@ -2,9 +2,9 @@ import subprocess
 import sys
 
 import pytest
-from synthetic_store import add_attack, add_certificates, quickstart, study
 
 from robust_transfer.cli.report import main
+from synthetic_store import add_attack, add_certificates, quickstart, study
 
 
 @pytest.fixture
@@ -22,7 +22,8 @@ def test_help_imports_nothing_heavy():
         "import sys; from robust_transfer.cli.report import main\n"
         "try: main(['--help'])\n"
         "except SystemExit as end: assert end.code == 0\n"
-        "heavy = {'torch', 'pandas', 'matplotlib', 'numpy', 'scipy', 'hydra', 'omegaconf'} & set(sys.modules)\n"
+        "names = {'torch', 'pandas', 'matplotlib', 'numpy', 'scipy', 'hydra', 'omegaconf'}\n"
+        "heavy = names & set(sys.modules)\n"
         "assert not heavy, heavy"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)

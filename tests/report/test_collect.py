@@ -1,9 +1,11 @@
 import json
+import time
 
-from synthetic_store import add_attack, add_certificates
+import pytest
 
 from robust_transfer.report.cells import Cell
 from robust_transfer.report.collect import collect, commits
+from synthetic_store import add_attack, add_certificates
 
 
 def test_runs_smoke_and_unfinished_are_told_apart(tmp_path):
@@ -34,9 +36,8 @@ def test_training_stages_are_found_by_key(tmp_path):
     assert index.status("f" * 12) == {} and index.status(None) == {}
 
 
+@pytest.mark.slow
 def test_ten_thousand_evaluations_are_indexed(tmp_path, record_property):
-    import time
-
     stage = add_attack(tmp_path, "pets", 5, 3, 10)
     summary, status = (json.loads((stage / name).read_text()) for name in ("summary.json", "status.json"))
     for number in range(10_000):

@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
-from synthetic_store import add_attack, add_certificates, study
 
 from robust_transfer.errors import EvaluationError
 from robust_transfer.report import compare, tables
 from robust_transfer.report.collect import collect
+from synthetic_store import add_attack, add_certificates, study
 
 
 def test_ours_stands_beside_published(tmp_path):

@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
 from scipy import stats
-from synthetic_store import add_attack, add_certificates
 
 from robust_transfer.errors import EvaluationError
 from robust_transfer.report import curves
 from robust_transfer.report.collect import collect
+from synthetic_store import add_attack, add_certificates
 
 
 def test_certified_accuracy_by_brute_force():

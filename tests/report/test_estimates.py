@@ -1,13 +1,13 @@
 import numpy as np
 import pytest
 from scipy import stats
-from synthetic_store import add_attack, add_certificates
 
 from robust_transfer.errors import EvaluationError
 from robust_transfer.report.cells import Cell
 from robust_transfer.report.collect import collect
 from robust_transfer.report.estimates import from_published, from_runs
 from robust_transfer.report.protocols import Spec, choose
+from synthetic_store import add_attack, add_certificates
 
 SPEC = Spec(source="mnist5k", experiment="", threat=None)
 NONE = Cell("digits", "none", "at", "autopgd", None)

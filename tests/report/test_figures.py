@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from PIL import Image
 from scipy import stats
-from synthetic_store import add_attack, quickstart, study
 
 from robust_transfer.errors import EvaluationError
 from robust_transfer.report import canvas, drawings, figures, tables
 from robust_transfer.report.collect import collect
+from synthetic_store import add_attack, quickstart, study
 
 
 def drawing(name, store, source="runs"):
@@ -77,7 +77,8 @@ def test_files_are_equal_bytes_without_times_and_name_their_stages(tmp_path):
     assert contents[0] == contents[1]
     assert sorted(path.rsplit(".")[-1] for path in contents[0]) == ["csv", "md", "pdf", "png"]
     key = collect(store).runs[0].key
-    information = Image.open(tmp_path / "one" / "figure-quickstart.png").info
+    with Image.open(tmp_path / "one" / "figure-quickstart.png") as image:
+        information = image.info
     assert key in information["Description"] and "Software" not in information
     pdf = contents[0]["figure-quickstart.pdf"]
     assert key.encode() in pdf and b"CreationDate" not in pdf and matplotlib.__version__.encode() not in pdf

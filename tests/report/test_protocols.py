@@ -1,9 +1,9 @@
 import pytest
-from synthetic_store import add_attack, add_certificates
 
 from robust_transfer.report.cells import Cell
 from robust_transfer.report.collect import collect
 from robust_transfer.report.protocols import Spec, choose
+from synthetic_store import add_attack, add_certificates
 
 SPEC = Spec(source="imagenet", experiment="table2")
 NONE = Cell("pets", "none", "at", "autopgd", None)

@@ -1,11 +1,11 @@
 import json
 
 import pytest
-from synthetic_store import add_attack, add_certificates
 
 from robust_transfer.errors import EvaluationError
 from robust_transfer.report.collect import collect
 from robust_transfer.report.verify import to_text, verify
+from synthetic_store import add_attack, add_certificates
 
 
 def verified(store):

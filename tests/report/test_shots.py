@@ -1,9 +1,9 @@
 import pytest
-from synthetic_store import add_attack
 
 from robust_transfer.errors import EvaluationError
 from robust_transfer.report import shots
 from robust_transfer.report.collect import collect
+from synthetic_store import add_attack
 
 
 def test_points_are_means_over_seeds_at_each_number_of_labels(tmp_path):

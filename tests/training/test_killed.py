@@ -34,7 +34,12 @@ SCRIPT = textwrap.dedent(
 def start(name, directory, *, workers=0):
     environment = {**os.environ, "PYTHONPATH": str(HERE), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-c", SCRIPT, name, str(directory), str(workers)]
-    return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE)
+    with errors_of(directory).open("ab") as errors:
+        return subprocess.Popen(command, env=environment, stderr=errors)
+
+
+def errors_of(directory):
+    return directory.with_suffix(".errors")
 
 
 def steps_logged(directory):
@@ -53,17 +58,17 @@ def kill_after(process, directory, steps):
         time.sleep(0.002)
     process.kill()
     process.wait()
-    assert process.returncode == -signal.SIGKILL, process.stderr.read().decode()
+    assert process.returncode == -signal.SIGKILL, errors_of(directory).read_text()
 
 
 def killed_and_resumed(name, tmp_path, kills):
     whole = start(name, tmp_path / "whole")
-    assert whole.wait(timeout=240) == 0, whole.stderr.read().decode()
+    assert whole.wait(timeout=240) == 0, errors_of(tmp_path / "whole").read_text()
     for kill, steps in enumerate(kills):
         kill_after(start(name, tmp_path / "killed", workers=kill % 2), tmp_path / "killed", steps)
         assert not (tmp_path / "killed" / "model.safetensors").exists()
     last = start(name, tmp_path / "killed")
-    assert last.wait(timeout=240) == 0, last.stderr.read().decode()
+    assert last.wait(timeout=240) == 0, errors_of(tmp_path / "killed").read_text()
     found, wanted = (tmp_path / part / "model.safetensors" for part in ("killed", "whole"))
     assert found.read_bytes() == wanted.read_bytes()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -54,7 +54,7 @@ def _nothing(_: object) -> None:
 
 
 @contextmanager
-def _argv(words: list[str]):  # type: ignore[no-untyped-def]
+def _argv(words: list[str]) -> Iterator[None]:
     saved = sys.argv
     sys.argv = [sys.argv[0], *words[1:]]
     try:

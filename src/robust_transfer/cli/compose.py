@@ -81,7 +81,7 @@ def read(config_name: str, overrides: list[str], *, multirun: bool) -> Compositi
 
 
 def _refuse_overridden_cells(given: set[str], keys: set[str]) -> None:
-    """A cell of a table is a pair of methods: overriding one of them would compute another cell."""
+    """Refuse to override what a cell of a table is: a pair of methods."""
     overridden = sorted({"pretrain", "finetune"} & given)
     if "cell" in keys and overridden:
         raise ConfigError(

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from hydra._internal.callbacks import Callbacks
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.plugins import Plugins
 from hydra.types import HydraContext
@@ -102,7 +103,7 @@ def _launch_batch(composition: Composition, batch: list[list[str]]) -> list[Outc
     config = composition.hydra_config
     Path(config.hydra.sweep.dir).mkdir(parents=True, exist_ok=True)
     launcher = Plugins.instance().instantiate_launcher(
-        hydra_context=HydraContext(config_loader=hydra.config_loader, callbacks=hydra.callbacks),
+        hydra_context=HydraContext(config_loader=hydra.config_loader, callbacks=Callbacks(config)),
         task_function=launched_job,
         config=config,
     )

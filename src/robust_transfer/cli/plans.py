@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 def show(jobs: Sequence[PlannedJob], *, measure: bool) -> int:
     """Print every stage of a sweep once, with its state and cost; 2 if something is missing, else 0."""
     measured = _measured(jobs) if measure else {}
-    lines, lacks, seen = [], {}, {}
+    lines: list[tuple[str, ...]] = []
+    lacks: dict[str, str] = {}
+    seen: dict[str, int] = {}
     total, unknown = 0.0, 0
     for job in jobs:
         finished = _finished(job.config.store)
@@ -40,7 +42,8 @@ def show(jobs: Sequence[PlannedJob], *, measure: bool) -> int:
     print(_table(("stage", "what", "on", "key", "state", "hours"), lines))
     shared = sum(count > 1 for count in seen.values())
     print(
-        f"{len(seen)} stages, {shared} shared between runs; {total:.2f} hours known, {unknown} stages unknown."
+        f"{len(seen)} stages, {shared} shared between runs; "
+        f"cost: {total:.2f} hours known, {unknown} stages unknown."
     )
     if unknown and not measure:
         print("Cost comes from finished stages of the same recipe; --plan --measure times a few steps.")
@@ -135,7 +138,7 @@ def _what(stage: Stage) -> tuple[str, str]:
 
 
 def _recipe(identity: dict[str, Any]) -> str:
-    """What the cost of a step depends on."""
+    """Name what the cost of a step depends on."""
     method = identity.get("method") or {}
     names = ("name", "batch_size", "micro_batch", "precision", "attack", "num_noise_samples")
     return repr([identity.get("model"), [method.get(name) for name in names]])

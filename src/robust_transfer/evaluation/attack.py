@@ -17,12 +17,12 @@ from robust_transfer.journal import Journal, Row
 from robust_transfer.models.fast import arithmetic, fast_inference
 
 # Images handed to an attack at once, in batches: as the fooled leave, waiting ones keep the batch full.
-BATCHES_AT_ONCE = 8
+BATCHES_AT_ONCE = 20
 Attack = Callable[..., AttackResult]
 
 
 class AttackEvaluator:
-    """Attack every image with one of the gradient attacks; hits count when the unchanged model confirms them."""
+    """Attack every image by one of the gradient attacks; the unchanged model confirms hits."""
 
     journal_columns = (
         "index",
@@ -49,7 +49,7 @@ class AttackEvaluator:
         )
 
     def header(self, bench: Bench) -> dict[str, Any]:
-        """Start noise is drawn on the CPU, whatever the model's device."""
+        """Return nothing: start noise is drawn on the CPU, whatever the model's device."""
         return {}
 
     def finished(self, rows: Rows, labels: Sequence[int]) -> set[int]:
@@ -109,11 +109,11 @@ class AttackEvaluator:
             )
 
     def records(self, rows: Rows, labels: Sequence[int]) -> list[dict[str, Any]]:
-        """One record per image."""
+        """Return one record per image."""
         return [_record(row, labels) for row in sorted(rows, key=lambda row: int(row["index"]))]
 
     def values(self, records: Sequence[dict[str, Any]]) -> dict[str, list[float] | None]:
-        """Standard accuracy and accuracy under attack."""
+        """Return standard accuracy and accuracy under attack."""
         return {
             "sa": [float(r["correct"]) for r in records],
             "ra": [float(r["robust"]) for r in records],

@@ -93,12 +93,12 @@ class CertifyEvaluator:
             n=config.n,
             alpha=config.alpha,
             mode=config.mode,
-            radii=config.radii,
+            radii=tuple(config.radii),
             tolerance=config.tolerance,
         )
 
     def header(self, bench: Bench) -> dict[str, Any]:
-        """Counts of two noise samplers or of two models are not mixed."""
+        """Return the noise sampler and the weights, whose counts are not mixed with others."""
         return {"noise_backend": noise_backend(bench.device), "weights": weights_hash(bench.model)}
 
     def finished(self, rows: Rows, labels: Sequence[int]) -> set[int]:
@@ -194,7 +194,7 @@ class CertifyEvaluator:
         tally.add(dict(zip(self.journal_columns, row, strict=True)))
 
     def records(self, rows: Rows, labels: Sequence[int]) -> list[dict[str, Any]]:
-        """One record per image, recomputed from the counts."""
+        """Return one record per image, recomputed from the counts."""
         found = []
         for index, tally in sorted(_tallies(rows).items()):
             certificate = self._next(tally, labels[index])
@@ -203,7 +203,7 @@ class CertifyEvaluator:
         return found
 
     def values(self, records: Sequence[dict[str, Any]]) -> dict[str, list[float] | None]:
-        """Certified accuracy at radius 0 and 0.5, and the radius of the right ones."""
+        """Return certified accuracy at radius 0 and 0.5, and the radius of the right ones."""
         radii = [r["radius"] * r["correct"] for r in records]
         return {
             "sa": [float(r["correct"]) for r in records],

@@ -24,7 +24,7 @@ class CleanEvaluator:
         self.config = config
 
     def header(self, bench: Bench) -> dict[str, Any]:
-        """Clean accuracy has nothing else that must not be mixed."""
+        """Return nothing: clean accuracy has nothing that must not be mixed."""
         return {}
 
     def finished(self, rows: Rows, labels: Sequence[int]) -> set[int]:
@@ -47,7 +47,7 @@ class CleanEvaluator:
         return []
 
     def records(self, rows: Rows, labels: Sequence[int]) -> list[dict[str, Any]]:
-        """One record per image."""
+        """Return one record per image."""
         found = {int(row["index"]): int(row["prediction"]) for row in rows}
         return [
             {"index": i, "label": labels[i], "prediction": found[i], "correct": found[i] == labels[i]}
@@ -55,7 +55,7 @@ class CleanEvaluator:
         ]
 
     def values(self, records: Sequence[dict[str, Any]]) -> dict[str, list[float] | None]:
-        """Standard accuracy alone."""
+        """Return standard accuracy alone."""
         return {"sa": [float(r["correct"]) for r in records], "ra": None, "acr": None}
 
 

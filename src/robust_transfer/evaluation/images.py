@@ -43,7 +43,7 @@ def read_parts(
     part_size: int,
     num_workers: int,
 ) -> Iterator[TestImages]:
-    """Yield the images at `indices`, `part_size` at a time, so that a large test set need not fit in memory."""
+    """Yield the images at `indices`, `part_size` at a time: a large test set need not fit in memory."""
     transform = eval_transform(image_size, augment)
     for batch in evaluation_batches(
         dataset, indices, transform, batch_size=part_size, num_workers=num_workers

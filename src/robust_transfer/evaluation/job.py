@@ -11,14 +11,15 @@ from typing import Any
 
 import torch
 
-# Importing an evaluator's module registers it.
-from robust_transfer.evaluation import attack, certify, clean, summary
 from robust_transfer import store
 from robust_transfer.config import DataConfig, DatasetConfig, EvaluatorConfig, RuntimeConfig
 from robust_transfer.data.loaders import subset_indices
 from robust_transfer.data.opening import open_split
 from robust_transfer.dist import Context
 from robust_transfer.errors import CheckpointError
+
+# Importing an evaluator's module registers it.
+from robust_transfer.evaluation import attack, certify, clean, summary
 from robust_transfer.evaluation.images import read_parts
 from robust_transfer.evaluation.protocol import Bench, Evaluator, evaluators
 from robust_transfer.journal import Journal, journals, read_journal
@@ -30,7 +31,7 @@ from robust_transfer.training.progress import Progress
 
 __all__ = ["EvaluationJob", "attack", "certify", "clean", "evaluate"]
 
-PART = 2048  # images decoded and held at once; attacks and certificates refill their batches from them
+PART = 2560  # images decoded and held at once; attacks and certificates refill their batches from them
 NEAR_CHANCE_FROM = 200  # images from which an accuracy near chance says something
 
 
@@ -196,11 +197,11 @@ def _finish(
 
 def _near_chance(accuracy: float | None, num_images: int, num_classes: int) -> list[str]:
     """Flag an accuracy that wrong labels, a wrong head or a wrong normalisation would give."""
-    if accuracy is None or num_images < NEAR_CHANCE_FROM or accuracy >= 2 / num_classes:
+    least = 2 / num_classes
+    if accuracy is None or num_images < NEAR_CHANCE_FROM or num_classes < 4 or accuracy >= least:
         return []
-    return [
-        f"near chance: accuracy {accuracy:.3f} is below 2/K = {2 / num_classes:.3f}; are label order and normalisation right?"
-    ]
+    doubt = "are label order and normalisation right?"
+    return [f"near chance: accuracy {accuracy:.3f} is below 2/K = {least:.3f}; {doubt}"]
 
 
 def _load(job: EvaluationJob) -> Classifier:
@@ -213,7 +214,8 @@ def _load(job: EvaluationJob) -> Classifier:
 def _check_head(model: Classifier, num_classes: int, dataset: str) -> None:
     if model.num_classes != num_classes:
         raise CheckpointError(
-            f"the checkpoint's head has {model.num_classes} classes (expected {num_classes}, as dataset '{dataset}')"
+            f"the checkpoint's head has {model.num_classes} classes "
+            f"(expected {num_classes}, as dataset '{dataset}')"
         )
 
 

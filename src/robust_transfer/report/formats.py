@@ -107,9 +107,11 @@ def wrapped(lines: Sequence[str], width: int = 80) -> str:
 
 
 def percent(value: float | None, *, signed: bool = False) -> str:
-    """Write a fraction in percent with one decimal."""
+    """Write a fraction in percent with one decimal; signed ones from 100 % on without."""
     if value is None:
         return "–"
+    if signed and abs(value) >= 1:
+        return f"{100 * value:+.0f}"
     return f"{100 * value:+.1f}" if signed else f"{100 * value:.1f}"
 
 

@@ -27,7 +27,7 @@ def place(axis: Any, points: Sequence[tuple[float, float, str, str]]) -> None:
         costs = [sum(_overlap(box, other) for other in taken) + _outside(box, bounds) for box in boxes]
         best = costs.index(min(costs))
         taken.append(boxes[best])
-        far = best >= 8
+        far = best >= 8  # beyond the first ring a line tells whose name it is
         axis.annotate(
             text,
             (x, y),
@@ -40,18 +40,13 @@ def place(axis: Any, points: Sequence[tuple[float, float, str, str]]) -> None:
 
 
 def _offsets(width: float) -> list[tuple[float, float]]:
-    """Return the lower left corners of a name around its point: near places first, then far ones."""
-    near, far = GAP, 4 * GAP
+    """Return the lower left corners of a name around its point, nearest first, eight a ring."""
     found = []
-    for gap in (near, far):
+    for gap in (GAP, 4 * GAP, 8 * GAP):
+        right, left, above, below = gap, -gap - width, gap, -gap - HEIGHT
         middle = -HEIGHT / 2 + 1
-        found += [(gap, middle), (-gap - width, middle), (-width / 2, gap), (-width / 2, -gap - HEIGHT)]
-        found += [
-            (gap, gap - 1),
-            (-gap - width, gap - 1),
-            (gap, -gap - HEIGHT + 1),
-            (-gap - width, -gap - HEIGHT + 1),
-        ]
+        found += [(right, middle), (left, middle), (-width / 2, above), (-width / 2, below)]
+        found += [(right, above - 1), (left, above - 1), (right, below + 1), (left, below + 1)]
     return found
 
 

@@ -14,7 +14,7 @@ NAMES = ("quickstart", *published.TABLES)
 QUICKSTART = Spec(source="mnist5k", experiment="quickstart", threat=None, all_labels=False)
 
 TITLE = {
-    "quickstart": "Quickstart: robust fine-tuning on digits, with and without pre-training on MNIST",
+    "quickstart": "Quickstart: digits, with and without pre-training on MNIST",
     "2": "Table 2: empirical robustness after fine-tuning with AT, by pre-training",
     "3": "Table 3: certified robustness after fine-tuning with CR, by pre-training",
     "4": "Table 4: robust and standard pre-training compared",

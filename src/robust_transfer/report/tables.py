@@ -177,10 +177,9 @@ def cost_grid(table: Table) -> Grid:
         device = ", ".join(sorted({c.device for c in costs if c.device})) or "unknown"
         cells = (duration(once) if pretrain != "none" else "0 s", duration(fine), duration(evaluation))
         rows.append((pretrain, finetune, *cells, str(runs), device))
-    headers = ("pretrain", "finetune", "pre-train once", "fine-tune", "evaluate", "models", "device")
-    return Grid(
-        headers, tuple(rows), 2, "Cost in device time (fine-tuning and evaluation: mean of one model)"
-    )
+    headers = ("pretrain", "finetune", "pre-train", "fine-tune", "evaluate", "models", "device")
+    title = "Cost in device time (pre-training once; the rest: mean of one model)"
+    return Grid(headers, tuple(rows), 2, title, notes=1)
 
 
 def to_csv(table: Table) -> str:
