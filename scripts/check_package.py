@@ -115,7 +115,7 @@ def use(environment: Path, place: Path) -> None:
     write_user_files(place)
     own = ("--config-dir", "mine", "pretrain=none", "finetune=gentle", "dataset=birds", *TINY)
     row = command(environment, place, "rt-train", *own, "evaluators=[clean]")
-    expect("cr", row)
+    expect("none -> cr", row)
     expect("imagefolder", row)
     expect("food101", command(environment, place, "rt-data", "status"))
     index = command(environment, place, "rt-report", "runs")

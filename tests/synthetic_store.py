@@ -102,7 +102,7 @@ JOURNALS = {"autopgd": attack_journal, "certify": certify_journal}
 def add_evaluation(
     store: Path, evaluator: str, dataset: str, rows, *, pretrain="none", finetune="at", seed=0, settings=None,
     marks=(), experiment=None, source="mnist5k", pretrain_seed=0, recipe=None, pretrain_recipe=None, split="test",
-    shots=None, train_fraction=None, train_sigma=0.0, finetune_wall=60.0, pretrain_wall=600.0, state="done", tag="",
+    shots=None, train_fraction=None, train_sigma=0.0, split_seed=None, finetune_wall=60.0, pretrain_wall=600.0, state="done", tag="",
 ) -> Path:  # fmt: skip
     """Write one finished evaluation with its training stages; rows are those of records.csv."""
     from robust_transfer.report.statistics import mean_interval, mean_per_class, proportion_interval
@@ -159,7 +159,7 @@ def add_evaluation(
             "lineage": {
                 "pretrain": pretrain, "finetune": finetune, "arch": "resnet18_small", "width": 16, "image_size": 8,
                 **({"source": source, "pretrain_seed": pretrain_seed} if pretrain != "none" else {}),
-                "seed": seed, "dataset": dataset, **few, "split_seed": None, "train_sigma": train_sigma,
+                "seed": seed, "dataset": dataset, **few, "split_seed": split_seed, "train_sigma": train_sigma,
                 "experiment": experiment, "pretrain_key": pretrain_key, "finetune_key": finetune_key,
             },
             "wall_seconds": 12.0, "device": "cpu", "key": key, "parent": finetune_key, "commit": "0123456789ab",

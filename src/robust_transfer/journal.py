@@ -56,6 +56,8 @@ class Journal:
     def check_header(path: Path, header: dict[str, Any], columns: Sequence[str]) -> None:
         """Refuse a journal that was begun with other facts: rows of two kinds are not mixed."""
         found, found_columns, _ = _split(path)
+        if not found_columns:
+            return  # killed, or not yet written by another process, before its header was whole
         if tuple(found_columns) != tuple(columns):
             raise EvaluationError(f"{path} has other columns ({found_columns}, expected {list(columns)})")
         different = sorted(k for k in {*found, *header} if found.get(k) != header.get(k))
@@ -131,6 +133,8 @@ def _split(path: Path) -> tuple[dict[str, Any], list[str], list[str]]:
         return {}, [], []
     try:
         header = json.loads(lines[0].removeprefix("# "))
-    except ValueError as error:
-        raise EvaluationError(f"{path} is no journal (its first line is no header)") from error
+    except ValueError:
+        header = None
+    if not isinstance(header, dict):
+        raise EvaluationError(f"{path} is no journal (its first line is no header)")
     return header, lines[1].strip().split(","), lines[2:]

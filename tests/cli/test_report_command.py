@@ -31,6 +31,18 @@ def test_help_imports_nothing_heavy():
     assert "rt-report table quickstart" in done.stdout
 
 
+def test_a_report_imports_no_torch(tmp_path):
+    quickstart(tmp_path, seeds=(0,))
+    code = (
+        "import sys; from robust_transfer.cli.report import main\n"
+        f"for words in ('table quickstart', 'figure quickstart', 'compare', 'claims', 'html', 'runs'):\n"
+        f"    assert main([*words.split(), '--store', {str(tmp_path)!r}]) == 0\n"
+        "assert 'torch' not in sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.parametrize(
     "words, expected",
     [
@@ -161,3 +173,33 @@ def test_html_is_one_page(run, tmp_path):
     quickstart(tmp_path, seeds=(0,))
     assert run("html", "--store", tmp_path)[0] == 0
     assert (tmp_path / "report" / "index.html").read_text().startswith("<!doctype html>")
+
+
+def test_export_of_an_evaluation_is_its_model_with_a_card(run, tmp_path):
+    from robust_transfer.models import build_model, load_model, save_model
+
+    stage = add_attack(tmp_path / "runs", "digits", 50, 30, n=60)
+    key = stage.name.rsplit("-", 1)[1]
+    model = build_model(
+        "resnet18_small",
+        num_classes=3,
+        class_names=["a", "b", "c"],
+        width=4,
+        image_size=8,
+        normalize=[[0.5] * 3, [0.5] * 3],
+        seed=0,
+    )
+    [trained] = (tmp_path / "runs" / "finetune").iterdir()
+    save_model(trained / "model.safetensors", model, key=trained.name.rsplit("-", 1)[1])
+    target = tmp_path / "out" / "model.safetensors"
+    code, out, _ = run("export", key, "--to", target, "--store", tmp_path / "runs")
+    assert code == 0 and str(target) in out
+    assert load_model(target).class_names == ["a", "b", "c"]
+    [card] = [path for path in target.parent.iterdir() if path.suffix == ".md"]
+    text = card.read_text()
+    assert (
+        key in text
+        and "0.8333" in text
+        and "AutoPGD: L2 eps 0.5, 100 steps" in text
+        and "0123456789ab" in text
+    )

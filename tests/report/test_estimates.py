@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -14,9 +16,9 @@ NONE = Cell("digits", "none", "at", "autopgd", None)
 AT = Cell("digits", "at", "at", "autopgd", None)
 
 
-def results(store, *cells):
+def results(store, *cells, spec=SPEC):
     index = collect(store)
-    return from_runs(index, choose(index, cells, SPEC))
+    return from_runs(index, choose(index, cells, spec))
 
 
 def test_one_seed_has_the_exact_interval_and_no_deviation(tmp_path):
@@ -42,6 +44,13 @@ def test_what_varies_is_told_apart(tmp_path):
     for seed in (0, 1):
         add_attack(tmp_path, "digits", 80, 50, pretrain="at", pretrain_seed=seed)
     assert results(tmp_path, AT)[AT].varies == ("pre-training",)
+
+
+def test_a_draw_of_labels_for_each_seed_is_one_more_thing_that_varies(tmp_path):
+    for seed in (0, 1):
+        add_attack(tmp_path, "digits", 80, 50, seed=seed, shots=5, split_seed=seed)
+    result = results(tmp_path, NONE, spec=replace(SPEC, all_labels=False))[NONE]
+    assert (result.seeds, result.varies) == (2, ("fine-tuning", "labels drawn"))
 
 
 def test_the_seed_interval_has_both_parts_of_the_variance(tmp_path):

@@ -4,10 +4,11 @@ from robust_transfer.report import canvas, labels
 
 
 def test_names_of_crowded_points_do_not_cover_each_other():
-    points = [(x * 0.15, y * 0.15, f"name{x}{y}", "black") for x in range(3) for y in range(3)]
+    points = [(x * 0.06, y * 0.06, f"name{x}{y}", "black") for x in range(3) for y in range(3)]
     with canvas.panels(1, 1) as (figure, [axis]):
         axis.set(xlim=(-1, 1), ylim=(-1, 1))
         labels.place(axis, points)
+        figure.canvas.draw()  # texts know their place only then
         renderer = figure.canvas.get_renderer()
         boxes = [Text.get_window_extent(text, renderer) for text in axis.texts]  # without the lines
         frame = axis.get_window_extent()

@@ -9,12 +9,14 @@ from pathlib import Path
 
 from hydra._internal.callbacks import Callbacks
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.plugins import Plugins
 from hydra.types import HydraContext
 from omegaconf import DictConfig
 
 from robust_transfer import store
 from robust_transfer.cli.compose import Composition, plain_values
+from robust_transfer.cli.gpu_claim import claim, visible_gpus
 from robust_transfer.config import TrainConfig, train_config
 from robust_transfer.errors import ConfigError, UserError
 from robust_transfer.facts import training_stages
@@ -107,8 +109,14 @@ def _launch_batch(composition: Composition, batch: list[list[str]]) -> list[Outc
         task_function=launched_job,
         config=config,
     )
+    try:
+        results = launcher.launch(batch, initial_job_idx=0)
+    except RuntimeError as error:  # errors of the jobs themselves come with their results
+        raise ConfigError(
+            f"hydra/launcher={composition.launcher} cannot start jobs here ({error})"
+        ) from error
     outcomes: list[Outcome] = []
-    for result in launcher.launch(batch, initial_job_idx=0):
+    for result in results:
         try:
             outcomes.append([StageDirectory(Path(path)) for path in result.return_value])
         except UserError as error:
@@ -119,5 +127,7 @@ def _launch_batch(composition: Composition, batch: list[list[str]]) -> list[Outc
 def launched_job(config: DictConfig) -> list[str]:
     """Run one job where a launcher put it; returns the directories of its stages."""
     job = train_config(plain_values(config))
+    if HydraConfig.get().runtime.choices.get("hydra/launcher") == "gpus" and job.runtime.device != "cpu":
+        claim(Path(job.store) / ".gpus", visible_gpus())
     directories = _run(PlannedJob(job, training_stages(job)), print)
     return [str(directory.path.resolve()) for directory in directories]

@@ -19,6 +19,7 @@ from robust_transfer.smoothing.sequential import Certificate, Progress, Rules
 UNIT = 10_000  # samples of one image that a killed run draws again at most
 RA_RADIUS = 0.5  # stated in the study
 SELECT, ESTIMATE = "select", "estimate"
+UNIT_COLUMNS = ("stop", "guess", "count", "nonfinite", "ties", "near_ties")
 
 
 class Tally:
@@ -26,27 +27,25 @@ class Tally:
 
     def __init__(self) -> None:
         self.guess: int | None = None
-        self.doubts = (0, 0, 0)  # non-finite, ties, near ties of the selection
-        self._units: dict[int, tuple[int, int, int, int, int]] = {}  # start: stop, votes, doubts
+        self.doubts: tuple[int, ...] = (0, 0, 0)  # non-finite, ties, near ties of the selection
+        self._units: dict[tuple[str, int], tuple[int, ...]] = {}  # (purpose, start): see `UNIT_COLUMNS`
 
     def add(self, row: dict[str, Any]) -> None:
         """Count a row once: a unit that stands twice must be the same draw."""
-        doubts = (int(row["nonfinite"]), int(row["ties"]), int(row["near_ties"]))
-        if row["purpose"] == SELECT:
-            self.guess, self.doubts = int(row["guess"]), doubts
-            return
-        unit = (int(row["stop"]), int(row["count"]), *doubts)
-        known = self._units.setdefault(int(row["start"]), unit)
+        unit = tuple(int(row[name]) for name in UNIT_COLUMNS)
+        known = self._units.setdefault((row["purpose"], int(row["start"])), unit)
         if known != unit:
             raise EvaluationError(
                 f"image {row['index']} has two different counts for samples {row['start']}..{row['stop']}",
                 "the journal mixes two runs; delete the directory to compute it again",
             )
+        if row["purpose"] == SELECT:
+            self.guess, self.doubts = unit[1], unit[3:]
 
     def missing(self, start: int, stop: int) -> list[tuple[int, int]]:
         """Return the units of samples start..stop-1 that are not counted yet."""
         units = [(first, min(first + UNIT, stop)) for first in range(start, stop, UNIT)]
-        return [unit for unit in units if unit[0] not in self._units]
+        return [unit for unit in units if self._units.get((ESTIMATE, unit[0]), (0,))[0] != unit[1]]
 
     def progress(self, rules: Rules, label: int) -> Progress | None:
         """Fold the units into what the rules have seen; None before the selection."""
@@ -64,8 +63,8 @@ class Tally:
         for look in rules.looks:
             if self.missing(start, look.samples):
                 break
-            units = [self._units[first] for first in range(start, look.samples, UNIT)]
-            votes, nonfinite, ties, near_ties = (sum(unit[k] for unit in units) for k in (1, 2, 3, 4))
+            units = [self._units[ESTIMATE, first] for first in range(start, look.samples, UNIT)]
+            votes, nonfinite, ties, near_ties = (sum(unit[k] for unit in units) for k in (2, 3, 4, 5))
             state = state.after_look(votes, nonfinite=nonfinite, ties=ties, near_ties=near_ties)
             start = look.samples
         return state
@@ -120,7 +119,7 @@ class CertifyEvaluator:
         labels = dict(zip(order, images.labels.tolist(), strict=True))
         known = {index: tallies.get(index, Tally()) for index in order}
         unpicked = [p for p, index in enumerate(order) if known[index].guess is None]
-        for unit, votes in self._draw(
+        for unit, votes in self.draw(
             bench, images, [Unit(p, order[p], 0, self.config.n0) for p in unpicked], SELECT
         ):
             self._keep(journal, known[unit.index], unit, SELECT, votes, votes.top)
@@ -136,7 +135,7 @@ class CertifyEvaluator:
                 if isinstance(state, Look) and state.samples == min(looks)
                 for start, stop in known[i].missing(self._seen(known[i], labels[i]), state.samples)
             ]
-            for unit, votes in self._draw(bench, images, due, ESTIMATE):
+            for unit, votes in self.draw(bench, images, due, ESTIMATE):
                 guess = known[unit.index].guess
                 assert guess is not None
                 self._keep(journal, known[unit.index], unit, ESTIMATE, votes, guess)
@@ -148,9 +147,10 @@ class CertifyEvaluator:
         assert progress is not None
         return self.rules.looks[len(progress.counts) - 1].samples if progress.counts else 0
 
-    def _draw(
+    def draw(
         self, bench: Bench, images: TestImages, units: Sequence[Unit], purpose: str
     ) -> Iterator[tuple[Unit, Votes]]:
+        """Draw units and yield each with its votes; at sigma = 0 one vote without noise."""
         if not units:
             return
         config = self.config

@@ -100,7 +100,7 @@ def evaluate(job: EvaluationJob, context: Context) -> dict[str, Any]:
     pending = [index for index in wanted if index not in finished]
     context.barrier()  # every process has read the journals before one writes to its own
     shown = Progress(job.evaluator, total=len(pending), shown=context.is_main)
-    with _deterministic(), closing(shown) as progress:
+    with deterministic(), closing(shown) as progress:
         bench = Bench(model, context.device, job.runtime.compile, progress)
         mine = pending[context.rank :: context.world_size]
         flags, unreadable = _measure(job, evaluator, bench, dataset, mine, rows, context.rank)
@@ -247,7 +247,7 @@ def device_name(device: torch.device) -> str:
 
 
 @contextmanager
-def _deterministic() -> Iterator[None]:
+def deterministic() -> Iterator[None]:
     """Fix the choice of GPU kernels: no autotuning, and the same ones every time."""
     cudnn = torch.backends.cudnn
     saved = cudnn.benchmark, cudnn.deterministic

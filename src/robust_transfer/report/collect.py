@@ -84,6 +84,7 @@ class Run:
         return {
             "pre-training": lineage.get("pretrain_seed"),
             "fine-tuning": lineage.get("seed"),
+            "labels drawn": lineage.get("split_seed"),
             "evaluation": self.settings.get("seed"),
         }
 

@@ -79,7 +79,7 @@ def quickstart_figure(table: Table) -> Drawing:
                 for result in found:
                     if metric in result.gains:
                         _whiskers(axis, result, metric, f"{pretrain}, fine-tuned with {finetune}", position)
-            _finish(axis, metric)
+            _finish(axis, metric, legend="best")
 
     return _drawing(table, caption, metrics, draw, groups)
 
@@ -166,9 +166,9 @@ def _errors(found: Estimate) -> list[list[float]] | None:
     return [[100 * max(0.0, found.value - found.low)], [100 * max(0.0, found.high - found.value)]]
 
 
-def _finish(axis: Any, metric: str) -> None:
+def _finish(axis: Any, metric: str, *, legend: str = "upper left") -> None:
     axis.axhline(0, color="#777777", linewidth=0.8)
     axis.axvline(0, color="#777777", linewidth=0.8)
     axis.set_xlabel("relative gain in SA (%)")
     axis.set_ylabel(f"relative gain in {TITLES[metric]} (%)")
-    axis.legend(loc="upper left", fontsize=7.5)
+    axis.legend(loc=legend, fontsize=7.5)

@@ -16,7 +16,7 @@ from robust_transfer.report.collect import Index, Run
 from robust_transfer.report.recipes import finetune_recipe, pretrain_recipe
 
 # What differs between the cells and the seeds of one table, and what says nothing about the numbers.
-FREE_LINEAGE = {"seed", "dataset", "source", "finetune_key", "experiment", "key"}
+FREE_LINEAGE = {"seed", "split_seed", "dataset", "source", "finetune_key", "experiment", "key"}
 FREE_SETTINGS = {"seed", "batch_size", "allow_sigma_mismatch", "allow_nonfinite"}
 
 

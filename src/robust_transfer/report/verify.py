@@ -19,6 +19,7 @@ from robust_transfer.report.statistics import mean_interval, mean_per_class, pro
 
 MOST_SHOWN = 10
 DISTANCE_ROUNDING = 1e-4  # of a float32 projection and of pixels that are clamped after it
+CERTIFY_JOURNAL = {"index", "purpose", "start", "stop", "guess", "count", "near_ties", "nonfinite"}
 RELATIVE = 1e-12  # sums in another order; everything else is compared exactly
 
 
@@ -133,8 +134,11 @@ def _at(row: dict[str, str], what: str) -> str:
 def _journals(run: Run, rows: list[dict[str, str]], findings: Findings) -> None:
     """Compare every record with what the journals say of its image."""
     entries: dict[str, list[dict[str, str]]] = {}
+    needed = CERTIFY_JOURNAL if run.evaluator == "certify" else {"index"}
     for path in journal.journals(run.path):
         for entry in journal.read_journal(path)[1]:
+            if not needed <= entry.keys():
+                raise EvaluationError(f"{path} lacks columns (expected {', '.join(sorted(needed))})")
             entries.setdefault(entry["index"], []).append(entry)
     found = sorted(int(index) for index in entries)
     findings.check("images in the journals", found, [int(row["index"]) for row in rows])

@@ -8,7 +8,7 @@ import resource
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, nullcontext
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,22 +16,18 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from robust_transfer import dist
 from robust_transfer.config import RuntimeConfig, TrainingConfig
 from robust_transfer.data.loaders import Batch
 from robust_transfer.dist import Context
-from robust_transfer.errors import ConfigError
 from robust_transfer.objectives import Objective
 from robust_transfer.training import checkpoints
-from robust_transfer.training.activation_checkpointing import checkpoint_blocks
 from robust_transfer.training.finite import FiniteWatch
 from robust_transfer.training.interrupt import Interrupted, listening
 from robust_transfer.training.loggers import Logger, open_loggers
-from robust_transfer.training.noise import KeyedNoise
 from robust_transfer.training.optim import Plateau, build_optimizer, lr_at, set_lr
-from robust_transfer.training.precision import arithmetic, autocast
+from robust_transfer.training.precision import arithmetic
 from robust_transfer.training.progress import Progress
-from robust_transfer.training.sync_batchnorm import synchronise
+from robust_transfer.training.step import Stepper, prepare
 
 ENDLESS = sys.maxsize // 2  # steps of a run that only a plateau ends
 
@@ -106,8 +102,13 @@ def fit(
     with ExitStack() as stack:
         stack.enter_context(arithmetic(config.precision))
         listener = stack.enter_context(listening())
-        run = _prepare(model, objective, config, runtime, context, directory)
-        stepper = _Stepper(run, objective, config, runtime, context)
+        trained = prepare(model, objective, runtime, context)
+        optimizer = build_optimizer(trained.parameters(), config)
+        run = Run(trained, optimizer, Plateau(config.patience, config.drops))
+        state = _load(directory, context)
+        if state is not None:
+            run.restore(state)
+        stepper = Stepper(trained, optimizer, objective, config, runtime, context)
         record = stack.enter_context(_Record(run, runtime, context, directory, total_steps))
         batches = open_batches(run.step, ENDLESS if total_steps is None else total_steps)
 
@@ -144,34 +145,6 @@ def planned_steps(config: TrainingConfig, steps_per_epoch: int) -> int | None:
     """Return the optimiser steps until epochs or max_steps ends the run; None: only a plateau does."""
     ends = [config.max_steps, None if config.epochs is None else config.epochs * steps_per_epoch]
     return min((end for end in ends if end is not None), default=None)
-
-
-def _prepare(
-    model: nn.Module,
-    objective: Objective,
-    config: TrainingConfig,
-    runtime: RuntimeConfig,
-    context: Context,
-    directory: Path,
-) -> Run:
-    """Put the model on its device as it will be trained, and go on from the checkpoint if there is one."""
-    trained = objective.training_model(model)
-    if context.world_size > 1 and runtime.sync_batchnorm:
-        synchronise(trained, context.device)
-    if runtime.channels_last:
-        trained.to(memory_format=torch.channels_last)
-    trained.to(context.device)
-    if runtime.activation_checkpointing:
-        checkpoint_blocks(trained)
-    optimizer = build_optimizer(trained.parameters(), config)
-    run = Run(trained, optimizer, Plateau(config.patience, config.drops))
-    state = _load(directory, context)
-    if state is not None:
-        run.restore(state)
-    if runtime.compile:
-        trained.compile()
-    objective.train_mode(trained)
-    return run
 
 
 def _load(directory: Path, context: Context) -> dict[str, Any] | None:
@@ -244,70 +217,3 @@ class _Record:
         self.progress.close()
         for logger in self.loggers:
             logger.close()
-
-
-class _Stepper:
-    """One optimiser step over a batch, in one or several forward passes."""
-
-    def __init__(
-        self,
-        run: Run,
-        objective: Objective,
-        config: TrainingConfig,
-        runtime: RuntimeConfig,
-        context: Context,
-    ) -> None:
-        self.run, self.objective, self.config, self.context = run, objective, config, context
-        self.wrapped = context.wrap(run.model, sync_buffers=not runtime.sync_batchnorm)
-        self.dtype = next(run.model.parameters()).dtype
-        self.layout = torch.channels_last if runtime.channels_last else torch.contiguous_format
-        self.micro = local_micro_batch(config.micro_batch, context.world_size)
-
-    def step(self, batch: Batch) -> dict[str, Tensor]:
-        """Return the loss and the metrics, averaged over the local images."""
-        views = [self._to_float(view) for view in batch.images]
-        labels = batch.labels.to(self.context.device, non_blocking=True)
-        size = len(batch.indices)
-        width = self.micro or size
-        totals: dict[str, Tensor] = {}
-        self.run.optimizer.zero_grad(set_to_none=True)
-        for start in range(0, size, width):
-            part = slice(start, min(start + width, size))
-            weight = (part.stop - part.start) / size
-            last = part.stop == size
-            with nullcontext() if last else dist.accumulating(self.wrapped):
-                values = self._pass([view[part] for view in views], labels[part], batch, part)
-                (values["loss"] * weight).backward()
-            for name, value in values.items():
-                totals[name] = totals.get(name, 0.0) + value.detach() * weight
-        self.run.optimizer.step()
-        return totals
-
-    def _pass(self, views: list[Tensor], labels: Tensor, batch: Batch, part: slice) -> dict[str, Tensor]:
-        noise = KeyedNoise(
-            self.config.seed,
-            batch.epoch,
-            tuple(batch.indices[part].tolist()),
-            tuple(views[0].shape[1:]),
-            self.context.device,
-            self.dtype,
-        )
-        pair = (views[0], labels) if self.objective.num_views == 1 else (views[0], views[1])
-        with autocast(self.config.precision, self.context.device):
-            loss, metrics = self.objective(self.wrapped, pair, noise)
-        return {"loss": loss, **metrics}
-
-    def _to_float(self, view: Tensor) -> Tensor:
-        # A quarter of the bytes travels; equal to torchvision's ToTensor in the worker.
-        moved = view.to(self.context.device, non_blocking=True).to(self.dtype).div_(255)
-        return moved.contiguous(memory_format=self.layout)
-
-
-def local_micro_batch(micro_batch: int | None, world_size: int) -> int | None:
-    """Return the images of one process in one forward pass of `micro_batch` images over all processes."""
-    if micro_batch is not None and micro_batch % world_size:
-        raise ConfigError(
-            f"micro_batch={micro_batch} is not divided by {world_size} devices",
-            f"micro_batch={micro_batch // world_size * world_size or world_size}",
-        )
-    return micro_batch and micro_batch // world_size

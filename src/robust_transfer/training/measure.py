@@ -1,0 +1,77 @@
+"""Time a few optimiser steps on this machine, for the cost that a plan shows."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import torch
+
+from robust_transfer import dist, rng
+from robust_transfer.config import ModelConfig, RuntimeConfig, SimCLRConfig, TrainingConfig
+from robust_transfer.data.loaders import Batch
+from robust_transfer.models.normalized import build_model
+from robust_transfer.objectives import build
+from robust_transfer.training.optim import build_optimizer
+from robust_transfer.training.precision import arithmetic
+from robust_transfer.training.step import Stepper, prepare
+
+WARM_UP, MEASURED = 2, 3
+IMAGES_ON_CPU = 8  # a processor's time is proportional to the images, and a whole batch takes minutes
+
+
+def seconds_per_step(
+    config: TrainingConfig, model: ModelConfig, runtime: RuntimeConfig, *, num_classes: int
+) -> float:
+    """Return the seconds of one optimiser step on all devices of this machine, without reading images.
+
+    One device is measured with its share of the batch; what the devices have to tell each other is not in it.
+    """
+    kind = dist.choose_kind(runtime.device)
+    devices = dist.choose_devices(runtime.devices, batch_size=config.batch_size, device_kind=kind)
+    share = config.batch_size // devices
+    size = min(share, IMAGES_ON_CPU) if kind == "cpu" else share
+    with arithmetic(config.precision):
+        stepper = synthetic_stepper(config, model, runtime, device=kind, num_classes=num_classes)
+        batch = synthetic_batch(stepper, size, model.image_size)
+        return timed(lambda: stepper.step(batch), stepper.context.device) * share / size
+
+
+def synthetic_stepper(
+    config: TrainingConfig, model: ModelConfig, runtime: RuntimeConfig, *, device: str, num_classes: int
+) -> Stepper:
+    """Return a training step of random weights on one device."""
+    names = [] if isinstance(config, SimCLRConfig) else [str(i) for i in range(num_classes)]
+    network = build_model(
+        model.arch,
+        num_classes=len(names),
+        class_names=names,
+        image_size=model.image_size,
+        width=model.width,
+        normalize=model.normalize,
+        seed=config.seed,
+    )
+    objective, context = build(config), dist.single(device)
+    trained = prepare(network, objective, runtime, context)
+    optimizer = build_optimizer(trained.parameters(), config)
+    return Stepper(trained, optimizer, objective, config, runtime, context)
+
+
+def synthetic_batch(stepper: Stepper, size: int, image_size: int) -> Batch:
+    """Return `size` images of noise with the views that the step needs, on its device."""
+    shape = (stepper.objective.num_views, size, 3, image_size, image_size)
+    noise = torch.randint(0, 256, shape, dtype=torch.uint8, generator=rng.generator(0, "benchmark"))
+    indices = torch.arange(size)
+    return Batch(tuple(noise.to(stepper.context.device)), indices % 2, indices, 0)
+
+
+def timed(step: Callable[[], object], device: torch.device) -> float:
+    """Return the fastest of a few calls, in seconds."""
+    seconds = []
+    for _ in range(WARM_UP + MEASURED):
+        started = time.perf_counter()
+        step()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        seconds.append(time.perf_counter() - started)
+    return min(seconds[WARM_UP:])

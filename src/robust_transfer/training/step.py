@@ -1,0 +1,107 @@
+"""One optimiser step: the model as it is trained, and the passes over a batch."""
+
+# B images of one step and process, C channels, H/W pixels
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+
+import torch
+from torch import Tensor, nn
+
+from robust_transfer import dist
+from robust_transfer.config import RuntimeConfig, TrainingConfig
+from robust_transfer.data.loaders import Batch
+from robust_transfer.dist import Context
+from robust_transfer.errors import ConfigError
+from robust_transfer.objectives import Objective
+from robust_transfer.training.activation_checkpointing import checkpoint_blocks
+from robust_transfer.training.noise import KeyedNoise
+from robust_transfer.training.precision import autocast
+from robust_transfer.training.sync_batchnorm import synchronise
+
+
+def prepare(model: nn.Module, objective: Objective, runtime: RuntimeConfig, context: Context) -> nn.Module:
+    """Return the network that is trained, on its device and in its layout; `model` is it or within it."""
+    trained = objective.training_model(model)
+    if context.world_size > 1 and runtime.sync_batchnorm:
+        synchronise(trained, context.device)
+    if runtime.channels_last:
+        trained.to(memory_format=torch.channels_last)
+    trained.to(context.device)
+    if runtime.activation_checkpointing:
+        checkpoint_blocks(trained)
+    if runtime.compile:
+        # In place: the attack, which calls the module inside the wrapper, runs compiled too.
+        trained.compile()
+    return trained
+
+
+class Stepper:
+    """One optimiser step over a batch, in one or several forward passes."""
+
+    def __init__(
+        self,
+        trained: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        objective: Objective,
+        config: TrainingConfig,
+        runtime: RuntimeConfig,
+        context: Context,
+    ) -> None:
+        self.optimizer, self.objective, self.config, self.context = optimizer, objective, config, context
+        self.trained = trained
+        self.wrapped = context.wrap(trained, sync_buffers=not runtime.sync_batchnorm)
+        self.dtype = next(trained.parameters()).dtype
+        self.layout = torch.channels_last if runtime.channels_last else torch.contiguous_format
+        self.micro = local_micro_batch(config.micro_batch, context.world_size)
+
+    def step(self, batch: Batch) -> dict[str, Tensor]:
+        """Return the loss and the metrics, averaged over the local images."""
+        self.objective.train_mode(self.trained)
+        views = [self._to_float(view) for view in batch.images]
+        labels = batch.labels.to(self.context.device, non_blocking=True)
+        size = len(batch.indices)
+        width = self.micro or size
+        totals: dict[str, Tensor] = {}
+        self.optimizer.zero_grad(set_to_none=True)
+        for start in range(0, size, width):
+            part = slice(start, min(start + width, size))
+            weight = (part.stop - part.start) / size
+            last = part.stop == size
+            with nullcontext() if last else dist.accumulating(self.wrapped):
+                values = self._pass([view[part] for view in views], labels[part], batch, part)
+                (values["loss"] * weight).backward()
+            for name, value in values.items():
+                totals[name] = totals.get(name, 0.0) + value.detach() * weight
+        self.optimizer.step()
+        return totals
+
+    def _pass(self, views: list[Tensor], labels: Tensor, batch: Batch, part: slice) -> dict[str, Tensor]:
+        noise = KeyedNoise(
+            self.config.seed,
+            batch.epoch,
+            tuple(batch.indices[part].tolist()),
+            tuple(views[0].shape[1:]),
+            self.context.device,
+            self.dtype,
+        )
+        pair = (views[0], labels) if self.objective.num_views == 1 else (views[0], views[1])
+        with autocast(self.config.precision, self.context.device):
+            loss, metrics = self.objective(self.wrapped, pair, noise)
+        return {"loss": loss, **metrics}
+
+    def _to_float(self, view: Tensor) -> Tensor:
+        # A quarter of the bytes travels; equal to torchvision's ToTensor in the worker.
+        moved = view.to(self.context.device, non_blocking=True).to(self.dtype).div_(255)
+        return moved.contiguous(memory_format=self.layout)
+
+
+def local_micro_batch(micro_batch: int | None, world_size: int) -> int | None:
+    """Return the images of one process in one forward pass of `micro_batch` images over all processes."""
+    if micro_batch is not None and micro_batch % world_size:
+        raise ConfigError(
+            f"micro_batch={micro_batch} is not divided by {world_size} devices",
+            f"micro_batch={micro_batch // world_size * world_size or world_size}",
+        )
+    return micro_batch and micro_batch // world_size

@@ -1,0 +1,125 @@
+"""Attack records against the public functions called by hand on the same images."""
+
+import dataclasses
+
+import pytest
+import torch
+from evaluation_jobs import CONFIG, digit_pixels, fitted_model, make_job, records, run
+
+from robust_transfer.attacks import autopgd, pgd
+from robust_transfer.evaluation import attack
+from robust_transfer.journal import read_journal
+from robust_transfer.models.fast import fast_inference
+
+COMMON = ("norm", "eps", "num_steps", "num_restarts", "loss", "seed", "guards")
+FUNCTIONS = {
+    "pgd": (pgd, (*COMMON, "step_size", "random_start")),
+    "autopgd": (autopgd, (*COMMON, "num_eot")),
+}
+CASES = [
+    ("pgd", {}),
+    ("pgd", {"norm": "linf", "eps": 0.1, "random_start": False, "step_size": 0.03}),
+    ("autopgd", {}),
+    ("autopgd", {"eps": 0.3, "loss": "dlr", "num_restarts": 2, "seed": 3}),
+]
+
+
+def by_hand(name, job, indices, **options):
+    function, names = FUNCTIONS[name]
+    settings = {field: getattr(job.settings, field) for field in names}
+    pixels, labels = digit_pixels()
+    return function(
+        fitted_model(), pixels[indices], labels[indices], index=indices, **{**settings, **options}
+    )
+
+
+def flags(table, column):
+    return [row[column] == "1" for row in table]
+
+
+@pytest.mark.parametrize(("name", "settings"), CASES)
+def test_records_are_those_of_the_public_function(model_file, tmp_path, name, settings):
+    job = make_job(name, tmp_path, model_file, **settings)
+    run(job)
+    table = records(job)
+    indices = [int(r["index"]) for r in table]
+    result = by_hand(
+        name, job, indices, batch_size=job.settings.batch_size, gradient_model=fast_inference(fitted_model())
+    )
+    assert flags(table, "robust") == result.robust.tolist()
+    assert [int(r["clean_prediction"]) for r in table] == result.clean_prediction.tolist()
+    assert [int(r["adversarial_prediction"]) for r in table] == result.adversarial_prediction.tolist()
+    assert [float(r["distance"]) for r in table] == result.distance.tolist()
+    assert [float(r["loss"]) for r in table] == result.loss.tolist()
+    assert [int(r["gradient_steps"]) for r in table] == result.gradient_steps.tolist()
+    assert any(flags(table, "correct")) and not all(flags(table, "robust"))
+
+
+@pytest.mark.parametrize(("name", "settings"), [CASES[0], CASES[2]])
+def test_gradients_of_the_model_itself_and_another_forward_shape_move_near_ties_alone(
+    model_file, tmp_path, name, settings
+):
+    job = make_job(name, tmp_path / "8", model_file, **settings)
+    run(job)
+    table = records(job)
+    ties = near_ties(job)
+    result = by_hand(name, job, [int(r["index"]) for r in table], batch_size=5)
+    other = make_job(name, tmp_path / "5", model_file, batch_size=5, **settings)
+    run(other)
+    for row, same, direct in zip(table, records(other), result.robust.tolist(), strict=True):
+        if row["index"] not in ties | near_ties(other):
+            assert row["robust"] == same["robust"] == str(int(direct))
+
+
+def near_ties(job):
+    return {row["index"] for row in read_journal(job.directory / "journal.0.csv")[1] if row["near_tie"] == "1"}
+
+
+@pytest.mark.parametrize("name", ["pgd", "autopgd"])
+def test_what_every_record_keeps(model_file, tmp_path, name):
+    job = make_job(name, tmp_path, model_file, num_restarts=2)
+    run(job)
+    for row in records(job):
+        right = row["clean_prediction"] == row["label"]
+        assert row["correct"] == str(int(right))
+        assert float(row["distance"]) <= 0.5 * (1 + 1e-6)
+        assert 0 <= int(row["gradient_steps"]) <= 2 * (job.settings.num_steps + 1)
+        if row["robust"] == "1":
+            assert right and row["adversarial_prediction"] == row["label"]
+        else:
+            assert row["adversarial_prediction"] != row["label"]
+        if not right:
+            assert row["gradient_steps"] == "0" and row["robust"] == "0"
+
+
+def test_images_handed_to_the_attack_in_parts_have_the_same_records(model_file, tmp_path, monkeypatch):
+    whole = run(make_job("autopgd", tmp_path / "whole", model_file))
+    monkeypatch.setattr(attack, "BATCHES_AT_ONCE", 1)
+    assert run(make_job("autopgd", tmp_path / "parts", model_file)) == whole
+
+
+def test_low_arithmetic_finds_hits_early_and_never_calls_an_image_robust(model_file, tmp_path):
+    jobs = {k: make_job("autopgd", tmp_path / k, model_file, eps=0.1, arithmetic=k) for k in ("fp32", "bf16")}
+    for job in jobs.values():
+        run(job)
+    full, low = (flags(records(jobs[k]), "robust") for k in ("fp32", "bf16"))
+    # What is robust after both attacks is robust to the full one: the same starts, image by image.
+    assert all(a or not b for a, b in zip(full, low, strict=True)) and any(low)
+    steps = [[int(r["gradient_steps"]) for r in records(jobs[k])] for k in ("fp32", "bf16")]
+    assert all(b > a for a, b, robust in zip(*steps, low, strict=True) if robust)
+
+
+def test_settings_reach_the_attack(model_file, tmp_path):
+    weak = make_job("pgd", tmp_path / "weak", model_file, eps=1e-3)
+    run(weak)
+    assert flags(records(weak), "robust") == flags(records(weak), "correct")
+    assert dataclasses.replace(weak.settings, eps=CONFIG.pgd.eps) != weak.settings
+    strong = make_job("pgd", tmp_path / "strong", model_file, eps=3.0, num_steps=10)
+    run(strong)
+    assert not any(flags(records(strong), "robust"))
+
+
+def test_a_whole_part_of_clean_mistakes_costs_no_gradient(tmp_path, model_file):
+    job = make_job("pgd", tmp_path, model_file, subset=2, batch_size=1)
+    run(job)
+    assert len(records(job)) == 2 and torch.is_grad_enabled()

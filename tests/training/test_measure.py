@@ -1,0 +1,28 @@
+import pytest
+from training_jobs import make_method, make_runtime
+
+from robust_transfer.config import ModelConfig
+from robust_transfer.training import measure
+
+MODEL = ModelConfig(arch="resnet18_small", width=2, image_size=8, normalize="none")
+
+
+@pytest.mark.parametrize("name", ["st", "st_linear", "at", "cr", "simclr"])
+def test_every_method_can_be_timed(name):
+    found = measure.seconds_per_step(make_method(name), MODEL, make_runtime(), num_classes=3)
+    assert 0 < found < 60
+
+
+def test_a_whole_batch_is_charged_where_a_part_of_it_is_timed(monkeypatch):
+    sizes = []
+    monkeypatch.setattr(measure, "timed", lambda step, device: (step(), 2.0)[1])
+    batch = measure.synthetic_batch
+    monkeypatch.setattr(
+        measure,
+        "synthetic_batch",
+        lambda stepper, size, side: (sizes.append(size), batch(stepper, size, side))[1],
+    )
+    found = measure.seconds_per_step(
+        make_method("st", batch_size=64), MODEL, make_runtime(devices=2), num_classes=3
+    )
+    assert sizes == [8] and found == 2.0 * 32 / 8
