@@ -16,7 +16,9 @@ from robust_transfer.schema import option, parse, parse_choice
 
 ARITHMETICS = ("fp32", "tf32", "bf16")
 NORMS = ("l2", "linf")
-EVALUATORS = ("clean", "pgd", "autopgd", "certify")
+EVALUATORS = ("clean", "pgd", "autopgd", "autoattack", "certify")
+LINEAR_PROBE = "linear_probe"  # rt-eval's word for a last layer that is trained, then measured by `clean`
+AUTOATTACK_EXTRA = "pip install 'robust-transfer[autoattack]'"
 
 
 @dataclass
@@ -276,6 +278,19 @@ class AutoPGDConfig(AttackEvaluatorConfig):
 
 
 @dataclass
+class AutoAttackConfig(EvaluatorConfig):
+    """AutoAttack's standard version (Croce and Hein 2020): four attacks, an image robust to all of them."""
+
+    arithmetic: str = option("arithmetic of the evaluation", choices=("fp32",))
+    norm: str = option("norm of the threat", choices=NORMS)
+    eps: float = option("radius in [0, 1] pixel units", above=0)
+    num_steps: int = option("steps of both APGDs and of FAB; the standard is 100", low=1)
+    num_queries: int = option("queries of Square; the standard is 5000", low=1)
+    guards: str = option("how much the first attack checks itself", choices=("full", "fast", "off"))
+    seed: int = option("seed of the random starts and of Square", low=0)
+
+
+@dataclass
 class CertifyConfig(EvaluatorConfig):
     """Randomized-smoothing certificates (Cohen et al. 2019)."""
 
@@ -347,6 +362,7 @@ class EvaluatorNodes:
     clean: CleanConfig = option("clean accuracy")
     pgd: PGDConfig = option("PGD")
     autopgd: AutoPGDConfig = option("AutoPGD")
+    autoattack: AutoAttackConfig = option("AutoAttack")
     certify: CertifyConfig = option("certificates")
 
 
@@ -387,10 +403,11 @@ class EvaluateConfig(EvaluatorNodes):
     normalize: str | list[list[float]] | None = option("normalisation of a foreign file; null: its own")
     trust: bool = option("let the file run code while it is read", identity=False)
     dataset: DatasetConfig = option("data set to evaluate on")
+    linear_probe: LinearConfig = option("training of the last layer by linear_probe")
     budget: BudgetConfig = option("caps on cost")
     data: DataConfig = option("where images are")
     runtime: RuntimeConfig = option("how the machine is used")
-    evaluators: list[str] = option("evaluators to run", choices=EVALUATORS)
+    evaluators: list[str] = option("evaluators to run", choices=(*EVALUATORS, LINEAR_PROBE))
     seed: int = option("seed of the shots drawn", low=0)
     store: str = option("the runs' root", identity=False)
 

@@ -5,13 +5,17 @@ Reads files, imports no torch unless a foreign checkpoint must be looked at; han
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
+import importlib.util
 import re
 from pathlib import Path
 from typing import Any
 
 from robust_transfer import plan, store
 from robust_transfer.config import (
+    AUTOATTACK_EXTRA,
+    LINEAR_PROBE,
     BudgetConfig,
     CertifyConfig,
     CheckpointConfig,
@@ -44,10 +48,39 @@ def training_stages(config: TrainConfig) -> list[Stage]:
 def evaluation_stages(config: EvaluateConfig) -> list[Stage]:
     """Look up the checkpoint and the data set of an evaluation and plan its stages."""
     _check_evaluators(config)
-    checkpoint = evaluated_checkpoint(config)
-    return plan.plan_evaluation(
-        config, target=data_facts(config.dataset, config.budget), checkpoint=checkpoint
+    stages = _probe_stages(config) if LINEAR_PROBE in config.evaluators else []
+    others = [name for name in config.evaluators if name != LINEAR_PROBE]
+    if others:
+        stages += plan.plan_evaluation(
+            dataclasses.replace(config, evaluators=others),
+            target=data_facts(config.dataset, config.budget),
+            checkpoint=evaluated_checkpoint(config),
+        )
+    return stages
+
+
+def _probe_stages(config: EvaluateConfig) -> list[Stage]:
+    """Plan the training and the evaluation of a last layer on a pre-training: a stage of ours, or a file."""
+    target = data_facts(config.dataset, config.budget)
+    path = Path(config.checkpoint)
+    if _is_foreign(path):
+        method = CheckpointConfig(
+            "checkpoint", str(path), None, config.format, config.normalize, config.trust
+        )
+        method.check("checkpoint")
+        run = plan.probe_run(config, pretrain=method, model=config.model)
+        return plan.plan_training(run, source=None, target=target, checkpoint=_pretrained_file(run, method))
+    start = evaluated_checkpoint(config)
+    if start.lineage.get("finetune"):
+        raise CheckpointError(
+            f"linear_probe judges a pre-training (found a model fine-tuned by {start.lineage['finetune']})",
+            "checkpoint=KEY of its pre-training; rt-report runs lists them",
+        )
+    shape = {name: start.lineage[name] for name in ("arch", "width", "image_size")}
+    run = plan.probe_run(
+        config, pretrain=NoneConfig("none"), model=dataclasses.replace(config.model, **shape)
     )
+    return plan.plan_training(run, source=None, target=target, start=start)
 
 
 def data_facts(dataset: DatasetConfig, budget: BudgetConfig) -> DataFacts:
@@ -101,6 +134,8 @@ def missing_input(stage: Stage, data: DataConfig) -> str | None:
 
 
 def _check_evaluators(config: TrainConfig | EvaluateConfig) -> None:
+    if "autoattack" in config.evaluators and importlib.util.find_spec("pyautoattack") is None:
+        raise ConfigError("autoattack needs the package pyautoattack", AUTOATTACK_EXTRA)
     certify: CertifyConfig = config.certify
     check_settings(
         sigma=certify.sigma,
@@ -123,16 +158,22 @@ def evaluated_checkpoint(config: EvaluateConfig) -> CheckpointFacts:
     path = Path(config.checkpoint)
     if path.is_dir():
         return _stage_facts(store.StageDirectory(path.resolve()))
-    if path.is_file():
-        if path.name == "model.safetensors" and (path.parent / "status.json").is_file():
-            return _stage_facts(store.StageDirectory(path.parent.resolve()))
+    if _is_foreign(path):
         return _file_facts(path, config)
+    if path.is_file():
+        return _stage_facts(store.StageDirectory(path.parent.resolve()))
     if re.fullmatch(r"[0-9a-f]{4,64}", config.checkpoint):
         return _stage_facts(store.find(config.store, config.checkpoint[:12]))
     raise CheckpointError(
         f"checkpoint={config.checkpoint} is neither a stage directory, a key nor a file",
         "rt-report runs lists the keys in the store",
     )
+
+
+def _is_foreign(path: Path) -> bool:
+    """Tell a file that belongs to no stage; `model.safetensors` beside a status.json stands for its stage."""
+    in_stage = path.name == "model.safetensors" and (path.parent / "status.json").is_file()
+    return path.is_file() and not in_stage
 
 
 def _stage_facts(stage: store.StageDirectory) -> CheckpointFacts:

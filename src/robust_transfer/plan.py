@@ -17,12 +17,14 @@ from typing import Any
 from robust_transfer.config import (
     EVALUATORS,
     AttackEvaluatorConfig,
+    AutoAttackConfig,
     BudgetConfig,
     CertifyConfig,
     CheckpointConfig,
     DatasetConfig,
     EvaluateConfig,
     EvaluatorConfig,
+    EvaluatorNodes,
     ModelConfig,
     NoneConfig,
     TrainConfig,
@@ -91,6 +93,7 @@ def plan_training(
     source: DataFacts | None,
     target: DataFacts | None,
     checkpoint: CheckpointFacts | None = None,
+    start: CheckpointFacts | None = None,
 ) -> list[Stage]:
     """Return the stages of one run in the order in which they are computed.
 
@@ -99,13 +102,14 @@ def plan_training(
     config : as composed; caps of the budget are applied here
     source, target : the catalogue's facts; None where the run has no such stage
     checkpoint : facts of the file of pretrain=checkpoint
+    start : a finished pre-training stage to start from, with pretrain=none
 
     Raises
     ------
     ConfigError, EvaluationError, CheckpointError : anything in the run that cannot be right
     """
     stages: list[Stage] = []
-    pretrain: Stage | None = None
+    pretrain: Stage | CheckpointFacts | None = start
     if not isinstance(config.pretrain, NoneConfig):
         pretrain = _pretrain_stage(config, source, checkpoint)
         stages.append(pretrain)
@@ -124,6 +128,30 @@ def plan_training(
                 _evaluation_stage(name, config, config.dataset, target, finetune, config.finetune.train_sigma)
             )
     return stages
+
+
+def probe_run(
+    config: EvaluateConfig, *, pretrain: NoneConfig | CheckpointConfig, model: ModelConfig
+) -> TrainConfig:
+    """Return the run that a linear probe is: finetune=st_linear on a pre-training, then clean accuracy."""
+    shared = {field.name: getattr(config, field.name) for field in dataclasses.fields(EvaluatorNodes)}
+    return TrainConfig(
+        **shared,
+        model=model,
+        source=config.dataset,  # not read: nothing is pre-trained
+        pretrain=pretrain,
+        dataset=config.dataset,
+        finetune=config.linear_probe,
+        budget=config.budget,
+        data=config.data,
+        runtime=config.runtime,
+        evaluators=["clean"],
+        seed=config.seed,
+        until=None,
+        store=config.store,
+        on_failure="stop",
+        label=None,
+    )
 
 
 def plan_evaluation(config: EvaluateConfig, *, target: DataFacts, checkpoint: CheckpointFacts) -> list[Stage]:
@@ -189,7 +217,7 @@ def _finetune_stage(
     finetune: TrainingConfig,
     dataset: DatasetConfig,
     target: DataFacts,
-    pretrain: Stage | None,
+    pretrain: Stage | CheckpointFacts | None,
 ) -> Stage:
     method = _capped(finetune, config.budget)
     check_selection(method, dataset, "dataset")
@@ -201,7 +229,6 @@ def _finetune_stage(
         "model": model,
         "parent": pretrain.key if pretrain else None,
     }
-    start = config.pretrain.name
     lineage = {
         "pretrain": "none",
         **(pretrain.lineage if pretrain else _model_lineage(config.model)),
@@ -215,9 +242,11 @@ def _finetune_stage(
         "experiment": config.label,
         "pretrain_key": pretrain.key[:12] if pretrain else None,
     }
-    label = f"{method.name}-{dataset.name}-{start}-{config.model.arch}"
+    lineage.pop("finetune_key", None)  # of a pre-training that was found in a store
+    label = f"{method.name}-{dataset.name}-{lineage['pretrain']}-{config.model.arch}"
+    marks = (*pretrain.marks, *_marks(config, method)) if pretrain else _marks(config, method)
     return _stage(
-        "finetune", label, found, method, config, dataset, pretrain, lineage, _marks(config, method)
+        "finetune", label, found, method, config, dataset, pretrain, lineage, tuple(dict.fromkeys(marks))
     )
 
 
@@ -342,6 +371,9 @@ def _capped_evaluator(settings: EvaluatorConfig, budget: BudgetConfig) -> Evalua
     changes: dict[str, Any] = {"subset": _cap(settings.subset, budget.subset)}
     if isinstance(settings, AttackEvaluatorConfig):
         changes["num_steps"] = _cap(settings.num_steps, budget.attack_steps)
+    if isinstance(settings, AutoAttackConfig):
+        changes["num_steps"] = _cap(settings.num_steps, budget.attack_steps)
+        changes["num_queries"] = _cap(settings.num_queries, budget.attack_steps)
     if isinstance(settings, CertifyConfig):
         changes["n"] = _cap(settings.n, budget.n)
     if budget.subset is not None:

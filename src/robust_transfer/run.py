@@ -15,10 +15,10 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
@@ -28,6 +28,9 @@ from robust_transfer.errors import EXIT_RESUMABLE, DataError, UserError
 from robust_transfer.facts import missing_input
 from robust_transfer.plan import CheckpointFacts, Stage
 from robust_transfer.store import DONE, FAILED, StageDirectory
+
+if TYPE_CHECKING:
+    from robust_transfer.dist import Context
 
 Say = Callable[[str], None]
 
@@ -49,27 +52,64 @@ def execute(
     UserError : what the user can put right; a stage that ran is marked failed and can be resumed
     """
     store.open_root(root)
-    with _resumable_on_sigterm():
+    with _resumable_on_sigterm(), store.disk_errors(root), _processes(runtime) as context:
         return [
-            _bring_to_done(stage, f"[{number}/{len(stages)}]", root, data, runtime, say)
+            _bring_to_done(stage, f"[{number}/{len(stages)}]", root, data, runtime, say, context)
             for number, stage in enumerate(stages, start=1)
         ]
 
 
 def _bring_to_done(
-    stage: Stage, count: str, root: Path | str, data: DataConfig, runtime: RuntimeConfig, say: Say
+    stage: Stage,
+    count: str,
+    root: Path | str,
+    data: DataConfig,
+    runtime: RuntimeConfig,
+    say: Say,
+    context: Context | None,
 ) -> StageDirectory:
     directory = stage.directory(root)
     prefix = f"{count} {stage.kind} {directory.path.name}"
-    if directory.state() == "done":
+    main = context is None or context.is_main
+    if _is_done(directory, context):
         check_fingerprint(stage, directory, data)
     else:
-        with store.locked(directory, on_wait=lambda who: say(f"{prefix}: waiting for {who}")):
-            if directory.state() != "done":
+        waiting = store.locked(directory, on_wait=lambda who: say(f"{prefix}: waiting for {who}"))
+        with waiting if main else nullcontext():
+            if not _is_done(directory, context):
                 say(f"{prefix}: {'resuming' if directory.state() == 'resumable' else 'running'}")
-                _compute(stage, directory, root, data, runtime)
+                _compute(stage, directory, root, data, runtime, main=main)
     say(f"{prefix}: done")
     return directory
+
+
+def _is_done(directory: StageDirectory, context: Context | None) -> bool:
+    """Return whether a stage is done; of several processes the first one's answer stands."""
+    done = directory.state() == "done"
+    return done if context is None else bool(context.broadcast(done))
+
+
+@contextmanager
+def _processes(runtime: RuntimeConfig) -> Iterator[Context | None]:
+    """Join the processes that torchrun or Slurm started; None where this one is alone."""
+    if not started_by_launcher():
+        yield None
+        return
+    from robust_transfer import dist
+
+    assert dist.started_outside()
+    with dist.join(dist.choose_kind(runtime.device)) as context:
+        yield context
+
+
+def started_by_launcher() -> bool:
+    """Tell from the environment alone whether torchrun or srun started this process as one of many."""
+    return "WORLD_SIZE" in os.environ or int(os.environ.get("SLURM_STEP_NUM_TASKS", "1")) > 1
+
+
+def is_first_process() -> bool:
+    """Tell whether this process speaks for all that torchrun or srun started."""
+    return int(os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0"))) == 0 or not started_by_launcher()
 
 
 @contextmanager
@@ -89,8 +129,18 @@ def _resumable_on_sigterm() -> Iterator[None]:
 
 
 def _compute(
-    stage: Stage, directory: StageDirectory, root: Path | str, data: DataConfig, runtime: RuntimeConfig
+    stage: Stage,
+    directory: StageDirectory,
+    root: Path | str,
+    data: DataConfig,
+    runtime: RuntimeConfig,
+    *,
+    main: bool,
 ) -> None:
+    """Run a stage's job; the main process keeps status.json, the others only take part."""
+    if not main:
+        _launch(stage, directory, root, data, runtime)
+        return
     started = time.time()
     spent = directory.status().get("wall_seconds", 0.0)  # of runs that were interrupted
     directory.begin(
@@ -105,10 +155,10 @@ def _compute(
         facts = _launch(stage, directory, root, data, runtime)
     except BaseException as error:
         wall = spent + time.time() - started
-        if isinstance(error, UserError):
-            directory.update(state=FAILED, error=error.what, wall_seconds=wall)
-        else:
-            directory.update(wall_seconds=wall)
+        failed = {"state": FAILED, "error": error.what} if isinstance(error, UserError) else {}
+        # What ended the stage is worth more than that a full disk does not take its status.
+        with suppress(OSError):
+            directory.update(**failed, wall_seconds=wall)
         raise
     wall = spent + time.time() - started
     directory.update(state=DONE, finished=time.time(), **{**facts, "wall_seconds": wall})
@@ -124,7 +174,7 @@ def _launch(
         from robust_transfer.evaluation.job import EvaluationJob, evaluate
 
         job = EvaluationJob.of(stage, directory.path, _parent_model(stage, root), data, runtime, git_commit())
-        return dist.launch(evaluate, (job,), devices=runtime.devices, device_kind=runtime.device)
+        return dist.launch(_at_work, (evaluate, job), devices=runtime.devices, device_kind=runtime.device)
     if isinstance(stage.config, CheckpointConfig):
         from robust_transfer.models import import_stage
 
@@ -145,12 +195,18 @@ def _launch(
         finetune=stage.kind == "finetune",
     )
     return dist.launch(
-        train,
-        (training,),
+        _at_work,
+        (train, training),
         devices=runtime.devices,
         device_kind=runtime.device,
         batch_size=stage.config.batch_size,
     )
+
+
+def _at_work(function: Callable[[Any, Any], Any], job: Any, context: Any) -> Any:
+    """Run a stage's job in a process of its own or in this one; only a user's error leaves a worker whole."""
+    with store.disk_errors(job.directory.parents[1]):
+        return function(job, context)
 
 
 def _parent_model(stage: Stage, root: Path | str) -> Path | None:

@@ -12,8 +12,10 @@ Layout (design: one directory a stage, named by the content of its configuration
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
+import re
 import socket
 import threading
 import time
@@ -30,6 +32,8 @@ from robust_transfer.errors import ConfigError, did_you_mean
 KINDS = ("pretrain", "finetune", "eval")
 RUNNING, DONE, FAILED = "running", "done", "failed"
 HEARTBEAT_SECONDS = 15.0
+# What the system says of a disk that takes no more: full, over quota, read-only, over a limit of file size.
+TAKES_NO_MORE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG}
 _status_lock = threading.Lock()  # the heartbeat thread and the stage itself both write status.json
 
 
@@ -50,8 +54,39 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
             os.fsync(stream.fileno())
         os.replace(temporary, final)
         _sync_directory(final.parent)
+    except Exception as error:
+        if not isinstance(error, OSError) and (said := _what_the_system_said(error, temporary)):
+            raise said from error
+        raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _what_the_system_said(error: Exception, written: Path) -> OSError | None:
+    """Find the system's error behind one of torch (which says nothing of it) or safetensors (a number)."""
+    if number := re.search(r"\(os error (\d+)\)", str(error)):
+        return OSError(int(number[1]), os.strerror(int(number[1])), str(written))
+    if written.exists():
+        try:
+            with open(written, "ab") as stream:
+                stream.write(bytes(2**16))
+        except OSError as said:
+            return said
+    return None
+
+
+@contextmanager
+def disk_errors(root: Path | str) -> Iterator[None]:
+    """Turn a disk that takes no more into a ConfigError: a user can put that right."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in TAKES_NO_MORE:
+            raise
+        raise ConfigError(
+            f"store={root} takes no more ({os.strerror(error.errno)})",
+            "make room there: the same command goes on from here",
+        ) from error
 
 
 def _sync_directory(directory: Path) -> None:
@@ -121,8 +156,8 @@ class StageDirectory:
     def state(self) -> str:
         """`done`, `resumable` (started, not finished) or `missing`."""
         status = self.status()
-        result = self.path / ("summary.json" if self.kind == "eval" else "model.safetensors")
-        if status.get("state") == DONE and result.is_file():
+        names = ("records.csv", "summary.json") if self.kind == "eval" else ("model.safetensors",)
+        if status.get("state") == DONE and all((self.path / name).is_file() for name in names):
             return "done"
         return "resumable" if status else "missing"
 
@@ -132,7 +167,9 @@ class StageDirectory:
             write_json(self.path / "status.json", {**self.status(), **fields})
 
     def begin(self, **fields: Any) -> None:
-        """Mark the stage as running in this process."""
+        """Mark the stage as running in this process, which holds its lock."""
+        for left_over in self.path.glob(".*.tmp"):  # by a process that was killed while it wrote
+            left_over.unlink(missing_ok=True)
         now = time.time()
         holder = {"host": socket.gethostname(), "pid": os.getpid(), "heartbeat": now}
         started = self.status().get("started", now)

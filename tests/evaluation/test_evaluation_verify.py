@@ -1,4 +1,4 @@
-"""Noise samples drawn again: an honest journal agrees, a forged one does not, the rest is said in one line."""
+"""Noise samples drawn again: an honest journal agrees, a forged one does not, all else is said in a line."""
 
 import json
 import shutil

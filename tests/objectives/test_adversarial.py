@@ -7,6 +7,7 @@ from torch.nn import functional
 from robust_transfer import rng
 from robust_transfer.models.normalized import build_model
 from robust_transfer.objectives import build
+from training_jobs import make_method
 
 
 def pgd_by_hand(model, images, labels, noise, *, eps, num_steps, step_size):
@@ -26,7 +27,7 @@ def pgd_by_hand(model, images, labels, noise, *, eps, num_steps, step_size):
 
 
 @pytest.fixture
-def step(make_method):
+def step():
     config = make_method("at")
     names = [str(i) for i in range(4)]
     model = build_model(

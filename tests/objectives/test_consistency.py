@@ -10,6 +10,7 @@ from torch import nn
 from robust_transfer import rng
 from robust_transfer.config import ConsistencyConfig
 from robust_transfer.objectives import build, consistency_loss
+from training_jobs import make_method
 
 
 def reference(logits, labels, consistency_weight, entropy_weight):
@@ -80,7 +81,7 @@ class Spy(nn.Module):
         return images.flatten(1) @ self.weight.T
 
 
-def test_objective_adds_unclamped_noise_and_runs_all_copies_in_one_pass(make_method):
+def test_objective_adds_unclamped_noise_and_runs_all_copies_in_one_pass():
     config: ConsistencyConfig = make_method("cr", num_noise_samples=3, sigma=0.5)
     images, labels = torch.rand(2, 3, 2, 2, generator=rng.generator(0, "images")), torch.tensor([0, 2])
     draws = {copy: rng.normal((2, 3, 2, 2), 0, "noise", copy) for copy in range(3)}

@@ -7,12 +7,13 @@ from robust_transfer.config import FINETUNE, PRETRAIN, TrainingConfig
 from robust_transfer.errors import ConfigError
 from robust_transfer.objectives import OBJECTIVES, build
 from robust_transfer.objectives.objective import classify, widen
+from training_jobs import make_method
 
 METHODS = {name: c for name, c in {**PRETRAIN, **FINETUNE}.items() if issubclass(c, TrainingConfig)}
 
 
 @pytest.mark.parametrize("name", sorted(METHODS))
-def test_every_method_has_an_objective(name, make_method):
+def test_every_method_has_an_objective(name):
     objective = build(make_method(name))
     assert objective.num_views == (2 if name == "simclr" else 1)
 

@@ -9,6 +9,7 @@ from robust_transfer import rng
 from robust_transfer.models.normalized import build_model
 from robust_transfer.objectives import build, nt_xent
 from robust_transfer.objectives.simclr import projection_head
+from training_jobs import make_method
 
 
 def brute_force(a, b, temperature, decoupled):
@@ -69,7 +70,7 @@ def test_projection_head_as_published(num_layers):
     assert sum(isinstance(layer, nn.ReLU) for layer in head) == num_layers - 1
 
 
-def test_objective_is_nt_xent_of_both_views_in_one_pass(make_method):
+def test_objective_is_nt_xent_of_both_views_in_one_pass():
     config = make_method("simclr", temperature=0.2)
     features = build_model(
         "resnet18_small", num_classes=0, class_names=[], image_size=8, width=2, normalize="none", seed=0

@@ -4,6 +4,7 @@ from torch.nn import functional
 from robust_transfer import rng
 from robust_transfer.models.normalized import build_model
 from robust_transfer.objectives import build
+from training_jobs import make_method
 
 
 def small():
@@ -17,7 +18,7 @@ def images_and_labels():
     return torch.rand(5, 3, 8, 8, generator=rng.generator(0, "images")), torch.tensor([0, 1, 2, 0, 1])
 
 
-def test_standard_is_the_mean_cross_entropy(make_method):
+def test_standard_is_the_mean_cross_entropy():
     model, (images, labels) = small(), images_and_labels()
     loss, metrics = build(make_method("st"))(model, (images, labels), noise=None)
     logits = model(images)
@@ -28,7 +29,7 @@ def test_standard_is_the_mean_cross_entropy(make_method):
     assert metrics["accuracy"] == sum(int(a == b) for a, b in zip(logits.argmax(1), labels, strict=True)) / 5
 
 
-def test_linear_trains_the_head_and_keeps_batchnorm_in_eval_mode(make_method):
+def test_linear_trains_the_head_and_keeps_batchnorm_in_eval_mode():
     objective, model, (images, labels) = build(make_method("st_linear")), small(), images_and_labels()
     trained = objective.training_model(model)
     assert trained is model

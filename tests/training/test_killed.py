@@ -13,7 +13,7 @@ import torch
 
 from robust_transfer import rng
 
-HERE = Path(__file__).parent
+TESTS = Path(__file__).parents[1]  # training_jobs.py is there
 SCRIPT = textwrap.dedent(
     """
     import sys
@@ -32,7 +32,7 @@ SCRIPT = textwrap.dedent(
 
 
 def start(name, directory, *, workers=0):
-    environment = {**os.environ, "PYTHONPATH": str(HERE), "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "PYTHONPATH": str(TESTS), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-c", SCRIPT, name, str(directory), str(workers)]
     with errors_of(directory).open("ab") as errors:
         return subprocess.Popen(command, env=environment, stderr=errors)

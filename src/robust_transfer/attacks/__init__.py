@@ -1,7 +1,8 @@
-"""Adversarial attacks on any classifier of [0, 1] images: PGD, APGD, and guards."""
+"""Adversarial attacks on any classifier of [0, 1] images: PGD, APGD, AutoAttack, and guards."""
 
 from robust_transfer.attacks.apgd import autopgd
 from robust_transfer.attacks.attack import AttackResult
+from robust_transfer.attacks.autoattack import AutoAttackResult, autoattack
 from robust_transfer.attacks.pgd import perturb, pgd
 
-__all__ = ["AttackResult", "autopgd", "perturb", "pgd"]
+__all__ = ["AttackResult", "AutoAttackResult", "autoattack", "autopgd", "perturb", "pgd"]

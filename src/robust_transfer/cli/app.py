@@ -9,11 +9,19 @@ from pathlib import Path
 
 from robust_transfer.cli.arguments import Arguments, parse
 from robust_transfer.errors import ConfigError
+from robust_transfer.run import is_first_process
 
 
 def say(text: str) -> None:
     """Tell the user how a run goes, on stderr: stdout holds results alone."""
-    print(text, file=sys.stderr, flush=True)
+    if is_first_process():
+        print(text, file=sys.stderr, flush=True)
+
+
+def show(text: str) -> None:
+    """Print a result; of several processes only the first does."""
+    if is_first_process():
+        print(text)
 
 
 def main(

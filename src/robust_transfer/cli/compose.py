@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from hydra import compose, initialize_config_dir
+from hydra._internal.config_repository import ConfigRepository
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -53,8 +54,9 @@ def hydra_session(program: str, config_dir: str | None) -> Iterator[None]:
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(conf_directory()), job_name=program, version_base="1.3"):
         if config_dir is not None:
-            search_path = GlobalHydra.instance().config_loader().get_search_path()
-            search_path.prepend("command-line", f"file://{Path(config_dir).resolve()}")
+            loader = GlobalHydra.instance().config_loader()
+            loader.get_search_path().prepend("command-line", f"file://{Path(config_dir).resolve()}")
+            loader.repository = ConfigRepository(loader.get_search_path())  # it was read when it was made
         yield
 
 

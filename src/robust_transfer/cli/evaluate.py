@@ -7,15 +7,18 @@ from collections.abc import Sequence
 from robust_transfer.cli import app
 from robust_transfer.cli.arguments import Arguments
 from robust_transfer.cli.errors import command
-from robust_transfer.config import EVALUATORS, evaluate_config
+from robust_transfer.config import EVALUATORS, LINEAR_PROBE, evaluate_config
 from robust_transfer.errors import ConfigError, did_you_mean
 
 PROGRAM = "rt-eval"
+WORDS = (*EVALUATORS, LINEAR_PROBE)
 MEANING = {
     "clean": "accuracy on unchanged images",
     "pgd": "accuracy under PGD (Madry et al. 2018)",
     "autopgd": "accuracy under Auto-PGD (Croce and Hein 2020)",
+    "autoattack": "accuracy under AutoAttack, the slower, stronger choice (Croce and Hein 2020)",
     "certify": "randomized-smoothing certificates (Cohen et al. 2019)",
+    "linear_probe": "a pre-training by itself: train a last layer on it, then clean accuracy",
 }
 HELP = """\
 rt-eval EVALUATOR checkpoint=C dataset=D [key=value ...]
@@ -52,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _help() -> str:
-    evaluators = "\n".join(f"  {name:<10} {MEANING[name]}" for name in EVALUATORS)
+    evaluators = "\n".join(f"  {name:<12} {MEANING[name]}" for name in WORDS)
     groups = app.group_help(
         (("dataset", "data set to evaluate on"), ("model", "architecture of a foreign file"))
     )
@@ -64,10 +67,10 @@ def _named_evaluator(overrides: list[str]) -> list[str]:
     if any(word.startswith("evaluators=") for word in overrides):
         return overrides
     if not overrides or "=" in overrides[0]:
-        raise ConfigError("no evaluator is named", f"rt-eval {'|'.join(EVALUATORS)} checkpoint=C dataset=D")
+        raise ConfigError("no evaluator is named", f"rt-eval {'|'.join(WORDS)} checkpoint=C dataset=D")
     name, *rest = overrides
-    if name not in EVALUATORS:
-        raise ConfigError(f"'{name}' is no evaluator", did_you_mean(name, EVALUATORS))
+    if name not in WORDS:
+        raise ConfigError(f"'{name}' is no evaluator", did_you_mean(name, WORDS))
     return [f"evaluators=[{name}]", *rest]
 
 
@@ -90,5 +93,5 @@ def _evaluate(arguments: Arguments, overrides: list[str]) -> int:
         run.execute(stages, config.store, data=config.data, runtime=config.runtime, say=app.say)
         for config, stages in zip(configs, planned, strict=True)
     ]
-    print(plans.rows(outcomes))
+    app.show(plans.rows(outcomes))
     return 0

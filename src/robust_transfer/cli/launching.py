@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,7 +20,7 @@ from robust_transfer.config import TrainConfig, train_config
 from robust_transfer.errors import ConfigError, UserError
 from robust_transfer.facts import training_stages
 from robust_transfer.plan import Stage
-from robust_transfer.run import check_inputs, execute
+from robust_transfer.run import check_inputs, execute, started_by_launcher
 from robust_transfer.store import StageDirectory
 
 Say = Callable[[str], None]
@@ -56,7 +55,7 @@ def check(jobs: Sequence[PlannedJob]) -> None:
 
 def run_all(composition: Composition, jobs: Sequence[PlannedJob], *, say: Say) -> list[Outcome]:
     """Run all jobs; a failed one stops the sweep or not, as `on_failure` says."""
-    if composition.is_sweep and "WORLD_SIZE" in os.environ:
+    if composition.is_sweep and started_by_launcher():
         raise ConfigError(
             "a sweep was started under torchrun or srun: every process would run all of it",
             "start the sweep alone: rt-train -m ... (each job starts its own processes)",

@@ -111,7 +111,7 @@ def evaluator_name(summary: dict[str, Any]) -> str:
     settings, name = summary["settings"], summary["evaluator"]
     if name == "certify":
         return f"certify s={settings['sigma']:g} n={settings['n']}"
-    if "num_steps" in settings:
+    if "num_restarts" in settings:
         return f"{name} {settings['num_steps']}x{settings['num_restarts']}"
     return str(name)
 

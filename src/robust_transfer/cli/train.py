@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 
 from robust_transfer.cli import app
@@ -28,7 +27,7 @@ rt-train pretrain=P finetune=F dataset=D [key=value ...]
 
 {groups}
 
-  seed=0 until=pretrain|finetune store=runs evaluators=auto|[clean,pgd,autopgd,certify]
+  seed=0 until=pretrain|finetune store=runs evaluators=auto|[clean,pgd,autopgd,autoattack,certify]
   Every other value: rt-train pretrain=P finetune=F dataset=D --cfg job
 
 Flags
@@ -76,7 +75,7 @@ def _train(arguments: Arguments, overrides: list[str]) -> int:
         launching.check(jobs)
         outcomes = launching.run_all(composition, jobs, say=app.say)
     failed = [outcome for outcome in outcomes if isinstance(outcome, UserError)]
-    print(plans.rows([o for o in outcomes if not isinstance(o, UserError)]), file=sys.stdout)
+    app.show(plans.rows([o for o in outcomes if not isinstance(o, UserError)]))
     for error in failed:
         report_user_error(PROGRAM, error)
     return 2 if failed else 0

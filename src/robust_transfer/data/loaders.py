@@ -142,7 +142,8 @@ class _TrainingSchedule:
     ) -> None:
         self.num_images, self.seed, self.steps = num_images, seed, steps
         self.batch_size = min(batch_size, num_images)
-        self.local = slice(rank * self.batch_size // world_size, (rank + 1) * self.batch_size // world_size)
+        # By turns: a micro-batch's BatchNorm group then holds the same images on any number of devices.
+        self.local = slice(rank, None, world_size)
 
     def __len__(self) -> int:
         return len(self.steps)
@@ -178,7 +179,7 @@ def training_batches(
     ----------
     transforms : one a view; (train_transform(...),) or two_views(...)
     batch_size : images of all processes together; a set smaller than it is one batch, whole
-    rank, world_size : process `rank` gets the rank-th contiguous slice of every batch
+    rank, world_size : process `rank` gets every world_size-th image of a batch, from the rank-th on
 
     Raises
     ------

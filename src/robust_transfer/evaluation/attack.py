@@ -24,7 +24,7 @@ Attack = Callable[..., AttackResult]
 class AttackEvaluator:
     """Attack every image by one of the gradient attacks; the unchanged model confirms hits."""
 
-    journal_columns = (
+    journal_columns: tuple[str, ...] = (
         "index",
         "clean_prediction",
         "adversarial_prediction",
@@ -34,6 +34,7 @@ class AttackEvaluator:
         "gradient_steps",
         "near_tie",
     )
+    batches_at_once = BATCHES_AT_ONCE
 
     def __init__(self, config: AttackEvaluatorConfig, attack: Attack) -> None:
         self.config = config
@@ -59,7 +60,7 @@ class AttackEvaluator:
     def measure(self, bench: Bench, images: TestImages, rows: Rows, journal: Journal) -> list[str]:
         """Attack the images, some batches at once."""
         flags: list[str] = []
-        size = self.config.batch_size * BATCHES_AT_ONCE
+        size = self.config.batch_size * self.batches_at_once
         for first in range(0, len(images), size):
             part = slice(first, first + size)
             pixels = images[part].to(bench.device)
@@ -82,7 +83,7 @@ class AttackEvaluator:
             steps = low.gradient_steps.cpu()
             left = low.robust.cpu().nonzero().flatten()
             fooled = (~low.robust.cpu()).nonzero().flatten().tolist()
-            every = _rows(indices, low, steps)
+            every = attack_rows(indices, low, steps)
             rows = [every[k] for k in fooled]
         if len(left) == 0:
             return rows, low.flags
@@ -90,7 +91,7 @@ class AttackEvaluator:
         full = self._once(
             bench, pixels[where], labels[where], indices[left], "fp32", guards=self.config.guards
         )
-        return rows + _rows(indices[left], full, steps[left] + full.gradient_steps.cpu()), full.flags
+        return rows + attack_rows(indices[left], full, steps[left] + full.gradient_steps.cpu()), full.flags
 
     def _once(
         self,
@@ -121,7 +122,8 @@ class AttackEvaluator:
         }
 
 
-def _rows(indices: torch.Tensor, result: AttackResult, steps: torch.Tensor) -> list[Row]:
+def attack_rows(indices: torch.Tensor, result: AttackResult, steps: torch.Tensor) -> list[Row]:
+    """Return the journal's rows of a result, `steps` in place of its own gradient steps."""
     columns = (
         indices,
         result.clean_prediction,

@@ -19,7 +19,7 @@ from robust_transfer.dist import Context
 from robust_transfer.errors import CheckpointError
 
 # Importing an evaluator's module registers it.
-from robust_transfer.evaluation import attack, certify, clean, summary
+from robust_transfer.evaluation import attack, autoattack, certify, clean, summary
 from robust_transfer.evaluation.images import read_parts
 from robust_transfer.evaluation.protocol import Bench, Evaluator, evaluators
 from robust_transfer.journal import Journal, journals, read_journal
@@ -29,7 +29,7 @@ from robust_transfer.plan import CheckpointFacts, Stage
 from robust_transfer.schema import identity
 from robust_transfer.training.progress import Progress
 
-__all__ = ["EvaluationJob", "attack", "certify", "clean", "evaluate"]
+__all__ = ["EvaluationJob", "attack", "autoattack", "certify", "clean", "evaluate"]
 
 PART = 2560  # images decoded and held at once; attacks and certificates refill their batches from them
 NEAR_CHANCE_FROM = 200  # images from which an accuracy near chance says something

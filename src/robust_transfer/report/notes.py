@@ -23,6 +23,9 @@ def settings_line(run: Run) -> str:
         return f"Certified at sigma {s['sigma']:g}: n0 {s['n0']:,}, n {s['n']:,}, alpha {s['alpha']:g}{mode}"
     name = {"autopgd": "AutoPGD", "pgd": "PGD"}.get(run.evaluator, run.evaluator)
     norm = {"l2": "L2", "linf": "L-inf"}.get(str(s.get("norm")), s.get("norm"))
+    if run.evaluator == "autoattack":
+        steps = f"{s.get('num_steps')} steps, {s.get('num_queries')} queries"
+        return f"AutoAttack (APGD-CE, APGD-T, FAB-T, Square): {norm} eps {s.get('eps')}, {steps}"
     restarts = s.get("num_restarts", 1)
     return (
         f"{name}: {norm} eps {s.get('eps')}, {s.get('num_steps')} steps, "

@@ -120,6 +120,7 @@ ROWS: dict[str, Callable[[Run, dict[str, str], Findings], None]] = {
     "clean": _clean_row,
     "pgd": _attack_row,
     "autopgd": _attack_row,
+    "autoattack": _attack_row,
     "certify": _certify_row,
 }
 

@@ -1,4 +1,4 @@
-"""Small configurations and jobs for the training tests: a narrow network on real 8x8 digits."""
+"""Small configurations and jobs for tests of training: a narrow network on real 8x8 digits."""
 
 from pathlib import Path
 

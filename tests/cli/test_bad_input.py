@@ -1,0 +1,294 @@
+"""Bad input to the four commands: one line and at most two below it, exit 2, nothing written, no traceback."""
+
+import contextlib
+import io
+import shutil
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from tiny_runs import tiny
+
+from robust_transfer.cli import data, evaluate, report, train
+
+PROGRAMS = {
+    "rt-train": train.main,
+    "rt-eval": evaluate.main,
+    "rt-data": data.main,
+    "rt-report": report.main,
+}
+T = "rt-train pretrain=none finetune=st dataset=digits model=resnet18_small store={new}"
+CR = "rt-train pretrain=none finetune=cr dataset=digits model=resnet18_small store={new}"
+P = "rt-train finetune=st source=mnist5k dataset=digits model=resnet18_small store={new}"
+E = "rt-eval certify dataset=digits store={store}"
+R = "--store {store}"
+
+# command line, a piece of the first line, a piece of the lines below it ("": none is expected)
+TABLE = [
+    # groups
+    ("rt-train store={new}", "pretrain is not chosen", "pretrain=NAME"),
+    ("rt-train pretrain=none store={new}", "finetune is not chosen", "finetune=NAME"),
+    ("rt-train pretrain=none finetune=st store={new}", "dataset is not chosen", "rt-data status"),
+    (P + " pretrain=simclrr", "pretrain=simclrr is unknown", "did you mean 'simclr'?"),
+    (T + " finetune=simclr", "finetune=simclr is unknown", "choose from: at, cr"),
+    (T + " dataset=pet", "dataset=pet is unknown", "did you mean 'pets'?"),
+    (T + " source=mnist", "source=mnist is unknown", "did you mean 'mnist5k'?"),
+    (T + " model=resnet51", "model=resnet51 is unknown", "did you mean 'resnet"),
+    (T + " budget=smok", "budget=smok is unknown", "did you mean 'smoke'?"),
+    (T + " experiment=quikstart", "experiment=quikstart is unknown", "did you mean 'quickstart'?"),
+    (T + " cell=quickstart/at", "cell=quickstart/at is unknown", "quickstart/at_at"),
+    (T + " dataset=[digits,pets]", "takes one name", ""),
+    (T + " model=null", "model", "model"),
+    (T + " dataset.name=digit", "data set 'digit' is not known", "did you mean 'digits'?"),
+    (P + " pretrain=cr pretrain.name=at", "pretrain.", ""),
+    (P + " pretrain=cr pretrain.name=[at]", "pretrain.name", "choose from"),
+    # keys
+    (T + " sed=1", "sed is not a field", "did you mean 'seed'?"),
+    (T + " +sed=1", "sed is not a field", "did you mean 'seed'?"),
+    (T + " ++finetune.momentun=1", "finetune.momentun is not a field", "did you mean 'momentum'?"),
+    (CR + " finetune.sigm=0.5", "finetune.sigm is not a field", "did you mean 'sigma'?"),
+    (CR + " finetune.attack.eps=1", "finetune.attack is not a field", "choose from"),
+    (T + " certify.sigma.x=1", "certify.sigma", ""),
+    (T + " ~seed", "deletes a value", "seed=VALUE"),
+    (T + " ~dataset", "dataset", ""),
+    (T + " seed", "'seed' is no override (expected key=value)", "rt-train --help"),
+    (T + " seed='1", "is no override (expected key=value)", "quote values"),
+    (T + " =1", "is no override", ""),
+    (T + " hydra.job.nam=x", "nam", ""),
+    (T + " hydra/launcher=slurm2 -m", "hydra/launcher=slurm2", "choose from|did you mean"),
+    # values
+    (CR + " finetune.sigma=0", "finetune.sigma=0.0 (expected more than 0)", ""),
+    (CR + " finetune.sigma=abc", "finetune.sigma='abc' (expected a number)", ""),
+    (CR + " finetune.sigma=null", "finetune.sigma=None (expected a number)", ""),
+    (T + " finetune.lr=-1", "finetune.lr=-1.0 (expected more than 0)", ""),
+    (T + " finetune.lr=nan", "finetune.lr=nan", ""),
+    (T + " finetune.lr=inf", "finetune.lr=inf", ""),
+    (T + " finetune.batch_size=1", "finetune.batch_size=1 (expected at least 2)", ""),
+    (T + " finetune.batch_size=3.5", "finetune.batch_size=3.5 (expected a whole number)", ""),
+    (T + " finetune.batch_size=true", "finetune.batch_size=True (expected a whole number)", ""),
+    (T + " finetune.optimizer=adam", "finetune.optimizer='adam' is unknown", "lars, sgd"),
+    (T + " finetune.precision=fp16", "finetune.precision='fp16' is unknown", "did you mean 'fp"),
+    (T + " finetune.epochs=null", "both null (expected an end)", ""),
+    (T + " finetune.micro_batch=7", "finetune.micro_batch=7 does not divide batch_size=64", ""),
+    (T + " finetune.momentum=1", "finetune.momentum=1.0 (expected at least 0 and less than 1)", ""),
+    (T + " seed=-1", "seed=-1 (expected at least 0)", ""),
+    (T + " seed=one", "seed='one' (expected a whole number)", ""),
+    (T + " seed=" + "9" * 400, "seed=", ""),
+    (T + " finetune.lr=" + "9" * 400, "finetune.lr=", ""),
+    (T + " until=evaluate", "until='evaluate' is unknown", "choose from: finetune, pretrain"),
+    (T + " on_failure=ignore", "on_failure='ignore' is unknown", "choose from"),
+    (T + " label=[a]", "label=['a'] (expected a text or null)", ""),
+    (T + " model.image_size=4", "model.image_size=4 (expected at least 8)", ""),
+    (T + " model=resnet50 model.width=8", "model.width=8 (expected 64 for resnet50)", "resnet18_small"),
+    (T + " model.normalize=imagnet", "model.normalize='imagnet'", ""),
+    (T + " model.normalize=[[0,0,0],[1,0,1]]", "expected [[m, m, m], [s, s, s]] with s > 0", ""),
+    (T + " model.normalize=[[0,0,nan],[1,1,1]]", "model.normalize=[[0.0, 0.0, nan]", ""),
+    (T + " seed=${{nothing}}", "nothing", ""),
+    (T + " seed=${{seed}}", "seed", ""),
+    (T + " label=${{oc.env:RT_NO_SUCH_VARIABLE}}", "RT_NO_SUCH_VARIABLE", ""),
+    # evaluators
+    (T + " certify.alpha=2", "certify.alpha=2.0 (expected more than 0 and less than 0.5)", ""),
+    (T + " certify.n=150", "certify.n=150", ""),
+    (T + " certify.n=50", "certify.n=50 (expected at least 100)", ""),
+    (T + " certify.sigma=-0.5", "certify.sigma=-0.5 (expected at least 0)", ""),
+    (T + " certify.mode=exakt", "certify.mode='exakt' is unknown", "did you mean 'exact'?"),
+    (T + " certify.radii=[0.5,-1]", "certify.radii=-1.0 (expected more than 0)", ""),
+    (T + " certify.radii=0.5", "certify.radii=0.5 (expected a list of a number)", ""),
+    (T + " autopgd.loss=dlrr", "autopgd.loss='dlrr' is unknown", "did you mean 'dlr'?"),
+    (T + " autopgd.eps=0", "autopgd.eps=0.0 (expected more than 0)", ""),
+    (T + " pgd.norm=l1", "pgd.norm='l1' is unknown", "did you mean 'l2'?"),
+    (T + " evaluators=[autopdg]", "evaluators='autopdg' is unknown", "did you mean 'autopgd'?"),
+    (T + " evaluators=[]", "evaluators is empty", "choose from: auto"),
+    (T + " evaluators=[auto]", "expected auto alone", "evaluators=auto"),
+    (T + " evaluators=[certify]", "certify.sigma=0.5 but the model is trained at sigma=0", "allow_sigma"),
+    (CR + " certify.sigma=0.25", "certify.sigma=0.25 but the model is trained at sigma=0.5", "certify.sigma=0.5"),
+    # data
+    (T + " dataset.shots=0", "dataset.shots=0 (expected at least 1)", ""),
+    (T + " dataset.shots=5 dataset.train_fraction=0.1", "are both given (expected one)", ""),
+    (T + " dataset.shots=1000", "1000", ""),
+    (T + " dataset.train_fraction=1.5", "dataset.train_fraction=1.5", ""),
+    (T + " dataset.partition=2", "digits has one fixed split", ""),
+    (T + " dataset=dtd dataset.partition=11", "dataset.partition=11", ""),
+    (T + " dataset.evaluate_on=validation", "needs a held-out part", "dataset.validation_fraction=0.1"),
+    (T + " dataset.evaluate_on=train", "dataset.evaluate_on='train'", "choose from"),
+    (T + " dataset=imagefolder", "dataset.root is not given", "dataset.root=DIR"),
+    (T + " dataset=imagefolder dataset.root={dir}/nowhere", "nowhere", ""),
+    (T + " dataset=pets data.root={dir}", "pets", "rt-data"),
+    (T + " data.on_error=ignore", "data.on_error='ignore' is unknown", "choose from: skip, stop"),
+    # methods
+    (T + " finetune.schedule=plateau", "needs a held-out part", "dataset.validation_fraction=0.1"),
+    (P + " pretrain=simclr pretrain.schedule=plateau", "needs labels", "pretrain.schedule=cosine"),
+    (P + " pretrain=simclr pretrain.micro_batch=64", "negatives do not accumulate", "bf16"),
+    (P + " pretrain=none until=pretrain", "leaves nothing to run", "pretrain="),
+    (P + " pretrain=checkpoint", "pretrain needs one of path and weights", "pretrain.path=FILE"),
+    (P + " pretrain=checkpoint pretrain.path={dir}/no.pt", "no.pt does not exist", ""),
+    (P + " pretrain=checkpoint pretrain.path={dir}/text.pt", "text.pt", ""),
+    (P + " pretrain=checkpoint pretrain.path={dir}", "", ""),
+    (P + " pretrain=checkpoint pretrain.weights=torchvision:NONE", "NONE", ""),
+    # machine
+    (T + " runtime.devices=0", "runtime.devices=0 (expected at least 1)", ""),
+    (T + " runtime.devices=many", "runtime.devices='many' is unknown", "auto"),
+    (T + " runtime.devices=3 runtime.device=cpu", "64 images is not divided by 3 devices", "1, 2"),
+    (T + " runtime.device=gpu", "runtime.device='gpu' is unknown", "choose from"),
+    (T + " runtime.device=cuda", "runtime.device=cuda, but torch sees no CUDA device", "runtime.device=cpu"),
+    (T + " runtime.sync_batchnorm=false", "needs a number of devices", "runtime.devices=N"),
+    (T + " runtime.loggers=[wandbb]", "runtime.loggers='wandbb' is unknown", "did you mean 'wandb'?"),
+    (T + " store={dir}/text.pt", "text.pt cannot be written", "store=DIR"),
+    (T + " store=", "store is empty", "store=DIR"),
+    # flags and sweeps
+    (T + " --plann", "--plann is no flag", "did you mean '--plan'?"),
+    (T + " -x", "-x is no flag", ""),
+    (T + " --config-dir {dir}/nowhere", "nowhere is no directory", ""),
+    (T + " --config-dir", "--config-dir", ""),
+    (T + " --cfg job sed=1", "sed", ""),
+    (T + " --cfg jobs", "--cfg", "job"),
+    (T + " --cfg", "--cfg", "job"),
+    (T + " seed=1,2", "seed=1,2 is a sweep", "add -m"),
+    (T + " -m seed=1,-2", "seed=-2 (expected at least 0)", ""),
+    (T + " -m dataset=digits,pet", "dataset=pet is unknown", "did you mean 'pets'?"),
+    (T + " -m dataset=glob(*)", "", ""),
+    (T + " -m seed=range(0", "is no override", ""),
+    (T + " -m seed=interval(0,3)", "seed=interval(0,3)", ""),
+    # rt-eval
+    ("rt-eval certfy checkpoint=x dataset=digits", "'certfy' is no evaluator", "did you mean 'certify'?"),
+    ("rt-eval checkpoint=x dataset=digits", "no evaluator is named", "rt-eval clean|"),
+    ("rt-eval certify dataset=digits", "checkpoint is not given", "checkpoint=DIR, KEY or FILE"),
+    ("rt-eval certify checkpoint={finetune}", "dataset is not chosen", "rt-data status"),
+    (E + " checkpoint=0123456789ab", "no stage with key '0123456789ab'", ""),
+    (E + " checkpoint=123456789012", "no stage with key '123456789012'", ""),
+    (E + " checkpoint=12e456789012", "no stage with key '12e456789012'", ""),
+    (E + " checkpoint={dir}/no.pt", "neither a stage directory, a key nor a file", "rt-report runs"),
+    (E + " checkpoint={dir}", "is no stage directory", ""),
+    (E + " checkpoint={evaluation}", "is an evaluation (expected a training stage)", ""),
+    (E + " checkpoint={dir}/text.pt", "text.pt", ""),
+    (E + " checkpoint={dir}/short.safetensors", "short.safetensors", ""),
+    (E + " checkpoint={unfinished}", "is not finished", "resumes"),
+    (E + " checkpoint={torn}", "model.safetensors", ""),
+    (E + " checkpoint={odd}", "is no stage directory", ""),
+    (E + " checkpoint={finetune} dataset=cifar100", "head has 10 classes (expected 100", "fine-tune it first"),
+    (E + " checkpoint={finetune} certify.sigma=0.25", "trained at sigma=0.5", "allow_sigma_mismatch"),
+    (E + " checkpoint={finetune} evaluators=[]", "evaluators is empty", "choose from"),
+    (E + " checkpoint={finetune} evaluators=[certfy]", "evaluators='certfy' is unknown", "certify"),
+    (E + " checkpoint={finetune} certify.nn=1", "certify.nn is not a field", "did you mean 'n"),
+    (E + " checkpoint={finetune} dataset.evaluate_on=validation", "needs a held-out part", ""),
+    (E + " checkpoint={finetune} more", "'more' is no override", ""),
+    # rt-report
+    ("rt-report runz", "'runz' is no command", "did you mean 'runs'?"),
+    ("rt-report runs --store {dir}/nowhere", "nowhere does not exist", "rt-train"),
+    ("rt-report show " + R, "required: KEY", "--help"),
+    ("rt-report show 0123456789ab " + R, "no stage with key '0123456789ab'", ""),
+    ("rt-report table 9 " + R, "there is no table '9'", "choose from|did you mean"),
+    ("rt-report figure curve " + R, "figure curve takes one KEY or several", "rt-report figure curve KEY"),
+    ("rt-report table quickstart --source published " + R, "no published numbers", ""),
+    ("rt-report table quickstart --source run " + R, "run", ""),
+    ("rt-report runs --sotre x", "--sotre", "did you mean '--store'?"),
+    ("rt-report verify {key} " + R, "is no finished evaluation", "rt-report runs"),
+    ("rt-report compare {key} " + R, "compare takes no KEY or two", ""),
+    ("rt-report export {key} " + R, "--to", ""),
+    # rt-data
+    ("rt-data statu", "statu", "status"),
+    ("rt-data", "status|check|fetch", ""),
+    ("rt-data check", "D", ""),
+    ("rt-data status pet", "data set 'pet' is not known", "did you mean 'pets'?"),
+    ("rt-data status --rooot x", "--rooot", ""),
+    ("rt-data check dtd --partition one", "--partition", ""),
+    ("rt-data status dtd --partition 12 --root {dir}", "partition=12", ""),
+]
+
+
+@pytest.fixture(scope="module")
+def places(tmp_path_factory):
+    """Make one finished run, and broken things of every kind beside it."""
+    folder = tmp_path_factory.mktemp("bad")
+    store = folder / "runs"
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        assert train.main(tiny("none", "cr", store)) == 0
+    (finetune,), (evaluation,) = (list((store / kind).iterdir()) for kind in ("finetune", "eval"))
+    (folder / "text.pt").write_text("no weights\n")
+    whole = (finetune / "model.safetensors").read_bytes()
+    (folder / "short.safetensors").write_bytes(whole[: len(whole) // 2])
+    broken = folder / "broken" / "finetune"
+    for name in ("unfinished", "torn", "odd"):
+        shutil.copytree(finetune, broken / f"st-{name}")
+    (broken / "st-torn" / "model.safetensors").write_bytes(whole[:100])
+    status = (finetune / "status.json").read_text()
+    (broken / "st-unfinished" / "status.json").write_text(status.replace('"done"', '"running"'))
+    (broken / "st-odd" / "status.json").write_text("[1]")
+    return {
+        "dir": folder,
+        "store": store,
+        "finetune": finetune,
+        "evaluation": evaluation,
+        "key": finetune.name[-12:],
+        **{name: broken / f"st-{name}" for name in ("unfinished", "torn", "odd")},
+    }
+
+
+def listing(folder):
+    return {
+        str(path): (path.stat().st_mtime_ns, path.stat().st_size)
+        for path in sorted(folder.rglob("*"))
+    }
+
+
+def check_message(program, text):
+    lines = text.splitlines()
+    assert lines[0].startswith(f"{program}: error: ") and len(lines[0]) > len(program) + 12
+    assert len(lines) <= 3 and all(line.startswith("  ") and line.strip() for line in lines[1:])
+    assert "Traceback" not in text and "usage:" not in text
+
+
+@pytest.mark.parametrize(("line", "what", "hint"), TABLE, ids=[row[0][:90] for row in TABLE])
+def test_bad_input(line, what, hint, places, tmp_path, capsys, monkeypatch):
+    if "device=cuda" in line and torch.cuda.is_available():
+        pytest.skip("this machine has a CUDA device")
+    monkeypatch.chdir(tmp_path)
+    program, *words = line.split(" ")
+    words = [word.format(new=tmp_path / "new", **places) for word in words]
+    before = listing(places["dir"])
+    assert PROGRAMS[program](words) == 2
+    streams = capsys.readouterr()
+    check_message(program, streams.err)
+    first, *below = streams.err.splitlines()
+    assert what in first
+    assert any(choice in "\n".join(below) for choice in hint.split("|"))
+    assert listing(places["dir"]) == before and listing(tmp_path) == {}
+
+
+def test_there_are_many_kinds_of_bad_input():
+    assert len(TABLE) == len({row[0] for row in TABLE}) >= 60
+    assert {row[0].split(" ")[0] for row in TABLE} == set(PROGRAMS)
+
+
+KEYS = [
+    "seed", "finetune", "finetune.lr", "finetune.sigma", "finetune.schedule", "dataset", "dataset.shots",
+    "dataset.root", "certify.n", "certify.radii", "evaluators", "model.normalize", "runtime.devices", "until",
+    "budget", "pretrain.path", "data", "hydra.mode", "x", "a.b.c", "certify", "model@x", "label",
+]  # fmt: skip
+PREFIXES = ["", "+", "++", "~"]
+VALUES = ["", "null", "-1", "1e400", "[]", "{}", "[1,2]", "{a: 1}", "true", "''", "${x}", "${", "a b", "1,2", "\\", "é"]
+overrides = st.lists(
+    st.builds(
+        "{}{}={}".format,
+        st.sampled_from(PREFIXES),
+        st.sampled_from(KEYS),
+        st.sampled_from(VALUES) | st.text(st.characters(exclude_categories=["C"]), max_size=6),
+    ),
+    min_size=1,
+    max_size=2,
+)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(words=overrides)
+def test_any_override_is_planned_or_refused_in_one_form(words):
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        code = train.main(["pretrain=none", "finetune=cr", "dataset=digits", "--plan", *words])
+    if code == 0:
+        assert "finetune" in out.getvalue() and not err.getvalue()
+    else:
+        assert code == 2
+        if "DATA MISSING" not in out.getvalue():
+            check_message("rt-train", err.getvalue())

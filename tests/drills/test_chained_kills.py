@@ -1,0 +1,94 @@
+"""SIGKILL at random moments of every stage, again and again: the end is that of a run nobody disturbed."""
+
+import csv
+import json
+import random
+import signal
+import time
+
+import pytest
+import started
+
+pytestmark = pytest.mark.drill
+
+STAGES = (("pretrain", ""), ("finetune", ""), ("eval", "autopgd"), ("eval", "certify"))
+LINES_APART = {"pretrain": 4, "finetune": 4, "eval": 16}  # between two kills, at most
+SIZES = ("pretrain.max_steps=30", "finetune.max_steps=30", "certify.n=50000", "certify.subset=12")
+ATTACK = ("autopgd.subset=160", "autopgd.batch_size=4", "autopgd.num_steps=20")
+RECIPES = [
+    ("cr", "at", ("finetune.attack.num_steps=2",)),
+    ("simclr", "cr", ()),
+]
+FILES = {
+    "pretrain": {"config.yaml", "env.json", "status.json", "lock", "metrics.jsonl", "last.pt", "model.safetensors"},
+    "eval": {"config.yaml", "env.json", "status.json", "lock", "flags.0.json", "journal.0.csv", "records.csv"}
+    | {"summary.json"},
+}
+
+
+def killed_in(kind, name, command, root, moments):
+    """Kill a run some lines and milliseconds after it took up a stage; False where the stage ended first."""
+    if not command.until(lambda: command.works_at(started.stage(root, kind, name))):
+        raise AssertionError(command.said())
+    found = started.stage(root, kind, name)
+    lowest, further = started.lines(found), moments.randrange(LINES_APART[kind])
+
+    def far_enough():
+        nonlocal lowest  # a resumed run first cuts the lines after its checkpoint
+        now = started.lines(found)
+        lowest = min(lowest, now)
+        return now >= lowest + further or found.state() == "done"
+
+    command.until(far_enough)
+    time.sleep(moments.uniform(0, 0.1))
+    command.process.kill()
+    assert command.wait() == -signal.SIGKILL, command.said()
+    return found.state() != "done"
+
+
+def nothing_doubled(root):
+    for kind, name in STAGES:
+        found = started.stage(root, kind, name)
+        if kind != "eval":
+            steps = [json.loads(line)["step"] for line in (found.path / "metrics.jsonl").read_text().splitlines()]
+            assert steps == list(range(1, 31))
+            continue
+        rows = list(csv.DictReader((found.path / "journal.0.csv").read_text().splitlines()[1:]))
+        if name == "autopgd":
+            assert sorted(int(row["index"]) for row in rows) == indices(found)
+            continue
+        drawn = sorted((int(r["index"]), r["purpose"], int(r["start"]), int(r["stop"])) for r in rows)
+        for one, other in zip(drawn, drawn[1:], strict=False):
+            assert one[:2] != other[:2] or one[3] == other[2], "samples drawn twice, or left out"
+
+
+def indices(found):
+    return [int(row["index"]) for row in csv.DictReader(found.records.read_text().splitlines())]
+
+
+@pytest.mark.parametrize(("pretrain", "finetune", "more"), RECIPES)
+def test_killed_three_times_in_each_stage(pretrain, finetune, more, tmp_path):
+    def command(root):
+        return started.words(pretrain, finetune, root, *SIZES, *ATTACK, *more, "evaluators=[autopgd,certify]")
+
+    started.finished(command(tmp_path / "whole"), tmp_path / "whole.log")
+    root, moments = tmp_path / "killed", random.Random(f"{pretrain} {finetune}")
+    hits = dict.fromkeys(STAGES, 0)
+    for kind, name in STAGES:
+        for _ in range(3):
+            found = started.stage(root, kind, name)
+            if found is not None and found.state() == "done":
+                break
+            run = started.Command(command(root), tmp_path / "killed.log")
+            hits[kind, name] += killed_in(kind, name, run, root, moments)
+    said = started.finished(command(root), tmp_path / "killed.log")
+
+    assert min(hits.values()) >= 2, hits
+    assert sum(hits.values()) >= 10, hits
+    assert "[4/4] eval certify" in said and ": resuming" in said
+    assert started.results(root) == started.results(tmp_path / "whole")
+    assert len(started.results(root)) == 4
+    nothing_doubled(root)
+    for kind, name in STAGES:
+        there = {path.name for path in started.stage(root, kind, name).path.iterdir()}
+        assert there == FILES["eval" if kind == "eval" else "pretrain"]

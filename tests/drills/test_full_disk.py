@@ -1,0 +1,106 @@
+"""A disk that is full, over its limit or read-only: one short error, nothing half-written is taken for whole."""
+
+import os
+import subprocess
+
+import pytest
+import started
+
+pytestmark = pytest.mark.drill
+
+SIZES = (*started.SHORT, "autopgd.subset=64", "evaluators=[autopgd,certify]")
+
+
+def command(root, *more):
+    return started.words("st", "st", root, *SIZES, *more)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    root = tmp_path_factory.mktemp("whole")
+    started.finished(command(root / "runs"), root / "log")
+    return started.results(root / "runs")
+
+
+def mount(*words):
+    return subprocess.run(["mount", *words], check=False, capture_output=True).returncode == 0
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """Yield a disk of its own with a megabyte on it."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    if os.geteuid() != 0 or not mount("-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)):
+        pytest.skip("cannot mount a disk here")
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def refused(arguments, log, **options):
+    """Run to a user's error of at most three lines, and return its lines."""
+    run = started.Command(arguments, log, **options)
+    assert run.wait() == 2, run.said()
+    lines = [line for line in run.said().splitlines() if not line.startswith("[")]
+    assert lines[0].startswith("rt-train: error: ") and len(lines) <= 3, run.said()
+    return lines
+
+
+def parts_taken_for_whole(root, whole):
+    """Name the results that are there and are not those of an undisturbed run."""
+    return [name for name, content in started.results(root).items() if whole[name] != content]
+
+
+def fill(path, *, leaving):
+    """Write a file that leaves so many bytes of the disk."""
+    room = os.statvfs(path.parent)
+    path.write_bytes(bytes(room.f_bavail * room.f_frsize - leaving))
+
+
+def test_a_full_disk(whole, small_disk, tmp_path):
+    root, ballast = small_disk / "runs", small_disk / "ballast"
+    reached = []
+    for kilobytes in (0, 24, 48, 96, 144, 192, 256):
+        fill(ballast, leaving=kilobytes * 1024)
+        (error, *_) = refused(command(root), tmp_path / "log")
+        assert f"store={root}" in error and "No space left on device" in error
+        assert parts_taken_for_whole(root, whole) == []
+        reached.append(sum(1 for _ in root.rglob("status.json")))
+        ballast.unlink()
+    assert reached[0] == 0 and reached[-1] > 0, reached
+    started.finished(command(root), tmp_path / "log")
+    assert started.results(root) == whole
+
+
+@pytest.mark.parametrize(("until", "most"), [("pretrain", 40_000), ("finetune", 4_500), (None, 4_500)])
+def test_a_limit_on_the_size_of_files(until, most, whole, tmp_path):
+    root = tmp_path / "runs"
+    before = {"pretrain": [], "finetune": ["until=pretrain"], None: ["until=finetune"]}[until]
+    if before:
+        started.finished(command(root, *before), tmp_path / "log")
+    (error, *_) = refused(command(root), tmp_path / "log", file_size=most)
+    assert f"store={root}" in error and "File too large" in error
+    assert parts_taken_for_whole(root, whole) == []
+    (interrupted,) = [s for s in started.stages(root) if s.state() == "resumable"]
+    assert interrupted.status()["state"] == "failed"
+    started.finished(command(root), tmp_path / "log")
+    assert started.results(root) == whole
+
+
+def test_a_read_only_disk(whole, small_disk, tmp_path):
+    root = small_disk / "runs"
+    assert mount("-o", "remount,size=8m", str(small_disk))
+    started.finished(command(root, "until=pretrain"), tmp_path / "log")
+    assert mount("-o", "remount,ro", str(small_disk))
+    (error, *_) = refused(command(root), tmp_path / "log")
+    assert f"store={root} cannot be written (Read-only file system)" in error
+    assert mount("-o", "remount,rw", str(small_disk))
+    started.finished(command(root), tmp_path / "log")
+    assert started.results(root) == whole
+
+
+def test_a_store_under_a_file(tmp_path):
+    (tmp_path / "file").write_text("not a directory")
+    (error, *_) = refused(command(tmp_path / "file" / "runs"), tmp_path / "log")
+    assert "cannot be written (Not a directory)" in error
+    assert (tmp_path / "file").read_text() == "not a directory"

@@ -1,0 +1,74 @@
+"""SIGTERM: code 75, and the same command goes on to the end of a run nobody stopped."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import started
+
+pytestmark = pytest.mark.drill
+
+SIZES = ("pretrain.max_steps=30", "finetune.max_steps=30", "certify.n=50000", "certify.subset=12")
+ATTACK = ("autopgd.subset=160", "autopgd.batch_size=4", "autopgd.num_steps=20")
+STAGES = (("pretrain", ""), ("finetune", ""), ("eval", "autopgd"), ("eval", "certify"))
+
+
+def command(root, *more):
+    return started.words("st", "cr", root, *SIZES, *ATTACK, "evaluators=[autopgd,certify]", *more)
+
+
+def test_stopped_in_every_stage(tmp_path):
+    started.finished(command(tmp_path / "whole"), tmp_path / "whole.log")
+    root = tmp_path / "stopped"
+    for kind, name in STAGES:
+        run = started.Command(command(root), tmp_path / "stopped.log")
+        assert run.until(
+            lambda run=run, kind=kind, name=name: (
+                run.works_at(found := started.stage(root, kind, name)) and started.lines(found) > 2
+            )
+        )
+        os.kill(run.process.pid, signal.SIGTERM)
+        assert run.wait() == 75, run.said()
+        assert "Traceback" not in run.said()
+        assert started.stage(root, kind, name).state() == "resumable"
+    started.finished(command(root), tmp_path / "stopped.log")
+    assert started.results(root) == started.results(tmp_path / "whole")
+
+
+def test_the_installed_command_stopped_in_training(tmp_path):
+    root = tmp_path / "stopped"
+    script = Path(sys.executable).with_name("rt-train")
+    words = [str(script), *command(root, "until=pretrain", "pretrain.max_steps=2000")]
+    process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True)
+    try:
+        while process.poll() is None:
+            if (found := started.stage(root, "pretrain")) and started.lines(found) > 2:
+                process.send_signal(signal.SIGTERM)
+                break
+        _, said = process.communicate(timeout=started.PATIENCE_SECONDS)
+    finally:
+        process.kill()
+    assert process.returncode == 75, said
+    assert "Traceback" not in said
+    assert started.stage(root, "pretrain").state() == "resumable"
+
+
+def test_the_parent_of_two_workers_is_killed(tmp_path):
+    def words(root):
+        return command(root, "runtime.devices=2", "evaluators=[certify]", "pretrain.max_steps=10")
+
+    whole = tmp_path / "whole"
+    started.finished(words(whole), tmp_path / "whole.log")
+    root = tmp_path / "killed"
+    run = started.Command(words(root), tmp_path / "killed.log")
+    assert run.until(lambda: run.works_at(found := started.stage(root, "eval")) and started.lines(found) > 2)
+    run.process.kill()
+    run.process.join()
+    started.finished(words(root), tmp_path / "killed.log")
+    assert started.results(root) == started.results(whole)
+    found = started.stage(root, "eval")
+    rows = [row for path in found.path.glob("journal.*.csv") for row in path.read_text().splitlines()[2:]]
+    assert len({tuple(row.split(",")[:4]) for row in rows}) == len(rows)
