@@ -60,7 +60,9 @@ def words(pretrain: str, finetune: str, root: Path, *more: str) -> list[str]:
 class Command:
     """One run of rt-train or rt-eval in a process of its own."""
 
-    def __init__(self, arguments: list[str], log: Path, *, program: str = "train", file_size: int | None = None):
+    def __init__(
+        self, arguments: list[str], log: Path, *, program: str = "train", file_size: int | None = None
+    ):
         self.log = log
         self.process = SERVER.Process(target=_run, args=(program, arguments, str(log), file_size))
         self.process.start()

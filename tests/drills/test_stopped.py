@@ -1,6 +1,7 @@
 """SIGTERM: code 75, and the same command goes on to the end of a run nobody stopped."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,8 +12,8 @@ import started
 
 pytestmark = pytest.mark.drill
 
-SIZES = ("pretrain.max_steps=30", "finetune.max_steps=30", "certify.n=50000", "certify.subset=12")
-ATTACK = ("autopgd.subset=160", "autopgd.batch_size=4", "autopgd.num_steps=20")
+SIZES = ("pretrain.max_steps=30", "finetune.max_steps=30", "certify.n=30000", "certify.subset=60")
+ATTACK = ("autopgd.subset=320", "autopgd.batch_size=4", "autopgd.num_steps=20")
 STAGES = (("pretrain", ""), ("finetune", ""), ("eval", "autopgd"), ("eval", "certify"))
 
 
@@ -56,19 +57,23 @@ def test_the_installed_command_stopped_in_training(tmp_path):
     assert started.stage(root, "pretrain").state() == "resumable"
 
 
-def test_the_parent_of_two_workers_is_killed(tmp_path):
-    def words(root):
-        return command(root, "runtime.devices=2", "evaluators=[certify]", "pretrain.max_steps=10")
+def test_two_workers_end_with_their_parent(tmp_path):
+    def words(root, *more):
+        return command(root, "evaluators=[certify]", "pretrain.max_steps=5", "finetune.max_steps=5", *more)
 
-    whole = tmp_path / "whole"
-    started.finished(words(whole), tmp_path / "whole.log")
-    root = tmp_path / "killed"
-    run = started.Command(words(root), tmp_path / "killed.log")
-    assert run.until(lambda: run.works_at(found := started.stage(root, "eval")) and started.lines(found) > 2)
+    root, whole = tmp_path / "killed", tmp_path / "whole"
+    started.finished(words(root, "until=finetune"), tmp_path / "log")
+    started.finished(words(shutil.copytree(root, whole)), tmp_path / "log")
+    run = started.Command(words(root, "runtime.devices=2"), tmp_path / "log")
+    assert run.until(lambda: run.works_at(found := started.stage(root, "eval")) and journals(found))
     run.process.kill()
     run.process.join()
-    started.finished(words(root), tmp_path / "killed.log")
+    started.finished(words(root), tmp_path / "log")
+    # Shards of evaluations change no record.
     assert started.results(root) == started.results(whole)
-    found = started.stage(root, "eval")
-    rows = [row for path in found.path.glob("journal.*.csv") for row in path.read_text().splitlines()[2:]]
+    rows = [row for text in journals(started.stage(root, "eval")) for row in text.splitlines()[2:]]
     assert len({tuple(row.split(",")[:4]) for row in rows}) == len(rows)
+
+
+def journals(found):
+    return [path.read_text() for path in sorted(found.path.glob("journal.*.csv"))]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
 
 from robust_transfer.cli.arguments import Arguments, parse
@@ -52,9 +53,22 @@ def _hydra_query(program: str, config_name: str, argv: list[str], arguments: Arg
     if not {"-sc", "--shell-completion"} & {word.partition("=")[0] for word in argv}:
         with hydra_session(program, arguments.config_dir):
             check_overrides(list(arguments.overrides))
-    with _argv([program, *argv]):
-        hydra_main(config_path=str(conf_directory()), config_name=config_name, version_base="1.3")(_nothing)()
+    answer = hydra_main(config_path=str(conf_directory()), config_name=config_name, version_base="1.3")
+    said = io.StringIO()
+    try:
+        with _argv([program, *argv]), redirect_stderr(said):
+            answer(_nothing)()
+    except SystemExit as left:
+        if left.code:
+            raise ConfigError(_heart_of(said.getvalue()), f"{program} --help") from None
+    print(said.getvalue(), end="", file=sys.stderr)
     return 0
+
+
+def _heart_of(text: str) -> str:
+    """Return the line of Hydra's words that says what is wrong: after its usage, or its first."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()] or ["Hydra refused the command"]
+    return next((line.split(": error: ")[1] for line in lines if ": error: " in line), lines[0])
 
 
 def _nothing(_: object) -> None:

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from hydra import compose, initialize_config_dir
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.config_repository import ConfigRepository
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.object_type import ObjectType
@@ -54,7 +55,7 @@ def hydra_session(program: str, config_dir: str | None) -> Iterator[None]:
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(conf_directory()), job_name=program, version_base="1.3"):
         if config_dir is not None:
-            loader = GlobalHydra.instance().config_loader()
+            loader = cast(ConfigLoaderImpl, GlobalHydra.instance().config_loader())
             loader.get_search_path().prepend("command-line", f"file://{Path(config_dir).resolve()}")
             loader.repository = ConfigRepository(loader.get_search_path())  # it was read when it was made
         yield

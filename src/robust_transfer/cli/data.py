@@ -7,6 +7,7 @@ import os
 from collections.abc import Sequence
 
 from robust_transfer.cli.errors import command
+from robust_transfer.cli.parser import Parser
 from robust_transfer.data import catalog
 from robust_transfer.errors import DataError
 
@@ -24,9 +25,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     return {"status": _status, "check": _check, "fetch": _fetch}[arguments.action](names, root, arguments)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="rt-data", description=__doc__)
-    actions = parser.add_subparsers(dest="action", required=True, metavar="status|check|fetch")
+def _parser() -> Parser:
+    parser = Parser(prog="rt-data", description=__doc__)
+    parser.known = ("--help", "--root", "--partition", "--workers")
+    actions = parser.add_subparsers(
+        dest="action", required=True, metavar="status|check|fetch", parser_class=Parser
+    )
     texts = {
         "status": "one line a set: ok, partial or missing, images found / expected, size, terms",
         "check": "open and decode every image; exit 2 if a set is not whole",

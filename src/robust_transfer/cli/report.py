@@ -8,9 +8,10 @@ import secrets
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from robust_transfer.cli.errors import command
+from robust_transfer.cli.parser import Parser
 from robust_transfer.errors import ConfigError, EvaluationError, UserError, did_you_mean
 
 EPILOG = """\
@@ -36,17 +37,6 @@ TABLES = ("quickstart", "2", "3", "4", "5")
 OPTIONS = ("--store", "--source", "--out", "--help", "--redraw", "--root")
 DEFAULT_REDRAW = 3
 FIGURES = ("quickstart", "2", "3", "curve", "shots")
-
-
-class Parser(argparse.ArgumentParser):
-    """An argument parser whose errors look like those of the other commands."""
-
-    def error(self, message: str) -> NoReturn:
-        """Raise ConfigError instead of printing the usage."""
-        hint = f"{self.prog} --help"
-        if message.startswith("unrecognized arguments: -"):
-            hint = did_you_mean(message.split()[2], OPTIONS)
-        raise ConfigError(message, hint)
 
 
 @command("rt-report")
@@ -83,6 +73,7 @@ def _parser() -> Parser:
     parser = Parser(
         "rt-report", description=__doc__, epilog=EPILOG, formatter_class=argparse.RawTextHelpFormatter
     )
+    parser.known = OPTIONS
     _add_options(parser, default=None)
     actions = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=Parser)
     made = {
