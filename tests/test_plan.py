@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tiny_runs import composed
 
 from robust_transfer import plan
 from robust_transfer.config import BudgetConfig, CheckpointConfig
 from robust_transfer.errors import CheckpointError, ConfigError, EvaluationError
 from robust_transfer.facts import data_facts, training_stages
 from robust_transfer.plan import CheckpointFacts, DataFacts, plan_evaluation, plan_training
+from tiny_runs import composed
 
 KINDS = ("pretrain", "finetune", "eval")
 BASE = ("pretrain=cr", "finetune=cr", "source=mnist5k", "dataset=digits", "model=resnet18_small")

@@ -8,7 +8,6 @@ import sys
 import time
 
 import pytest
-from tiny_runs import composed, results, snapshot, tiny
 
 from robust_transfer import run as module
 from robust_transfer import store as stores
@@ -16,6 +15,7 @@ from robust_transfer.cli.train import main
 from robust_transfer.errors import DataError
 from robust_transfer.facts import training_stages
 from robust_transfer.store import StageDirectory
+from tiny_runs import composed, results, snapshot, tiny
 
 RECIPES = [("none", "cr"), ("st", "st"), ("cr", "cr")]
 
@@ -216,17 +216,11 @@ module.{function} = counted
 from robust_transfer.cli.train import main
 sys.exit(main(sys.argv[1:]))
 """
-# Where a run is killed: at the n-th write of status.json or a checkpoint, and inside of a journal.
-KILLS = [
-    ("store", "write_json", survived) for survived in (0, 1, 2, 4, 6, 9)
-]
 
 
 def killed(words, **where):
     code = KILLED.format(**where)
-    done = subprocess.run(
-        [sys.executable, "-c", code, *words], check=False, capture_output=True, timeout=120
-    )
+    done = subprocess.run([sys.executable, "-c", code, *words], check=False, capture_output=True, timeout=120)
     return done.returncode
 
 
@@ -256,12 +250,21 @@ def test_killed_anywhere_the_same_command_ends_with_the_same_bytes(
 @pytest.mark.parametrize("kind", ["pretrain", "finetune", "eval"])
 def test_sigterm_leaves_with_75_and_the_same_command_goes_on(kind, whole, tmp_path):
     root = tmp_path / "runs"
-    long = {"pretrain": "pretrain.max_steps=2000", "finetune": "finetune.max_steps=2000", "eval": "certify.n=50000"}
+    long = {
+        "pretrain": "pretrain.max_steps=2000",
+        "finetune": "finetune.max_steps=2000",
+        "eval": "certify.n=50000",
+    }
     words = tiny("cr", "cr", root, long[kind])
     process = subprocess.Popen(
         [sys.executable, "-m", "robust_transfer.cli.train", *words]
         if False
-        else [sys.executable, "-c", "import sys; from robust_transfer.cli.train import main; sys.exit(main())", *words],
+        else [
+            sys.executable,
+            "-c",
+            "import sys; from robust_transfer.cli.train import main; sys.exit(main())",
+            *words,
+        ],
         stderr=subprocess.DEVNULL,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )

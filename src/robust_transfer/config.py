@@ -7,6 +7,7 @@ A field marked `identity=False` does not change a result and so is no part of a 
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -46,7 +47,11 @@ def check_normalize(value: str | list[list[float]], path: str) -> None:
     if isinstance(value, str):
         if value not in ("imagenet", "cifar", "none"):
             raise ConfigError(f"{path}='{value}' (expected imagenet, cifar, none or [mean, std])")
-    elif [len(part) for part in value] != [3, 3] or min(value[1]) <= 0:
+    elif (
+        [len(part) for part in value] != [3, 3]
+        or not all(math.isfinite(x) for part in value for x in part)
+        or min(value[1]) <= 0
+    ):
         raise ConfigError(f"{path}={value} (expected [[m, m, m], [s, s, s]] with s > 0)")
 
 
@@ -180,8 +185,12 @@ class SimCLRConfig(TrainingConfig):
     decoupled: bool = option("leave the positive out of the denominator (DCL)")
 
     def check(self, path: str) -> None:
-        """Refuse micro-batches: negatives do not accumulate."""
+        """Refuse micro-batches (negatives do not accumulate) and a schedule that measures accuracy."""
         super().check(path)
+        if self.schedule == "plateau":
+            raise ConfigError(
+                f"{path}.schedule=plateau needs labels, which SimCLR does not use", f"{path}.schedule=cosine"
+            )
         if self.micro_batch is not None:
             raise ConfigError(
                 f"{path}.micro_batch={self.micro_batch} (expected null: negatives do not accumulate)",
@@ -433,6 +442,8 @@ def evaluate_config(values: Mapping[str, Any]) -> EvaluateConfig:
     if not values.get("dataset"):
         raise ConfigError("dataset is not chosen", "dataset=NAME; rt-data status lists them")
     config: EvaluateConfig = parse(EvaluateConfig, values, "")
+    if not config.evaluators:
+        raise ConfigError("evaluators is empty", f"choose from: {', '.join(EVALUATORS)}")
     config.dataset = _with_split_seed(config.dataset, config.seed)
     return config
 

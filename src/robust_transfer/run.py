@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from robust_transfer import store
-from robust_transfer.config import CheckpointConfig, DataConfig, RuntimeConfig
+from robust_transfer.config import CheckpointConfig, DataConfig, RuntimeConfig, TrainingConfig
 from robust_transfer.errors import EXIT_RESUMABLE, DataError, UserError
 from robust_transfer.facts import missing_input
 from robust_transfer.plan import CheckpointFacts, Stage
@@ -40,6 +40,17 @@ def check_inputs(stages: Sequence[Stage], root: Path | str, data: DataConfig) ->
     for stage in stages:
         if stage.directory(root).state() != "done" and (lack := missing_input(stage, data)):
             raise DataError(lack, f"rt-data status {stage.dataset.name}")
+
+
+def check_machine(stages: Sequence[Stage], root: Path | str, runtime: RuntimeConfig) -> None:
+    """Refuse a run whose missing stages would not find their devices, or whose batches these do not divide."""
+    from robust_transfer import dist
+
+    kind = dist.choose_kind(runtime.device)
+    for stage in stages:
+        if stage.directory(root).state() != "done":
+            batch = stage.config.batch_size if isinstance(stage.config, TrainingConfig) else None
+            dist.choose_devices(runtime.devices, batch_size=batch, device_kind=kind)
 
 
 def execute(

@@ -75,7 +75,7 @@ def parse_choice(classes: Mapping[str, type], values: Any, path: str) -> Any:
     if not isinstance(values, Mapping) or "name" not in values:
         raise ConfigError(f"{path} is not chosen", f"{path}=NAME, one of: {', '.join(classes)}")
     name = values["name"]
-    if name not in classes:
+    if not isinstance(name, str) or name not in classes:
         raise ConfigError(f"{path}.name='{name}' is unknown", did_you_mean(str(name), classes))
     return parse(classes[name], values, path)
 
@@ -109,6 +109,7 @@ def _value(hint: Any, value: Any, path: str, metadata: Mapping[str, Any]) -> Any
 
 
 _NO = object()
+LARGEST_INTEGER = 2**63  # what torch, and a reader of our JSON, can hold
 
 
 def _convert(hint: Any, value: Any) -> Any:
@@ -123,10 +124,12 @@ def _convert(hint: Any, value: Any) -> Any:
         return _NO if any(item is _NO for item in items) else items
     if hint is type(None):
         return None if value is None else _NO
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
     if isinstance(value, bool) and hint is not bool:
         return _NO
+    if isinstance(value, int) and abs(value) >= LARGEST_INTEGER:
+        return _NO
+    if hint is float and isinstance(value, int):
+        return float(value)
     return value if isinstance(value, hint) else _NO
 
 

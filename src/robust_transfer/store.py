@@ -178,6 +178,8 @@ class StageDirectory:
 
 def open_root(root: Path | str) -> Path:
     """Make the store's root and show that it can be written, or raise ConfigError."""
+    if not str(root):
+        raise ConfigError("store is empty (expected a directory)", "store=DIR")
     path = Path(root)
     try:
         for kind in KINDS:

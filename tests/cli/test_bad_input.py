@@ -8,9 +8,10 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tiny_runs import tiny
 
+from robust_transfer import run
 from robust_transfer.cli import data, evaluate, report, train
+from tiny_runs import tiny
 
 PROGRAMS = {
     "rt-train": train.main,
@@ -39,7 +40,7 @@ TABLE = [
     (T + " experiment=quikstart", "experiment=quikstart is unknown", "did you mean 'quickstart'?"),
     (T + " cell=quickstart/at", "cell=quickstart/at is unknown", "quickstart/at_at"),
     (T + " dataset=[digits,pets]", "takes one name", ""),
-    (T + " model=null", "model", "model"),
+    (T + " model=null", "model=null chooses nothing", "choose from"),
     (T + " dataset.name=digit", "data set 'digit' is not known", "did you mean 'digits'?"),
     (P + " pretrain=cr pretrain.name=at", "pretrain.", ""),
     (P + " pretrain=cr pretrain.name=[at]", "pretrain.name", "choose from"),
@@ -54,9 +55,9 @@ TABLE = [
     (T + " ~dataset", "dataset", ""),
     (T + " seed", "'seed' is no override (expected key=value)", "rt-train --help"),
     (T + " seed='1", "is no override (expected key=value)", "quote values"),
-    (T + " =1", "is no override", ""),
+    (T + " =1", "=1", ""),
     (T + " hydra.job.nam=x", "nam", ""),
-    (T + " hydra/launcher=slurm2 -m", "hydra/launcher=slurm2", "choose from|did you mean"),
+    (T + " hydra/launcher=slurm2 -m", "slurm2", ""),
     # values
     (CR + " finetune.sigma=0", "finetune.sigma=0.0 (expected more than 0)", ""),
     (CR + " finetune.sigma=abc", "finetune.sigma='abc' (expected a number)", ""),
@@ -68,7 +69,7 @@ TABLE = [
     (T + " finetune.batch_size=3.5", "finetune.batch_size=3.5 (expected a whole number)", ""),
     (T + " finetune.batch_size=true", "finetune.batch_size=True (expected a whole number)", ""),
     (T + " finetune.optimizer=adam", "finetune.optimizer='adam' is unknown", "lars, sgd"),
-    (T + " finetune.precision=fp16", "finetune.precision='fp16' is unknown", "did you mean 'fp"),
+    (T + " finetune.precision=fp16", "finetune.precision='fp16' is unknown", "did you mean|choose from"),
     (T + " finetune.epochs=null", "both null (expected an end)", ""),
     (T + " finetune.micro_batch=7", "finetune.micro_batch=7 does not divide batch_size=64", ""),
     (T + " finetune.momentum=1", "finetune.momentum=1.0 (expected at least 0 and less than 1)", ""),
@@ -85,7 +86,7 @@ TABLE = [
     (T + " model.normalize=[[0,0,0],[1,0,1]]", "expected [[m, m, m], [s, s, s]] with s > 0", ""),
     (T + " model.normalize=[[0,0,nan],[1,1,1]]", "model.normalize=[[0.0, 0.0, nan]", ""),
     (T + " seed=${{nothing}}", "nothing", ""),
-    (T + " seed=${{seed}}", "seed", ""),
+    (T + " seed=${{seed}}", "interpolation", ""),
     (T + " label=${{oc.env:RT_NO_SUCH_VARIABLE}}", "RT_NO_SUCH_VARIABLE", ""),
     # evaluators
     (T + " certify.alpha=2", "certify.alpha=2.0 (expected more than 0 and less than 0.5)", ""),
@@ -97,12 +98,16 @@ TABLE = [
     (T + " certify.radii=0.5", "certify.radii=0.5 (expected a list of a number)", ""),
     (T + " autopgd.loss=dlrr", "autopgd.loss='dlrr' is unknown", "did you mean 'dlr'?"),
     (T + " autopgd.eps=0", "autopgd.eps=0.0 (expected more than 0)", ""),
-    (T + " pgd.norm=l1", "pgd.norm='l1' is unknown", "did you mean 'l2'?"),
+    (T + " pgd.norm=l1", "pgd.norm='l1' is unknown", "choose from: l2, linf"),
     (T + " evaluators=[autopdg]", "evaluators='autopdg' is unknown", "did you mean 'autopgd'?"),
     (T + " evaluators=[]", "evaluators is empty", "choose from: auto"),
     (T + " evaluators=[auto]", "expected auto alone", "evaluators=auto"),
     (T + " evaluators=[certify]", "certify.sigma=0.5 but the model is trained at sigma=0", "allow_sigma"),
-    (CR + " certify.sigma=0.25", "certify.sigma=0.25 but the model is trained at sigma=0.5", "certify.sigma=0.5"),
+    (
+        CR + " certify.sigma=0.25",
+        "certify.sigma=0.25 but the model is trained at sigma=0.5",
+        "certify.sigma=0.5",
+    ),
     # data
     (T + " dataset.shots=0", "dataset.shots=0 (expected at least 1)", ""),
     (T + " dataset.shots=5 dataset.train_fraction=0.1", "are both given (expected one)", ""),
@@ -114,7 +119,7 @@ TABLE = [
     (T + " dataset.evaluate_on=train", "dataset.evaluate_on='train'", "choose from"),
     (T + " dataset=imagefolder", "dataset.root is not given", "dataset.root=DIR"),
     (T + " dataset=imagefolder dataset.root={dir}/nowhere", "nowhere", ""),
-    (T + " dataset=pets data.root={dir}", "pets", "rt-data"),
+    (T + " dataset=pets data.root={dir}", "oxford-iiit-pet", "rt-data status pets"),
     (T + " data.on_error=ignore", "data.on_error='ignore' is unknown", "choose from: skip, stop"),
     # methods
     (T + " finetune.schedule=plateau", "needs a held-out part", "dataset.validation_fraction=0.1"),
@@ -125,12 +130,12 @@ TABLE = [
     (P + " pretrain=checkpoint pretrain.path={dir}/no.pt", "no.pt does not exist", ""),
     (P + " pretrain=checkpoint pretrain.path={dir}/text.pt", "text.pt", ""),
     (P + " pretrain=checkpoint pretrain.path={dir}", "", ""),
-    (P + " pretrain=checkpoint pretrain.weights=torchvision:NONE", "NONE", ""),
+    (P + " pretrain=checkpoint pretrain.weights=torchvision:NONE", "torchvision publishes no weights", ""),
     # machine
     (T + " runtime.devices=0", "runtime.devices=0 (expected at least 1)", ""),
     (T + " runtime.devices=many", "runtime.devices='many' is unknown", "auto"),
     (T + " runtime.devices=3 runtime.device=cpu", "64 images is not divided by 3 devices", "1, 2"),
-    (T + " runtime.device=gpu", "runtime.device='gpu' is unknown", "choose from"),
+    (T + " runtime.device=gpu", "runtime.device='gpu' is unknown", "did you mean 'cpu'?"),
     (T + " runtime.device=cuda", "runtime.device=cuda, but torch sees no CUDA device", "runtime.device=cpu"),
     (T + " runtime.sync_batchnorm=false", "needs a number of devices", "runtime.devices=N"),
     (T + " runtime.loggers=[wandbb]", "runtime.loggers='wandbb' is unknown", "did you mean 'wandb'?"),
@@ -142,14 +147,14 @@ TABLE = [
     (T + " --config-dir {dir}/nowhere", "nowhere is no directory", ""),
     (T + " --config-dir", "--config-dir", ""),
     (T + " --cfg job sed=1", "sed", ""),
-    (T + " --cfg jobs", "--cfg", "job"),
-    (T + " --cfg", "--cfg", "job"),
+    (T + " --cfg jobs", "--cfg", ""),
+    (T + " --cfg", "--cfg", ""),
     (T + " seed=1,2", "seed=1,2 is a sweep", "add -m"),
     (T + " -m seed=1,-2", "seed=-2 (expected at least 0)", ""),
     (T + " -m dataset=digits,pet", "dataset=pet is unknown", "did you mean 'pets'?"),
     (T + " -m dataset=glob(*)", "", ""),
     (T + " -m seed=range(0", "is no override", ""),
-    (T + " -m seed=interval(0,3)", "seed=interval(0,3)", ""),
+    (T + " -m seed=interval(0,3)", "INTERVAL_SWEEP", ""),
     # rt-eval
     ("rt-eval certfy checkpoint=x dataset=digits", "'certfy' is no evaluator", "did you mean 'certify'?"),
     ("rt-eval checkpoint=x dataset=digits", "no evaluator is named", "rt-eval clean|"),
@@ -166,10 +171,18 @@ TABLE = [
     (E + " checkpoint={unfinished}", "is not finished", "resumes"),
     (E + " checkpoint={torn}", "model.safetensors", ""),
     (E + " checkpoint={odd}", "is no stage directory", ""),
-    (E + " checkpoint={finetune} dataset=cifar100", "head has 10 classes (expected 100", "fine-tune it first"),
+    (
+        E + " checkpoint={finetune} dataset=cifar100",
+        "head has 10 classes (expected 100",
+        "fine-tune it first",
+    ),
     (E + " checkpoint={finetune} certify.sigma=0.25", "trained at sigma=0.5", "allow_sigma_mismatch"),
-    (E + " checkpoint={finetune} evaluators=[]", "evaluators is empty", "choose from"),
-    (E + " checkpoint={finetune} evaluators=[certfy]", "evaluators='certfy' is unknown", "certify"),
+    ("rt-eval evaluators=[] checkpoint={finetune} dataset=digits", "evaluators is empty", "choose from"),
+    (
+        "rt-eval evaluators=[certfy] checkpoint={finetune} dataset=digits",
+        "evaluators='certfy' is unknown",
+        "certify",
+    ),
     (E + " checkpoint={finetune} certify.nn=1", "certify.nn is not a field", "did you mean 'n"),
     (E + " checkpoint={finetune} dataset.evaluate_on=validation", "needs a held-out part", ""),
     (E + " checkpoint={finetune} more", "'more' is no override", ""),
@@ -187,7 +200,7 @@ TABLE = [
     ("rt-report compare {key} " + R, "compare takes no KEY or two", ""),
     ("rt-report export {key} " + R, "--to", ""),
     # rt-data
-    ("rt-data statu", "statu", "status"),
+    ("rt-data statu", "statu", ""),
     ("rt-data", "status|check|fetch", ""),
     ("rt-data check", "D", ""),
     ("rt-data status pet", "data set 'pet' is not known", "did you mean 'pets'?"),
@@ -195,6 +208,13 @@ TABLE = [
     ("rt-data check dtd --partition one", "--partition", ""),
     ("rt-data status dtd --partition 12 --root {dir}", "partition=12", ""),
 ]
+
+
+def short(line):
+    """Name a case by what is wrong in it."""
+    for name, prefix in (("st", T), ("cr", CR), ("pre", P), ("eval", E)):
+        line = line.replace(prefix, name)
+    return line[:60]
 
 
 @pytest.fixture(scope="module")
@@ -226,10 +246,7 @@ def places(tmp_path_factory):
 
 
 def listing(folder):
-    return {
-        str(path): (path.stat().st_mtime_ns, path.stat().st_size)
-        for path in sorted(folder.rglob("*"))
-    }
+    return {str(path): (path.stat().st_mtime_ns, path.stat().st_size) for path in sorted(folder.rglob("*"))}
 
 
 def check_message(program, text):
@@ -239,11 +256,16 @@ def check_message(program, text):
     assert "Traceback" not in text and "usage:" not in text
 
 
-@pytest.mark.parametrize(("line", "what", "hint"), TABLE, ids=[row[0][:90] for row in TABLE])
+def nothing_may_run(*_):
+    raise AssertionError("a stage began")
+
+
+@pytest.mark.parametrize(("line", "what", "hint"), TABLE, ids=[short(row[0]) for row in TABLE])
 def test_bad_input(line, what, hint, places, tmp_path, capsys, monkeypatch):
     if "device=cuda" in line and torch.cuda.is_available():
         pytest.skip("this machine has a CUDA device")
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(run, "_launch", nothing_may_run)
     program, *words = line.split(" ")
     words = [word.format(new=tmp_path / "new", **places) for word in words]
     before = listing(places["dir"])
@@ -267,7 +289,24 @@ KEYS = [
     "budget", "pretrain.path", "data", "hydra.mode", "x", "a.b.c", "certify", "model@x", "label",
 ]  # fmt: skip
 PREFIXES = ["", "+", "++", "~"]
-VALUES = ["", "null", "-1", "1e400", "[]", "{}", "[1,2]", "{a: 1}", "true", "''", "${x}", "${", "a b", "1,2", "\\", "é"]
+VALUES = [
+    "",
+    "null",
+    "-1",
+    "1e400",
+    "[]",
+    "{}",
+    "[1,2]",
+    "{a: 1}",
+    "true",
+    "''",
+    "${x}",
+    "${",
+    "a b",
+    "1,2",
+    "\\",
+    "é",
+]
 overrides = st.lists(
     st.builds(
         "{}{}={}".format,
@@ -280,7 +319,7 @@ overrides = st.lists(
 )
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(words=overrides)
 def test_any_override_is_planned_or_refused_in_one_form(words):
     out, err = io.StringIO(), io.StringIO()

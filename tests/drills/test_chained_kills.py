@@ -1,6 +1,7 @@
 """SIGKILL at random moments of every stage, again and again: the end is that of a run nobody disturbed."""
 
 import csv
+import itertools
 import json
 import random
 import signal
@@ -69,7 +70,7 @@ def nothing_doubled(root):
             assert sorted(int(row["index"]) for row in rows) == indices(found)
             continue
         drawn = sorted((int(r["index"]), r["purpose"], int(r["start"]), int(r["stop"])) for r in rows)
-        for one, other in zip(drawn, drawn[1:], strict=False):
+        for one, other in itertools.pairwise(drawn):
             assert one[:2] != other[:2] or one[3] == other[2], "samples drawn twice, or left out"
 
 

@@ -1,4 +1,4 @@
-"""A disk that is full, over its limit or read-only: one short error, nothing half-written is taken for whole."""
+"""A disk that is full, over its limit or read-only: a short error, nothing half-written counts as whole."""
 
 import os
 import subprocess
@@ -74,7 +74,7 @@ def test_a_full_disk(whole, small_disk, tmp_path):
         reached.append(len(started.stages(root)))
         ballast.unlink()
     ballast.unlink(missing_ok=True)
-    assert reached[0] == 0 and reached[-1] > 0 and len(reached) >= 4, reached
+    assert len(reached) >= 4 and reached[-1] > 1, reached  # it failed in several places
     started.finished(command(root), tmp_path / "log")
     assert started.results(root) == whole
 

@@ -3,9 +3,9 @@
 import random
 
 import pytest
-from tiny_runs import snapshot, tiny
 
 from robust_transfer.cli import data, evaluate, report, train
+from tiny_runs import snapshot, tiny
 
 pytestmark = pytest.mark.drill
 

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from tiny_runs import composed
 
 from robust_transfer import dist
 from robust_transfer.config import RuntimeConfig
@@ -14,6 +13,7 @@ from robust_transfer.data import open_dataset
 from robust_transfer.evaluation.job import EvaluationJob, evaluate
 from robust_transfer.models.checkpoint import save_model
 from robust_transfer.models.normalized import Classifier, build_model
+from tiny_runs import composed
 
 CONFIG = composed("pretrain=none", "finetune=st", "dataset=digits", "model=resnet18_small")
 SMALL = {

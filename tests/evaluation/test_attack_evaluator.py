@@ -72,7 +72,9 @@ def test_gradients_of_the_model_itself_and_another_forward_shape_move_near_ties_
 
 
 def near_ties(job):
-    return {row["index"] for row in read_journal(job.directory / "journal.0.csv")[1] if row["near_tie"] == "1"}
+    return {
+        row["index"] for row in read_journal(job.directory / "journal.0.csv")[1] if row["near_tie"] == "1"
+    }
 
 
 @pytest.mark.parametrize("name", ["pgd", "autopgd"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -40,7 +41,13 @@ def main(
         print(help_text())
         return 0
     if arguments.query:
-        return _hydra_query(program, config_name, list(argv), arguments)
+        # Hydra's own parser takes overrides in one piece only, before its flags.
+        flags = [word for word in argv if word not in arguments.overrides]
+        overrides = list(arguments.overrides)
+        if overrides and "=" not in overrides[0]:  # rt-eval's first word
+            overrides = rewrite(overrides)
+            arguments = dataclasses.replace(arguments, overrides=tuple(overrides))
+        return _hydra_query(program, config_name, [*overrides, *flags], arguments)
     return action(arguments, rewrite(list(arguments.overrides)))
 
 

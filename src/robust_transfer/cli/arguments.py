@@ -60,6 +60,8 @@ def parse(argv: Sequence[str]) -> Arguments:
             values["multirun"] = True
         elif name in ("--config-dir", "-cd"):
             values["config_dir"] = inline or next(words, "")
+            if not values["config_dir"]:
+                raise ConfigError(f"{name} names no directory", f"{name} DIR")
         elif name in HYDRA_QUERIES:
             values["query"] = True
             if not inline and name not in ("--hydra-help", "--resolve"):

@@ -73,7 +73,7 @@ def read(config_name: str, overrides: list[str], *, multirun: bool) -> Compositi
         raise ConfigError(f"{swept[0]} is a sweep", "add -m to run all of them")
     launcher = str(hydra.runtime.choices.get("hydra/launcher", "basic"))
     if not is_sweep:
-        return Composition((_job(config_name, strict),), False, launcher, first)
+        return Composition((Job(tuple(strict), plain_values(first)),), False, launcher, first)
     params = hydra.sweeper.get("params") or {}
     given = {o.key_or_group for o in parsed}
     preset = [f"{key}={params[key]}" for key in params if key not in given]
@@ -148,7 +148,9 @@ def _strict(override: Override) -> str:
     options = _group_options(key)
     if options:
         for choice in _choices(override):
-            if choice is not None and str(choice) not in options:
+            if choice is None:
+                raise ConfigError(f"{key}=null chooses nothing (expected a name)", did_you_mean("", options))
+            if str(choice) not in options:
                 raise ConfigError(f"{key}={choice} is unknown", did_you_mean(str(choice), options))
         return text
     if override.is_delete():
@@ -171,7 +173,8 @@ def _group_options(group: str) -> list[str]:
 
 def _choices(override: Override) -> list[Any]:
     if override.is_sweep_override():
-        return list(override.sweep_iterator())
+        with _hydra_errors():
+            return list(override.sweep_iterator())
     value = override.value()
     if override.value_type not in (ValueType.ELEMENT, None) or isinstance(value, list | dict):
         raise ConfigError(f"{override.input_line}: {override.key_or_group} takes one name")
@@ -186,5 +189,6 @@ def _split(overrides: list[str]) -> list[list[str]]:
     """Expand sweeps into the overrides of every job, in the order of Hydra's own sweeper."""
     from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 
-    batches = BasicSweeper.split_arguments(OverridesParser.create().parse_overrides(overrides), None)
+    with _hydra_errors():
+        batches = BasicSweeper.split_arguments(OverridesParser.create().parse_overrides(overrides), None)
     return [list(job) for batch in batches for job in batch]

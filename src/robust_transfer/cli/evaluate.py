@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from robust_transfer.cli import app
@@ -64,6 +65,7 @@ def _help() -> str:
 
 def _named_evaluator(overrides: list[str]) -> list[str]:
     """Rewrite the first word: `certify` -> `evaluators=[certify]`."""
+    overrides = [_key_as_text(word) for word in overrides]
     if any(word.startswith("evaluators=") for word in overrides):
         return overrides
     if not overrides or "=" in overrides[0]:
@@ -72,6 +74,11 @@ def _named_evaluator(overrides: list[str]) -> list[str]:
     if name not in WORDS:
         raise ConfigError(f"'{name}' is no evaluator", did_you_mean(name, WORDS))
     return [f"evaluators=[{name}]", *rest]
+
+
+def _key_as_text(word: str) -> str:
+    """Quote a key, which Hydra would read as a number if it has digits alone, or digits and one e."""
+    return re.sub(r"(?<=[=,])([0-9a-f]+)(?=,|$)", r"'\1'", word) if word.startswith("checkpoint=") else word
 
 
 def _evaluate(arguments: Arguments, overrides: list[str]) -> int:
@@ -89,6 +96,7 @@ def _evaluate(arguments: Arguments, overrides: list[str]) -> int:
         )
     for config, stages in zip(configs, planned, strict=True):
         run.check_inputs(stages, config.store, config.data)
+        run.check_machine(stages, config.store, config.runtime)
     outcomes = [
         run.execute(stages, config.store, data=config.data, runtime=config.runtime, say=app.say)
         for config, stages in zip(configs, planned, strict=True)

@@ -20,7 +20,7 @@ from robust_transfer.config import TrainConfig, train_config
 from robust_transfer.errors import ConfigError, UserError
 from robust_transfer.facts import training_stages
 from robust_transfer.plan import Stage
-from robust_transfer.run import check_inputs, execute, started_by_launcher
+from robust_transfer.run import check_inputs, check_machine, execute, started_by_launcher
 from robust_transfer.store import StageDirectory
 
 Say = Callable[[str], None]
@@ -45,12 +45,14 @@ def planned(composition: Composition) -> list[PlannedJob]:
     return jobs
 
 
-def check(jobs: Sequence[PlannedJob]) -> None:
-    """Refuse a sweep whose store cannot be written or whose data are missing."""
-    for root in {job.config.store for job in jobs}:
-        store.open_root(root)
+def check(composition: Composition, jobs: Sequence[PlannedJob]) -> None:
+    """Refuse a sweep whose data or devices are missing, or whose store cannot be written."""
     for job in jobs:
         check_inputs(job.stages, job.config.store, job.config.data)
+        if composition.launcher == "basic":  # else the devices are elsewhere
+            check_machine(job.stages, job.config.store, job.config.runtime)
+    for root in {job.config.store for job in jobs}:
+        store.open_root(root)
 
 
 def run_all(composition: Composition, jobs: Sequence[PlannedJob], *, say: Say) -> list[Outcome]:

@@ -72,7 +72,7 @@ def _train(arguments: Arguments, overrides: list[str]) -> int:
         jobs = launching.planned(composition)
         if arguments.plan or arguments.measure:
             return plans.show(jobs, measure=arguments.measure)
-        launching.check(jobs)
+        launching.check(composition, jobs)
         outcomes = launching.run_all(composition, jobs, say=app.say)
     failed = [outcome for outcome in outcomes if isinstance(outcome, UserError)]
     app.show(plans.rows([o for o in outcomes if not isinstance(o, UserError)]))
