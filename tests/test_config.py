@@ -96,7 +96,9 @@ STUDY = [
     ("pretrain=cr finetune=cr dataset=pets", "pretrain", {
         "sigma": 0.5, "num_noise_samples": 2, "consistency_weight": 5.0, "entropy_weight": 0.5,
     }),
-    ("pretrain=none finetune=at dataset=pets", "finetune", {"batch_size": 64, "lr": 0.01, "select_on": "validation"}),
+    ("pretrain=none finetune=at dataset=pets", "finetune", {
+        "batch_size": 64, "lr": 0.01, "select_on": "validation",
+    }),
     ("pretrain=none finetune=at dataset=pets", "autopgd", {
         "norm": "l2", "eps": 0.5, "num_steps": 100, "num_restarts": 1, "loss": "ce", "subset": None,
     }),
@@ -104,8 +106,12 @@ STUDY = [
         "sigma": 0.5, "n0": 100, "n": 100_000, "alpha": 0.001, "subset": 500, "mode": "exact",
     }),
     ("pretrain=none finetune=cr dataset=pets", "model", {"arch": "resnet50", "image_size": 224, "width": 64}),
-    ("pretrain=none finetune=cr dataset=dtd", "dataset", {"partition": 1, "shots": None, "train_fraction": None}),
-    ("pretrain=none finetune=cr dataset=pets", "dataset", {"augment": "crop_flip", "validation_fraction": 0.0}),
+    ("pretrain=none finetune=cr dataset=dtd", "dataset", {
+        "partition": 1, "shots": None, "train_fraction": None,
+    }),
+    ("pretrain=none finetune=cr dataset=pets", "dataset", {
+        "augment": "crop_flip", "validation_fraction": 0.0,
+    }),
     ("pretrain=simclr finetune=cr dataset=pets", "source", {"name": "imagenet"}),
 ]  # fmt: skip
 

@@ -145,6 +145,7 @@ def collectives(context):
 
 @pytest.mark.slow
 def test_collectives_over_two_processes():
+    handlers = [signal.getsignal(number) for number in dist.HANDLED]
     assert dist.launch(collectives, (), devices=2, device_kind="cpu", batch_size=4) == {
         "gathered": [1.0, 10.0, 2.0, 20.0],
         "gradient": [3.0, 6.0, 9.0, 12.0],
@@ -156,6 +157,7 @@ def test_collectives_over_two_processes():
         "accumulated": [1.0, 1.5],
         "device": "cpu",
     }
+    assert [signal.getsignal(number) for number in dist.HANDLED] == handlers
 
 
 def fail(how, context):

@@ -10,7 +10,7 @@ import robust_transfer
 ROOT = Path(robust_transfer.__file__).parent
 LAYERS = [
     {"cli"},
-    {"run", "facts"},
+    {"run", "facts", "costs"},
     {"training", "evaluation", "report"},
     {"objectives"},
     {"data", "models", "attacks", "smoothing"},

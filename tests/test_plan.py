@@ -299,7 +299,7 @@ def test_an_unknown_training_sigma_is_no_mismatch(base):
     for sigma, refused in ((None, False), (0.5, False), (0.25, True), (0.0, True)):
         facts = checkpoint(train_sigma=sigma)
         if refused:
-            with pytest.raises(EvaluationError, match="certify.sigma=0.5"):
+            with pytest.raises(EvaluationError, match=r"certify\.sigma=0\.5"):
                 plan_evaluation(config, target=target, checkpoint=facts)
         else:
             assert plan_evaluation(config, target=target, checkpoint=facts)[0].marks == ()
@@ -444,3 +444,24 @@ def test_a_checkpoint_is_keyed_by_its_content_and_not_by_its_path(base):
 
     assert planned("a" * 64, "here.pt") == planned("a" * 64, "there.pt")
     assert not set(planned("a" * 64, "here.pt")) & set(planned("b" * 64, "here.pt"))
+
+
+def test_a_capped_batch_stays_a_multiple_of_its_micro_batch():
+    from robust_transfer.config import BudgetConfig
+    from robust_transfer.plan import _capped
+
+    method = planned_method("finetune.batch_size=9", "finetune.micro_batch=3")
+    budget = BudgetConfig("own", False, None, 4, None, None, None, None)
+    capped = _capped(method, budget)
+    assert (capped.batch_size, capped.micro_batch) == (3, 3)
+
+
+def planned_method(*words):
+    from robust_transfer.cli import compose
+    from robust_transfer.config import train_config
+
+    with compose.hydra_session("rt-train", None):
+        (job,) = compose.read(
+            "train", ["pretrain=none", "finetune=cr", "dataset=pets", *words], multirun=False
+        ).jobs
+    return train_config(job.values).finetune

@@ -20,10 +20,10 @@ class Inner:
 @dataclass
 class Outer:
     name: str = option("name", choices=("alpha", "beta"))
-    inner: Inner = option("inner part")
+    inner: Inner = option("inner part")  # noqa: RUF009
     flag: bool = option("a flag", identity=False)
-    rates: list[float] = option("rates", low=0, below=1)
-    optional: Inner | None = option("optional part", default=None)
+    rates: list[float] = option("rates", low=0, below=1)  # noqa: RUF009
+    optional: Inner | None = option("optional part", default=None)  # noqa: RUF009
 
     def check(self, path):
         if self.flag and self.name == "beta":
@@ -71,7 +71,7 @@ def test_a_choice_by_name():
     with pytest.raises(ConfigError, match="x is not chosen") as caught:
         parse_choice(classes, None, "x")
     assert caught.value.hints == ("x=NAME, one of: inner, outer",)
-    with pytest.raises(ConfigError, match="x.name='outr' is unknown"):
+    with pytest.raises(ConfigError, match=r"x\.name='outr' is unknown"):
         parse_choice(classes, {"name": "outr"}, "x")
     for name in ([1], {}, None, 3):
         with pytest.raises(ConfigError, match="is unknown"):

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import traceback
 import uuid
@@ -31,6 +32,7 @@ from torch.nn.parallel import DistributedDataParallel
 from robust_transfer.errors import EXIT_RESUMABLE, ConfigError, UserError
 
 MIN_IMAGES_PER_DEVICE = 16
+HANDLED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
 SHUTDOWN_SECONDS = 300  # that a stopped worker has for its last step and its checkpoint
 
 # ---------------------------------------------------------------- within a process
@@ -300,7 +302,10 @@ def _launch_workers(function: Callable[..., Any], args: Sequence[Any], devices: 
         logging.getLogger(name).setLevel(logging.CRITICAL)
     with tempfile.TemporaryDirectory(prefix="rt-workers-") as folder:
         try:
-            results = elastic_launch(_launch_config(devices), _worker)(function, args, device_kind, folder)
+            with _kept_handlers():
+                results = elastic_launch(_launch_config(devices), _worker)(
+                    function, args, device_kind, folder
+                )
         except ChildFailedError as failed:
             raise _root_cause(Path(folder), failed, devices) from None
         except SignalException as stopped:
@@ -308,6 +313,18 @@ def _launch_workers(function: Callable[..., Any], args: Sequence[Any], devices: 
                 raise KeyboardInterrupt from None
             raise _stopped(Path(folder)) from None
     return results[0]
+
+
+@contextmanager
+def _kept_handlers() -> Iterator[None]:
+    """Give the signal handlers back: the elastic launcher leaves its own in this process."""
+    former = {number: signal.getsignal(number) for number in HANDLED}
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            for number, handler in former.items():
+                signal.signal(number, handler)
 
 
 def _launch_config(devices: int) -> LaunchConfig:
@@ -323,7 +340,7 @@ def _launch_config(devices: int) -> LaunchConfig:
         local_addr="localhost",
         # A restart inside the job was seen to hang on gloo; the same command resumes from the checkpoint.
         max_restarts=0,
-        signals_to_handle="SIGTERM,SIGINT,SIGHUP,SIGQUIT",
+        signals_to_handle=",".join(number.name for number in HANDLED),
         **patience,
     )
 

@@ -214,7 +214,7 @@ def _file_facts(path: Path, config: EvaluateConfig) -> CheckpointFacts:
     }
     shape = {name: reading[name] for name in ("arch", "width", "image_size")}
     return CheckpointFacts(
-        key=_digest(found["sha256"], reading),
+        key=_digest(found["sha256"], {**reading, "trust": None}),
         path=path.resolve(),
         reading=reading,
         arch=found["arch"],

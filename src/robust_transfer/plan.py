@@ -360,7 +360,10 @@ def _cap(value: int | None, cap: int | None) -> int | None:
 def _capped(method: Any, budget: BudgetConfig) -> Any:
     """Apply the budget's caps to a training method."""
     batch = _cap(method.batch_size, budget.batch_size)
+    assert batch is not None
     micro = _cap(method.micro_batch, batch) if method.micro_batch is not None else None
+    if micro is not None:
+        batch -= batch % micro
     return dataclasses.replace(
         method, max_steps=_cap(method.max_steps, budget.max_steps), batch_size=batch, micro_batch=micro
     )

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from robust_transfer import store
+from robust_transfer import costs, store
 from robust_transfer.config import CheckpointConfig, DataConfig, RuntimeConfig, TrainingConfig
 from robust_transfer.errors import EXIT_RESUMABLE, DataError, UserError
 from robust_transfer.facts import missing_input
@@ -43,7 +43,7 @@ def check_inputs(stages: Sequence[Stage], root: Path | str, data: DataConfig) ->
 
 
 def check_machine(stages: Sequence[Stage], root: Path | str, runtime: RuntimeConfig) -> None:
-    """Refuse a run whose missing stages would not find their devices, or whose batches these do not divide."""
+    """Refuse a run whose stages would not find their devices, or a batch that these do not divide."""
     from robust_transfer import dist
 
     kind = dist.choose_kind(runtime.device)
@@ -87,7 +87,9 @@ def _bring_to_done(
     else:
         waiting = store.locked(directory, on_wait=lambda who: say(f"{prefix}: waiting for {who}"))
         with waiting if main else nullcontext():
-            if not _is_done(directory, context):
+            if _is_done(directory, context):  # while this one waited
+                check_fingerprint(stage, directory, data)
+            else:
                 say(f"{prefix}: {'resuming' if directory.state() == 'resumable' else 'running'}")
                 _compute(stage, directory, root, data, runtime, main=main)
     say(f"{prefix}: done")
@@ -172,7 +174,8 @@ def _compute(
             directory.update(**failed, wall_seconds=wall)
         raise
     wall = spent + time.time() - started
-    directory.update(state=DONE, finished=time.time(), **{**facts, "wall_seconds": wall})
+    measured = {**facts, "wall_seconds": wall, "passes": costs.passes(stage)}
+    directory.update(state=DONE, finished=time.time(), **measured)
 
 
 def _launch(

@@ -1,4 +1,4 @@
-"""Bad input to the four commands: one line and at most two below it, exit 2, nothing written, no traceback."""
+"""Bad input to the four commands: a line and at most two below it, exit 2, nothing written, no traceback."""
 
 import contextlib
 import io

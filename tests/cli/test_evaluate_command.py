@@ -51,7 +51,7 @@ def test_every_name_of_a_checkpoint_is_the_evaluation_of_the_run_itself(how, fin
 
 
 def test_a_copy_of_the_file_elsewhere_is_another_evaluation_with_the_same_records(finished, tmp_path):
-    root, finetune, evaluation = finished
+    _, finetune, evaluation = finished
     shutil.copy(finetune.model, tmp_path / "copy.safetensors")
     assert main([*SAME, f"checkpoint={tmp_path}/copy.safetensors", f"store={tmp_path}/runs"]) == 0
     (stage,) = scan(tmp_path / "runs")
@@ -60,7 +60,7 @@ def test_a_copy_of_the_file_elsewhere_is_another_evaluation_with_the_same_record
 
 
 def test_other_settings_are_another_evaluation(finished, tmp_path, capsys):
-    root, finetune, evaluation = finished
+    _, finetune, evaluation = finished
     words = [f"checkpoint={finetune.path}", "dataset=digits", f"store={tmp_path}/runs", "runtime.device=cpu"]
     assert main(["clean", "clean.subset=30", *words]) == 0
     assert main(["certify", "certify.n=200", "certify.subset=5", *words]) == 0
@@ -99,7 +99,7 @@ def test_words_before_hydra_sees_them(words, expected):
 
 
 def test_a_stage_whose_key_looks_like_a_number_is_found(finished, tmp_path):
-    root, finetune, _ = finished
+    _, finetune, _ = finished
     for key in ("123456789012", "12e456789012", "001234567890"):
         path = tmp_path / "runs" / "finetune" / f"cr-digits-{key}"
         shutil.copytree(finetune.path, path)

@@ -1,6 +1,7 @@
 """Resume, shards, refusals and summary of an evaluation stage, for every evaluator."""
 
 import dataclasses
+import itertools
 import json
 import math
 
@@ -153,7 +154,7 @@ def test_a_subset_is_evenly_spaced_over_the_whole_test_set(model_file, tmp_path)
     part = make_job("clean", tmp_path / "part", model_file, subset=30)
     run(part)
     chosen = [int(r["index"]) for r in records(part)]
-    gaps = {b - a for a, b in zip(chosen, chosen[1:], strict=False)}
+    gaps = {b - a for a, b in itertools.pairwise(chosen)}
     assert len(chosen) == 30 and max(gaps) - min(gaps) <= 1
     assert chosen[-1] + max(gaps) >= len(indices) - 1 and chosen[0] <= max(gaps)
     # An image's record does not depend on which others are in the subset.

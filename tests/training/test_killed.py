@@ -81,10 +81,3 @@ def moments(seed, number, most):
 @pytest.mark.parametrize("name", ["at", "cr", "simclr"])
 def test_three_kills(name, tmp_path):
     killed_and_resumed(name, tmp_path, moments(0, 3, 18))
-
-
-@pytest.mark.drill
-@pytest.mark.parametrize("seed", range(1, 4))
-@pytest.mark.parametrize("name", ["at", "cr", "simclr"])
-def test_ten_kills(name, seed, tmp_path):
-    killed_and_resumed(name, tmp_path, moments(seed, 10, 5))

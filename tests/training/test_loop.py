@@ -126,6 +126,8 @@ def test_a_run_cut_twice_and_resumed_is_bit_equal(name, tmp_path):
 
 
 def test_sigterm_finishes_the_step_saves_and_exits_75(tmp_path):
+    former = signal.getsignal(signal.SIGTERM)
+
     def batches(first, last, *, num_views):
         for number, batch in enumerate(open_batches(first, last, num_views=num_views), start=first):
             if number == 5 and not (tmp_path / "cut" / "told").exists():
@@ -141,7 +143,7 @@ def test_sigterm_finishes_the_step_saves_and_exits_75(tmp_path):
     assert lines(tmp_path / "cut")[-1]["step"] == 6
     resumed, _ = train("at", tmp_path / "cut", batches=batches)
     assert_equal_models(resumed, whole)
-    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    assert signal.getsignal(signal.SIGTERM) is former
 
 
 def test_a_finished_run_computes_nothing_again(tmp_path):

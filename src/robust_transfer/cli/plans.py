@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from robust_transfer import store
-from robust_transfer.config import CheckpointConfig, DataConfig, TrainingConfig
-from robust_transfer.facts import expected_train_images, missing_input
+from robust_transfer import costs
+from robust_transfer.config import DataConfig
+from robust_transfer.facts import missing_input
 from robust_transfer.plan import Stage
 from robust_transfer.store import StageDirectory
 
@@ -17,39 +17,52 @@ if TYPE_CHECKING:
 
 def show(jobs: Sequence[PlannedJob], *, measure: bool) -> int:
     """Print every stage of a sweep once, with its state and cost; 2 if something is missing, else 0."""
-    measured = _measured(jobs) if measure else {}
+    stages: dict[str, tuple[Stage, PlannedJob]] = {}
+    uses: dict[str, int] = {}
+    for job in jobs:
+        for stage in job.stages:
+            stages.setdefault(stage.key, (stage, job))
+            uses[stage.key] = uses.get(stage.key, 0) + 1
+    rates = costs.finished_rates(jobs[0].config.store)
+    if measure:
+        to_run = [s for s, job in stages.values() if s.directory(job.config.store).state() != "done"]
+        rates |= costs.measured_rates(to_run, jobs[0].config.runtime)
     lines: list[tuple[str, ...]] = []
     lacks: dict[str, str] = {}
-    seen: dict[str, int] = {}
-    total, unknown = 0.0, 0
-    for job in jobs:
-        finished = _finished(job.config.store)
-        for stage in job.stages:
-            if stage.key in seen:
-                seen[stage.key] += 1
-                continue
-            seen[stage.key] = 1
-            state = stage.directory(job.config.store).state()
-            lack = None if state == "done" else missing_input(stage, job.config.data)
-            if lack:
-                state, lacks[stage.dataset.name] = "blocked", lack
-            hours = _hours(stage, state, finished, measured)
-            if hours is None:
-                unknown += 1
-            else:
-                total += hours
-            lines.append((stage.kind, *_what(stage), stage.key[:12], state, _hours_text(hours)))
-    print(_table(("stage", "what", "on", "key", "state", "hours"), lines))
-    shared = sum(count > 1 for count in seen.values())
-    print(
-        f"{len(seen)} stages, {shared} shared between runs; "
-        f"cost: {total:.2f} hours known, {unknown} stages unknown."
-    )
-    if unknown and not measure:
-        print("Cost comes from finished stages of the same recipe; --plan --measure times a few steps.")
+    due: list[costs.Cost] = []
+    for stage, job in stages.values():
+        state = stage.directory(job.config.store).state()
+        start = (stage.kind, *_what(stage), stage.key[:12])
+        if state == "done":
+            lines.append((*start, state, "-", "-", "-"))
+            continue
+        if lack := missing_input(stage, job.config.data):
+            state, lacks[stage.dataset.name] = "blocked", lack
+        due.append(costs.cost(stage, rates.get(costs.recipe(stage.identity, stage.lineage))))
+        found = due[-1]
+        lines.append((*start, state, _count(found.steps), _count(found.passes), _hours_text(found.hours)))
+    print(_table(("stage", "what", "on", "key", "state", "steps", "passes", "hours"), lines))
+    print(_totals(len(stages), sum(number > 1 for number in uses.values()), due, measure))
     for name, lack in lacks.items():
         print(f"{name}: DATA MISSING: {lack}\n  rt-data status {name}")
     return 2 if lacks else 0
+
+
+def _totals(stages: int, shared: int, due: Sequence[costs.Cost], measure: bool) -> str:
+    hours = [found.hours for found in due if found.hours is not None]
+    unknown = len(due) - len(hours)
+    lines = [
+        f"{stages} stages, {shared} shared between runs, {len(due)} to run; "
+        f"{sum(hours):.2f} hours known, {unknown} stages unknown."
+    ]
+    if due:
+        memory = _gigabytes([found.memory_bytes for found in due], max)
+        disk = _gigabytes([found.disk_bytes for found in due], sum)
+        lines.append(f"memory of a process: {memory}; disk: {disk}.")
+    if unknown and not measure:
+        lines.append("Hours, memory and disk come from finished stages of the same recipe;")
+        lines.append("--plan --measure times a few steps here.")
+    return "\n".join(lines)
 
 
 def show_evaluations(stages: Sequence[Stage], root: str, data: DataConfig) -> int:
@@ -134,71 +147,27 @@ def _what(stage: Stage) -> tuple[str, str]:
     return f"{lineage['finetune']} <- {lineage['pretrain']}", stage.dataset.name
 
 
-# ---------------------------------------------------------------- cost
-
-
-def _recipe(identity: dict[str, Any]) -> str:
-    """Name what the cost of a step depends on."""
-    method = identity.get("method") or {}
-    names = ("name", "batch_size", "micro_batch", "precision", "attack", "num_noise_samples")
-    return repr([identity.get("model"), [method.get(name) for name in names]])
-
-
-def _finished(root: str) -> dict[str, float]:
-    """Return seconds a step of every recipe that finished in this store."""
-    import yaml
-
-    found = {}
-    for directory in store.scan(root):
-        status = directory.status()
-        if directory.kind == "eval" or status.get("state") != store.DONE or not status.get("steps"):
-            continue
-        config = yaml.safe_load((directory.path / "config.yaml").read_text())
-        found[_recipe(config["identity"])] = status["wall_seconds"] / status["steps"]
-    return found
-
-
-def _measured(jobs: Sequence[PlannedJob]) -> dict[str, float]:
-    """Time a few steps of every recipe that must run, on this machine."""
-    from robust_transfer.training.measure import seconds_per_step
-
-    found: dict[str, float] = {}
-    for job in jobs:
-        for stage in job.stages:
-            if not isinstance(stage.config, TrainingConfig) or _recipe(stage.identity) in found:
-                continue
-            if stage.directory(job.config.store).state() != "done":
-                found[_recipe(stage.identity)] = seconds_per_step(
-                    stage.config, stage.model, job.config.runtime, num_classes=10
-                )
-    return found
-
-
-def _hours(stage: Stage, state: str, finished: dict[str, float], measured: dict[str, float]) -> float | None:
-    if state == "done" or isinstance(stage.config, CheckpointConfig):
-        return 0.0
-    if not isinstance(stage.config, TrainingConfig):
-        return None
-    seconds = measured.get(_recipe(stage.identity), finished.get(_recipe(stage.identity)))
-    steps = total_steps(stage)
-    return None if seconds is None or steps is None else seconds * steps / 3600
-
-
-def total_steps(stage: Stage) -> int | None:
-    """Return a training stage's steps as far as the catalogue tells, or None."""
-    config = stage.config
-    images = stage.generated or expected_train_images(stage.dataset)
-    if images is None:
-        return config.max_steps
-    per_epoch = max(1, images // config.batch_size)
-    by_epochs = None if config.epochs is None else config.epochs * per_epoch
-    return min((s for s in (by_epochs, config.max_steps) if s is not None), default=None)
+def _count(value: int | None) -> str:
+    """Write a count in at most five characters."""
+    if value is None:
+        return "-"
+    for unit in ("", "k", "M", "G"):
+        if value < 1000:
+            return f"{value:.3g}{unit}"
+        value /= 1000  # type: ignore[assignment]
+    return f"{value:.3g}T"
 
 
 def _hours_text(hours: float | None) -> str:
-    if hours is None:
+    return "unknown" if hours is None else f"{hours:.2f}"
+
+
+def _gigabytes(amounts: Sequence[int | None], combine: Callable[[list[int]], int]) -> str:
+    known = [amount for amount in amounts if amount is not None]
+    if not known:
         return "unknown"
-    return "-" if hours == 0 else f"{hours:.2f}"
+    text = f"{combine(known) / 2**30:.2f} GB"
+    return text if len(known) == len(amounts) else f"{text} ({len(known)} of {len(amounts)} stages known)"
 
 
 def _table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:

@@ -57,19 +57,17 @@ class AttackEvaluator:
         """Return the images that have a row."""
         return {int(row["index"]) for row in rows}
 
-    def measure(self, bench: Bench, images: TestImages, rows: Rows, journal: Journal) -> list[str]:
+    def measure(self, bench: Bench, images: TestImages, rows: Rows, journal: Journal) -> None:
         """Attack the images, some batches at once."""
-        flags: list[str] = []
         size = self.config.batch_size * self.batches_at_once
         for first in range(0, len(images), size):
             part = slice(first, first + size)
             pixels = images[part].to(bench.device)
             labels, indices = images.labels[part], images.indices[part]
             rows_, found = self._run(bench, pixels, labels.to(bench.device), indices)
+            bench.doubts.note(found)
             journal.append(rows_)
-            flags.extend(found)
             bench.progress.step(len(indices))
-        return flags
 
     def _run(
         self, bench: Bench, pixels: torch.Tensor, labels: torch.Tensor, indices: torch.Tensor

@@ -112,7 +112,7 @@ class CertifyEvaluator:
         progress = tally.progress(self.rules, label)
         return None if progress is None else self.rules.next(progress)
 
-    def measure(self, bench: Bench, images: TestImages, rows: Rows, journal: Journal) -> list[str]:
+    def measure(self, bench: Bench, images: TestImages, rows: Rows, journal: Journal) -> None:
         """Pick a class for every image, then sample look by look over all images that need it."""
         tallies = _tallies(rows)
         order = images.indices.tolist()
@@ -139,7 +139,6 @@ class CertifyEvaluator:
                 guess = known[unit.index].guess
                 assert guess is not None
                 self._keep(journal, known[unit.index], unit, ESTIMATE, votes, guess)
-        return []
 
     def _seen(self, tally: Tally, label: int) -> int:
         """Return the number of samples of the last look."""

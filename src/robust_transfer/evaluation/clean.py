@@ -31,7 +31,7 @@ class CleanEvaluator:
         """Return the images that have a row."""
         return {int(row["index"]) for row in rows}
 
-    def measure(self, bench: Bench, images: TestImages, rows: Rows, journal: Journal) -> list[str]:
+    def measure(self, bench: Bench, images: TestImages, rows: Rows, journal: Journal) -> None:
         """Predict the images."""
         model = fast_inference(bench.model, arithmetic=self.config.arithmetic, compile=bench.compile)
         size = self.config.batch_size
@@ -44,7 +44,6 @@ class CleanEvaluator:
             check_finite(logits, indices)
             journal.append(zip(indices, logits.argmax(1).tolist(), strict=True))
             bench.progress.step(len(part))
-        return []
 
     def records(self, rows: Rows, labels: Sequence[int]) -> list[dict[str, Any]]:
         """Return one record per image."""

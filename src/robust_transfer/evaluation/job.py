@@ -20,6 +20,7 @@ from robust_transfer.errors import CheckpointError
 
 # Importing an evaluator's module registers it.
 from robust_transfer.evaluation import attack, autoattack, certify, clean, summary
+from robust_transfer.evaluation.doubts import Doubts, all_doubts
 from robust_transfer.evaluation.images import read_parts
 from robust_transfer.evaluation.protocol import Bench, Evaluator, evaluators
 from robust_transfer.journal import Journal, journals, read_journal
@@ -101,12 +102,10 @@ def evaluate(job: EvaluationJob, context: Context) -> dict[str, Any]:
     context.barrier()  # every process has read the journals before one writes to its own
     shown = Progress(job.evaluator, total=len(pending), shown=context.is_main)
     with deterministic(), closing(shown) as progress:
-        bench = Bench(model, context.device, job.runtime.compile, progress)
+        doubts = Doubts(job.directory, context.rank)
+        bench = Bench(model, context.device, job.runtime.compile, progress, doubts)
         mine = pending[context.rank :: context.world_size]
-        flags, unreadable = _measure(job, evaluator, bench, dataset, mine, rows, context.rank)
-    store.write_json(
-        job.directory / f"flags.{context.rank}.json", _merged_flags(job, context.rank, flags, unreadable)
-    )
+        _measure(job, evaluator, bench, dataset, mine, rows, context.rank)
     context.barrier()
     facts = {"fingerprint": dataset.fingerprint(), "device": device_name(context.device)}
     if context.is_main:
@@ -123,12 +122,10 @@ def _measure(
     indices: Sequence[int],
     rows: list[dict[str, str]],
     rank: int,
-) -> tuple[list[str], list[int]]:
-    """Measure this process's images and journal them; return flags and the images that cannot be read."""
-    flags: list[str] = []
-    unreadable: list[int] = []
+) -> None:
+    """Measure this process's images and journal them."""
     if not indices:
-        return flags, unreadable
+        return
     header = {
         "key": job.key,
         "device": device_name(bench.device),
@@ -150,10 +147,9 @@ def _measure(
             part_size=PART,
             num_workers=job.runtime.num_workers,
         ):
-            unreadable.extend(images.unreadable)
+            bench.doubts.note(unreadable=images.unreadable)
             if len(images):
-                flags.extend(evaluator.measure(bench, images, known, journal))
-    return flags, unreadable
+                evaluator.measure(bench, images, known, journal)
 
 
 def _finish(
@@ -162,7 +158,7 @@ def _finish(
     """Fold the journals of all shards into records and summary."""
     records = evaluator.records(_all_rows(job.directory), labels)
     metrics, intervals = summary.metrics_of(records, evaluator.values(records))
-    flags, unreadable = _all_flags(job.directory)
+    flags, unreadable = all_doubts(job.directory)
     flags += _near_chance(metrics["sa"], len(records), len(set(labels)))
     if unreadable:
         flags.append(f"unreadable: {len(unreadable)} images were left out: {unreadable[:10]}")
@@ -224,21 +220,6 @@ def _check_head(model: Classifier, num_classes: int, dataset: str) -> None:
 
 def _all_rows(directory: Path) -> list[dict[str, str]]:
     return [row for path in journals(directory) for row in read_journal(path)[1]]
-
-
-def _merged_flags(job: EvaluationJob, rank: int, flags: list[str], unreadable: list[int]) -> dict[str, Any]:
-    """Add to what an interrupted run of this shard had found."""
-    before = store.read_json(job.directory / f"flags.{rank}.json") or {"flags": [], "unreadable": []}
-    return {
-        "flags": list(dict.fromkeys([*before["flags"], *flags])),
-        "unreadable": sorted({*before["unreadable"], *unreadable}),
-    }
-
-
-def _all_flags(directory: Path) -> tuple[list[str], list[int]]:
-    parts = [store.read_json(path) or {} for path in sorted(directory.glob("flags.*.json"))]
-    flags = list(dict.fromkeys(flag for part in parts for flag in part.get("flags", [])))
-    return flags, sorted({index for part in parts for index in part.get("unreadable", [])})
 
 
 def device_name(device: torch.device) -> str:

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 import torch
 
+from robust_transfer.evaluation.doubts import Doubts
 from robust_transfer.evaluation.images import TestImages
 from robust_transfer.journal import Journal
 from robust_transfer.models.normalized import Classifier
@@ -28,6 +29,7 @@ class Bench:
     device: torch.device
     compile: bool
     progress: Progress
+    doubts: Doubts
 
 
 class Evaluator(Protocol):
@@ -43,8 +45,8 @@ class Evaluator(Protocol):
         """Return the images that the journalled rows complete."""
         ...
 
-    def measure(self, bench: Bench, images: TestImages, rows: Rows, journal: Journal) -> list[str]:
-        """Complete `images`, of which `rows` are known; journal as it goes and return flags."""
+    def measure(self, bench: Bench, images: TestImages, rows: Rows, journal: Journal) -> None:
+        """Complete `images`, of which `rows` are known; journal as it goes, flags before rows."""
         ...
 
     def records(self, rows: Rows, labels: Sequence[int]) -> list[dict[str, Any]]:

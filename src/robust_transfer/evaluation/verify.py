@@ -16,6 +16,7 @@ from robust_transfer.config import CertifyConfig, DataConfig, DatasetConfig
 from robust_transfer.data.opening import open_split
 from robust_transfer.errors import ConfigError, EvaluationError
 from robust_transfer.evaluation.certify import SELECT, CertifyEvaluator
+from robust_transfer.evaluation.doubts import Doubts
 from robust_transfer.evaluation.images import TestImages, read_parts
 from robust_transfer.evaluation.job import deterministic, device_name
 from robust_transfer.evaluation.protocol import Bench
@@ -83,7 +84,8 @@ def redraw(stage_dir: Path, *, blocks: int, seed: int, data: DataConfig) -> Redr
     images = _images(stage, values, data, sorted({int(row["index"]) for row in chosen}))
     evaluator = CertifyEvaluator(CertifyConfig(**values["config"]))
     with deterministic(), closing(Progress("redraw", total=len(chosen))) as progress:
-        bench = Bench(model.to(device), device, False, progress)
+        doubts = Doubts(stage_dir, 0)  # read, never written: drawing again notes none
+        bench = Bench(model.to(device), device, False, progress, doubts)
         for purpose in sorted({row["purpose"] for row in chosen}):
             some = [row for row in chosen if row["purpose"] == purpose]
             units = [_unit(row, images) for row in some]

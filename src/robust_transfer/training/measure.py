@@ -10,6 +10,7 @@ import torch
 from robust_transfer import dist, rng
 from robust_transfer.config import ModelConfig, RuntimeConfig, SimCLRConfig, TrainingConfig
 from robust_transfer.data.loaders import Batch
+from robust_transfer.models.fast import fast_inference
 from robust_transfer.models.normalized import build_model
 from robust_transfer.objectives import build
 from robust_transfer.training.optim import build_optimizer
@@ -75,3 +76,21 @@ def timed(step: Callable[[], object], device: torch.device) -> float:
             torch.cuda.synchronize(device)
         seconds.append(time.perf_counter() - started)
     return min(seconds[WARM_UP:])
+
+
+def seconds_per_forward(model: ModelConfig, runtime: RuntimeConfig, *, kind_of_arithmetic: str) -> float:
+    """Return the seconds that one image's forward pass takes in an evaluation on one device."""
+    kind = dist.choose_kind(runtime.device)
+    network = build_model(
+        model.arch,
+        num_classes=10,
+        class_names=[str(k) for k in range(10)],
+        image_size=model.image_size,
+        width=model.width,
+        normalize=model.normalize,
+        seed=0,
+    )
+    fast = fast_inference(network.to(kind).eval(), arithmetic=kind_of_arithmetic, compile=runtime.compile)
+    images = torch.zeros(IMAGES_ON_CPU, 3, model.image_size, model.image_size, device=kind)
+    with torch.inference_mode():
+        return timed(lambda: fast(images), torch.device(kind)) / len(images)
