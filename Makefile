@@ -27,10 +27,10 @@ lint: $(VENV)/.test
 	$(BIN)/mypy
 
 test-quick: $(VENV)/.test
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n 2
 
 test: lint
-	$(BIN)/python -m pytest -q -m 'not gpu and not drill'
+	$(BIN)/python -m pytest -q -n 2 -m 'not gpu and not drill'
 
 drill: $(VENV)/.test
 	$(BIN)/python -m pytest -q -m drill

@@ -6,7 +6,6 @@ import signal
 import pytest
 import torch
 from torch import nn
-from training_jobs import make_method, make_runtime
 
 from robust_transfer import dist, rng
 from robust_transfer.data.loaders import Batch
@@ -15,6 +14,7 @@ from robust_transfer.models.normalized import build_model
 from robust_transfer.objectives import build
 from robust_transfer.training.interrupt import Interrupted
 from robust_transfer.training.loop import fit, planned_steps
+from training_jobs import make_method, make_runtime
 
 METHODS = ("st", "st_linear", "at", "cr", "simclr")
 NUM_IMAGES, BATCH = 20, 4
