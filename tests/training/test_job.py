@@ -4,7 +4,6 @@ import json
 import pytest
 import torch
 from sklearn.datasets import load_digits
-from training_jobs import make_job, make_runtime
 
 from robust_transfer import dist
 from robust_transfer.attacks.modes import eval_mode
@@ -14,6 +13,7 @@ from robust_transfer.models.metadata import read_metadata
 from robust_transfer.models.normalized import build_model
 from robust_transfer.training import job as module
 from robust_transfer.training.job import TrainingJob, train
+from training_jobs import make_job, make_runtime
 
 CONTEXT = dist.single("cpu")
 

@@ -1,8 +1,8 @@
 import pytest
-from training_jobs import make_method, make_runtime
 
 from robust_transfer.config import ModelConfig
 from robust_transfer.training import measure
+from training_jobs import make_method, make_runtime
 
 MODEL = ModelConfig(arch="resnet18_small", width=2, image_size=8, normalize="none")
 

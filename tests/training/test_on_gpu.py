@@ -4,10 +4,10 @@ import json
 
 import pytest
 import torch
-from training_jobs import make_job, make_runtime
 
 from robust_transfer import dist
 from robust_transfer.training.job import train
+from training_jobs import make_job, make_runtime
 
 pytestmark = [
     pytest.mark.gpu,

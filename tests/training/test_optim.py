@@ -3,10 +3,10 @@ import math
 import pytest
 import torch
 from torch import nn
-from training_jobs import make_method
 
 from robust_transfer import rng
 from robust_transfer.training.optim import Plateau, build_optimizer, lr_at, set_lr
+from training_jobs import make_method
 
 
 def rates(config, steps, *, steps_per_epoch=10, total_steps=None, drops=0):

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from training_jobs import make_job
 
 from robust_transfer import dist, rng
 from robust_transfer.config import AttackConfig
@@ -16,6 +15,7 @@ from robust_transfer.objectives.simclr import SimCLR
 from robust_transfer.training import job as job_module
 from robust_transfer.training.job import train
 from robust_transfer.training.sync_batchnorm import synchronise
+from training_jobs import make_job
 
 METHODS = ("st", "st_linear", "at", "cr", "simclr")
 
