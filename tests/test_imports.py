@@ -14,7 +14,7 @@ LAYERS = [
     {"training", "evaluation", "report"},
     {"objectives"},
     {"data", "models", "attacks", "smoothing"},
-    {"rng", "dist", "store", "plan", "journal"},
+    {"rng", "dist", "store", "plan", "budget", "journal"},
     {"config", "schema", "errors", "registry"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

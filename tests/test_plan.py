@@ -8,10 +8,7 @@ import typing
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from robust_transfer import plan
 from robust_transfer.config import BudgetConfig, CheckpointConfig
 from robust_transfer.errors import CheckpointError, ConfigError, EvaluationError
 from robust_transfer.facts import data_facts, training_stages
@@ -376,23 +373,6 @@ def test_marks_say_what_keeps_a_row_out_of_tables(base):
     assert [stage.generated for stage in smoke] == [8] * 3
 
 
-# ---------------------------------------------------------------- budget
-
-caps = st.none() | st.integers(2, 50)
-
-
-@given(given_steps=caps, cap_steps=caps, given_batch=st.integers(2, 50), cap_batch=caps)
-def test_a_cap_is_an_upper_bound_and_nothing_else(given_steps, cap_steps, given_batch, cap_batch):
-    method = CONFIG.finetune
-    method = dataclasses.replace(method, max_steps=given_steps, batch_size=given_batch)
-    budget = dataclasses.replace(CONFIG.budget, max_steps=cap_steps, batch_size=cap_batch)
-    capped = plan._capped(method, budget)
-    steps = [s for s in (given_steps, cap_steps) if s is not None]
-    assert capped.max_steps == (sorted(steps)[0] if steps else None)
-    assert capped.batch_size == (given_batch if cap_batch is None else min(given_batch, cap_batch))
-    assert dataclasses.replace(capped, max_steps=given_steps, batch_size=given_batch) == method
-
-
 CONFIG = composed(*BASE)
 
 
@@ -444,24 +424,3 @@ def test_a_checkpoint_is_keyed_by_its_content_and_not_by_its_path(base):
 
     assert planned("a" * 64, "here.pt") == planned("a" * 64, "there.pt")
     assert not set(planned("a" * 64, "here.pt")) & set(planned("b" * 64, "here.pt"))
-
-
-def test_a_capped_batch_stays_a_multiple_of_its_micro_batch():
-    from robust_transfer.config import BudgetConfig
-    from robust_transfer.plan import _capped
-
-    method = planned_method("finetune.batch_size=9", "finetune.micro_batch=3")
-    budget = BudgetConfig("own", False, None, 4, None, None, None, None)
-    capped = _capped(method, budget)
-    assert (capped.batch_size, capped.micro_batch) == (3, 3)
-
-
-def planned_method(*words):
-    from robust_transfer.cli import compose
-    from robust_transfer.config import train_config
-
-    with compose.hydra_session("rt-train", None):
-        (job,) = compose.read(
-            "train", ["pretrain=none", "finetune=cr", "dataset=pets", *words], multirun=False
-        ).jobs
-    return train_config(job.values).finetune

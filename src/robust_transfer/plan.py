@@ -14,11 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from robust_transfer.budget import capped_evaluator, capped_method
 from robust_transfer.config import (
     EVALUATORS,
-    AttackEvaluatorConfig,
-    AutoAttackConfig,
-    BudgetConfig,
     CertifyConfig,
     CheckpointConfig,
     DatasetConfig,
@@ -195,7 +193,7 @@ def _pretrain_stage(
         data = config.source
     else:
         assert isinstance(method, TrainingConfig) and source is not None
-        method = _capped(method, config.budget)
+        method = capped_method(method, config.budget)
         check_selection(method, config.source, "source")
         found = {
             **_training_identity(method, config, config.source, source),
@@ -219,7 +217,7 @@ def _finetune_stage(
     target: DataFacts,
     pretrain: Stage | CheckpointFacts | None,
 ) -> Stage:
-    method = _capped(finetune, config.budget)
+    method = capped_method(finetune, config.budget)
     check_selection(method, dataset, "dataset")
     model = _model_identity(config.model)
     if pretrain is None:
@@ -265,7 +263,7 @@ def _evaluation_stage(
         if settings.sigma != 0 and _sigma_mismatch(settings, train_sigma, allowed):
             marks.append("sigma mismatch")
     _check_classes(name, settings, target.num_classes)
-    settings = _capped_evaluator(settings, config.budget)
+    settings = capped_evaluator(settings, config.budget)
     if config.budget.smoke:
         marks.append("smoke")
     if not config.data.verify:
@@ -348,40 +346,6 @@ def _marks(config: TrainConfig, method: Any) -> tuple[str, ...]:
     if getattr(method, "schedule", None) == "plateau" and method.select_on == "test":
         marks.append("selected on test")
     return tuple(marks)
-
-
-# ---------------------------------------------------------------- budget
-
-
-def _cap(value: int | None, cap: int | None) -> int | None:
-    return min((v for v in (value, cap) if v is not None), default=None)
-
-
-def _capped(method: Any, budget: BudgetConfig) -> Any:
-    """Apply the budget's caps to a training method."""
-    batch = _cap(method.batch_size, budget.batch_size)
-    assert batch is not None
-    micro = _cap(method.micro_batch, batch) if method.micro_batch is not None else None
-    if micro is not None:
-        batch -= batch % micro
-    return dataclasses.replace(
-        method, max_steps=_cap(method.max_steps, budget.max_steps), batch_size=batch, micro_batch=micro
-    )
-
-
-def _capped_evaluator(settings: EvaluatorConfig, budget: BudgetConfig) -> EvaluatorConfig:
-    """Apply the budget's caps to an evaluator."""
-    changes: dict[str, Any] = {"subset": _cap(settings.subset, budget.subset)}
-    if isinstance(settings, AttackEvaluatorConfig):
-        changes["num_steps"] = _cap(settings.num_steps, budget.attack_steps)
-    if isinstance(settings, AutoAttackConfig):
-        changes["num_steps"] = _cap(settings.num_steps, budget.attack_steps)
-        changes["num_queries"] = _cap(settings.num_queries, budget.attack_steps)
-    if isinstance(settings, CertifyConfig):
-        changes["n"] = _cap(settings.n, budget.n)
-    if budget.subset is not None:
-        changes["batch_size"] = _cap(settings.batch_size, max(budget.subset, 4))
-    return dataclasses.replace(settings, **changes)
 
 
 # ---------------------------------------------------------------- checks
