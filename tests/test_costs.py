@@ -72,3 +72,24 @@ def test_hours_come_from_a_finished_stage_of_the_same_recipe(tmp_path):
     assert found.memory_bytes == 5 and found.disk_bytes > 0
     cheaper = stages("pretrain=none", "finetune=cr", "dataset=dtd")["finetune"]
     assert costs.recipe(cheaper.identity, cheaper.lineage) not in costs.finished_rates(tmp_path)
+
+
+def test_reading_a_checkpoint_costs_nothing(tmp_path):
+    from robust_transfer.models import build_model, save_model
+
+    names = [str(k) for k in range(10)]
+    model = build_model(
+        "resnet18_small", num_classes=10, class_names=names, image_size=8, width=4, normalize="none", seed=0
+    )
+    save_model(tmp_path / "weights.safetensors", model)
+    found = stages(
+        "pretrain=checkpoint",
+        f"pretrain.path={tmp_path}/weights.safetensors",
+        "finetune=st",
+        "dataset=digits",
+        "model=resnet18_small",
+        "model.width=4",
+        "model.image_size=8",
+    )["pretrain"]
+    assert costs.passes(found) == 0
+    assert costs.cost(found, None).hours == 0

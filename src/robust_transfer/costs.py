@@ -51,14 +51,11 @@ class Cost:
     disk_bytes: int | None
 
 
-NOTHING = Cost(None, None, 0.0, None, 0)
-
-
 def cost(stage: Stage, rate: Rate | None) -> Cost:
     """Return the cost of a stage from its configuration and the rate of its recipe."""
-    if isinstance(stage.config, CheckpointConfig):
-        return NOTHING
     amount = passes(stage)
+    if amount == 0:
+        return Cost(None, 0, 0.0, None, None)
     hours = None if rate is None or amount is None else rate.seconds_per_pass * amount / 3600
     memory = None if rate is None else rate.memory_bytes
     disk = None if rate is None else rate.disk_bytes
@@ -80,6 +77,8 @@ def total_steps(stage: Stage) -> int | None:
 
 def passes(stage: Stage) -> int | None:
     """Return the passes of a whole stage; of an attack or a certificate the most that it can take."""
+    if isinstance(stage.config, CheckpointConfig):
+        return 0
     if isinstance(stage.config, TrainingConfig):
         steps = total_steps(stage)
         return None if steps is None else steps * stage.config.batch_size * passes_per_image(stage.config)
