@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from robust_transfer.data import catalog
 from robust_transfer.report.collect import Index, Run
 from robust_transfer.report.listing import lineage_text
 from robust_transfer.report.notes import settings_line
@@ -21,11 +22,20 @@ def card_facts(stage: StageDirectory, index: Index) -> dict[str, Any]:
         "recipe": lineage_text(lineage) + f". Training stage {stage.key}.",
         "results": [result for run in runs for result in _results(run)],
     }
+    if licences := _licences(lineage):
+        facts["licence"] = f"of the data, as their authors state it: {licences}"
     if runs:
         facts["commit"] = runs[0].commit
         facts["data"] = f"fine-tuned and measured on {runs[0].dataset}"
         facts["threat_model"] = "; ".join(dict.fromkeys(settings_line(run) for run in runs))
     return facts
+
+
+def _licences(lineage: dict[str, Any]) -> str:
+    """Name the terms of the data that the weights have seen; a user's own folder has none here."""
+    seen = [lineage.get(name) for name in ("source", "dataset")]
+    known = [catalog.get(name) for name in seen if name in catalog.NAMES and name != "imagefolder"]
+    return "; ".join(f"{entry.title}: {entry.licence}" for entry in known)
 
 
 def _results(run: Run) -> list[dict[str, Any]]:
