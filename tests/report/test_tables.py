@@ -114,3 +114,23 @@ def test_left_out_runs_are_listed(tmp_path):
     add_attack(store, "pets", 10, 5, pretrain="at", source="imagenet", settings={"num_steps": 3})
     text = tables.to_markdown(built("2", store))
     assert "Left out (1):" in text and "num_steps=3 (table: 100)" in text
+
+
+def test_mean_per_class_accuracy_stands_beside_where_kornblith_reports_it(tmp_path):
+    table = built("2", study(tmp_path, tables=("2",)))
+    text = tables.to_markdown(table)
+    [run] = [
+        run
+        for run in collect(tmp_path).runs
+        if (run.dataset, run.lineage["pretrain"], run.lineage["finetune"]) == ("pets", "at", "at")
+    ]
+    rows = list(csv.DictReader(io.StringIO((run.path / "records.csv").read_text())))
+    labels = [row["label"] for row in rows]
+    correct = [int(row["correct"]) for row in rows]
+    classes = sorted(set(labels))
+    means = [
+        sum(c for label, c in zip(labels, correct, strict=True) if label == k) / labels.count(k)
+        for k in classes
+    ]
+    assert f"mean per class, pets, at -> at: SA {100 * sum(means) / len(means):.1f}, RA" in text
+    assert "mean per class, food101" not in text and "mean per class, cars" not in text

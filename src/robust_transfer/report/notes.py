@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from robust_transfer.data import catalog
+from robust_transfer.data.entries import MEAN_PER_CLASS
 from robust_transfer.report.cells import TITLES, Cell, commands_for
 from robust_transfer.report.collect import Run, commits
 from robust_transfer.report.estimates import Result
@@ -79,6 +81,28 @@ def falls(results: Iterable[Result]) -> list[str]:
         for (finetune, pretrain, metric), found in lines.items()
         if found
     ]
+
+
+def mean_per_class(results: Iterable[Result]) -> list[str]:
+    """Return the accuracies averaged over classes, on the sets where Kornblith et al. 2019 report those.
+
+    The study reports top-1 accuracy on every set; a line gives the mean over a cell's seeds.
+    """
+    lines = []
+    for result in results:
+        dataset = result.cell.dataset
+        if dataset not in catalog.NAMES or catalog.get(dataset).metric != MEAN_PER_CLASS:
+            continue
+        found = []
+        for metric in ("sa", "ra"):
+            values = [run.metrics.get(f"{metric}_per_class") for run in result.runs]
+            known = [value for value in values if value is not None]
+            if known:
+                found.append(f"{TITLES[metric]} {percent(sum(known) / len(known))}")
+        if found:
+            methods = f"{result.cell.pretrain} -> {result.cell.finetune}"
+            lines.append(f"mean per class, {dataset}, {methods}: {', '.join(found)}")
+    return lines
 
 
 def missing(table: str, cells: Sequence[Cell], results: Mapping[Cell, Result]) -> list[str]:

@@ -86,6 +86,7 @@ def footer(table: Table) -> list[str]:
         [f"- {line}" for line in notes.measured(results)],
         [notes.varying(results)] if table.source == "runs" and results else [],
         [f"- {line}" for line in notes.falls(results)],
+        [f"- {line}" for line in notes.mean_per_class(results)],
         marks,
         notes.missing(table.name, table.cells, table.results),
         notes.left_out(table.left_out),
