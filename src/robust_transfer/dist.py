@@ -95,6 +95,11 @@ def single(device: torch.device | str) -> Context:
     return Context(0, 1, torch.device(device))
 
 
+def device_name(device: torch.device) -> str:
+    """Name the kind of device: results of two kinds are not mixed within a stage."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
 def rank() -> int:
     """Return this process's number, 0 where there is only one."""
     return td.get_rank() if td.is_initialized() else 0

@@ -188,7 +188,7 @@ def _pretrain_stage(
     if isinstance(method, CheckpointConfig):
         assert checkpoint is not None
         found = {"file": checkpoint.key, "recipe": method.recipe_version, "model": _model_identity(model)}
-        lineage = {"pretrain": "checkpoint", **_model_lineage(model)}
+        lineage = {"pretrain": "checkpoint", **_model_identity(model)}
         label = f"checkpoint-{model.arch}"
         data = config.source
     else:
@@ -203,7 +203,7 @@ def _pretrain_stage(
             "pretrain": method.name,
             "pretrain_seed": method.seed,
             "source": config.source.name,
-            **_model_lineage(model),
+            **_model_identity(model),
         }
         label = f"{method.name}-{config.source.name}-{model.arch}"
         data = config.source
@@ -229,7 +229,7 @@ def _finetune_stage(
     }
     lineage = {
         "pretrain": "none",
-        **(pretrain.lineage if pretrain else _model_lineage(config.model)),
+        **(pretrain.lineage if pretrain else _model_identity(config.model)),
         "finetune": method.name,
         "seed": method.seed,
         "dataset": dataset.name,
@@ -264,10 +264,7 @@ def _evaluation_stage(
             marks.append("sigma mismatch")
     _check_classes(name, settings, target.num_classes)
     settings = capped_evaluator(settings, config.budget)
-    if config.budget.smoke:
-        marks.append("smoke")
-    if not config.data.verify:
-        marks.append("data not verified")
+    marks.extend(_marks(config, settings))
     found = {
         "format": STAGE_FORMAT,
         "evaluator": name,
@@ -333,11 +330,7 @@ def _model_identity(model: ModelConfig) -> dict[str, Any]:
     return {"arch": model.arch, "width": model.width, "image_size": model.image_size}
 
 
-def _model_lineage(model: ModelConfig) -> dict[str, Any]:
-    return _model_identity(model)
-
-
-def _marks(config: TrainConfig, method: Any) -> tuple[str, ...]:
+def _marks(config: TrainConfig | EvaluateConfig, method: Any) -> tuple[str, ...]:
     marks = []
     if config.budget.smoke:
         marks.append("smoke")

@@ -15,7 +15,7 @@ from robust_transfer import store
 from robust_transfer.config import DataConfig, DatasetConfig, EvaluatorConfig, RuntimeConfig
 from robust_transfer.data.loaders import subset_indices
 from robust_transfer.data.opening import open_split
-from robust_transfer.dist import Context
+from robust_transfer.dist import Context, device_name
 from robust_transfer.errors import CheckpointError
 
 # Importing an evaluator's module registers it.
@@ -220,11 +220,6 @@ def _check_head(model: Classifier, num_classes: int, dataset: str) -> None:
 
 def _all_rows(directory: Path) -> list[dict[str, str]]:
     return [row for path in journals(directory) for row in read_journal(path)[1]]
-
-
-def device_name(device: torch.device) -> str:
-    """Name the kind of device: rows computed on two kinds are not mixed."""
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
 @contextmanager

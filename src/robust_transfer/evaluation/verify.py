@@ -14,11 +14,12 @@ import yaml
 from robust_transfer import rng, store
 from robust_transfer.config import CertifyConfig, DataConfig, DatasetConfig
 from robust_transfer.data.opening import open_split
+from robust_transfer.dist import device_name
 from robust_transfer.errors import ConfigError, EvaluationError
 from robust_transfer.evaluation.certify import SELECT, CertifyEvaluator
 from robust_transfer.evaluation.doubts import Doubts
 from robust_transfer.evaluation.images import TestImages, read_parts
-from robust_transfer.evaluation.job import deterministic, device_name
+from robust_transfer.evaluation.job import deterministic
 from robust_transfer.evaluation.protocol import Bench
 from robust_transfer.journal import journals, read_journal
 from robust_transfer.models import load_model

@@ -23,7 +23,7 @@ from robust_transfer.data.dataset import ImageDataset
 from robust_transfer.data.loaders import Batch, steps_per_epoch, training_batches
 from robust_transfer.data.opening import open_split
 from robust_transfer.data.transforms import Transform, eval_transform, train_transform, two_views
-from robust_transfer.dist import Context
+from robust_transfer.dist import Context, device_name
 from robust_transfer.errors import ConfigError
 from robust_transfer.models.checkpoint import load_model, save_model
 from robust_transfer.models.normalized import Classifier, build_model, replace_head
@@ -200,8 +200,3 @@ def out_of_memory(error: BaseException, job: TrainingJob, context: Context) -> C
         "another key: precision=bf16"
         + ("" if isinstance(job.method, SimCLRConfig) else ", micro_batch=N (BatchNorm over N images)"),
     )
-
-
-def device_name(device: torch.device) -> str:
-    """Return the name of a GPU, or cpu."""
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
