@@ -13,6 +13,7 @@ a forward pass is given an image that asks for one, padding included; the floor 
 from __future__ import annotations
 
 import argparse
+import copy
 import importlib.util
 import json
 import os
@@ -46,12 +47,17 @@ Attack = Callable[[nn.Module, Tensor, Tensor, float, int], Tensor]
 
 
 class Counted(nn.Module):
-    """Counts the images whose forward pass will be differentiated, and the others."""
+    """Counts the images whose forward pass will be differentiated; a copy, in eval mode throughout.
+
+    torchattacks gives the model back in the mode of its outermost module: one left in train mode would put
+    all of it there, and every later attack would face another model.
+    """
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
-        self.model = model
+        self.model = copy.deepcopy(model)
         self.num_gradients = 0
+        self.eval()
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the model's logits."""

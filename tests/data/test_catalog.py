@@ -14,7 +14,8 @@ from robust_transfer.data.sources.flowers102 import CLASS_NAMES
 from robust_transfer.errors import ConfigError, DataError
 
 STUDY = "food101 cifar10 cifar100 birdsnap sun397 caltech256 cars aircraft dtd pets caltech101 flowers102"
-NAMES = [*STUDY.split(), "imagenet", "imagefolder", "digits", "mnist5k"]
+INSIDE_PACKAGES = ["digits", "faces", "textures", "mnist5k"]
+NAMES = [*STUDY.split(), "imagenet", "imagefolder", *INSIDE_PACKAGES]
 MEAN_PER_CLASS = {"aircraft", "pets", "caltech101", "caltech256", "flowers102"}
 
 
@@ -96,7 +97,7 @@ def test_partitions_that_do_not_exist_are_refused(name, partition):
 
 
 def test_missing_says_what_and_where_it_goes(tmp_path):
-    for name in set(NAMES) - {"digits", "mnist5k", "imagefolder"}:
+    for name in set(NAMES) - {*INSIDE_PACKAGES, "imagefolder"}:
         lack = catalog.missing(name, tmp_path, "train")
         assert lack and "\n" not in lack and str(tmp_path) in lack and catalog.get(name).layout in lack
         assert catalog.missing(name, tmp_path, "train", generated=32) is None

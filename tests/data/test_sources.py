@@ -298,7 +298,7 @@ def test_imagenet_with_a_val_folder_that_was_never_sorted_says_so(tmp_path):
         read("imagenet", tmp_path, "test")
 
 
-# ------------------------------------------------------------- the two sets inside packages
+# ------------------------------------------------------------- the sets inside packages
 
 
 def test_digits_are_scikit_learns(tmp_path):
@@ -328,3 +328,30 @@ def test_mnist5k_are_mlxtends_and_all_train(tmp_path):
         assert (np.asarray(dataset[i][0])[:, :, 1].ravel() == pixels[i]).all()
     with pytest.raises(DataError, match="no test split"):
         open_dataset("mnist5k", tmp_path, "test")
+
+
+def test_faces_are_scikit_images_and_no_image_is_in_both_parts(tmp_path):
+    from skimage.data import lfw_subset
+
+    truth = np.rint(255 * lfw_subset()).astype(int)
+    found = []
+    for split in ("train", "test"):
+        dataset = open_dataset("faces", tmp_path, split)
+        assert dataset.labels == [0] * 50 + [1] * 50
+        for image, label in (dataset[i] for i in range(100)):
+            found.append((label, np.asarray(image)[:, :, 2].astype(int).tolist()))
+    wanted = [(int(row >= 100), truth[row].tolist()) for row in range(200)]
+    assert sorted(found) == sorted(wanted)
+
+
+def test_patches_of_textures_tile_the_halves_of_scikit_images_photographs(tmp_path):
+    from skimage import data
+
+    photographs = [data.brick(), data.grass(), data.gravel()]
+    for split, left in (("train", 0), ("test", 256)):
+        dataset = open_dataset("textures", tmp_path, split)
+        assert dataset.labels == [label for label in range(3) for _ in range(128)]
+        for label, photograph in enumerate(photographs):
+            patches = [np.asarray(dataset[128 * label + i][0])[:, :, 0] for i in range(128)]
+            rows = [np.concatenate(patches[8 * i : 8 * i + 8], axis=1) for i in range(16)]
+            assert (np.concatenate(rows) == photograph[:, left : left + 256]).all()
