@@ -18,8 +18,6 @@ from __future__ import annotations
 import argparse
 import copy
 import importlib.util
-import json
-import platform
 import statistics
 import time
 from collections.abc import Callable
@@ -29,6 +27,7 @@ from pathlib import Path
 import numpy as np
 import scipy.stats
 import torch
+from measured import compared, machine, save
 from scipy.special import ndtr
 
 from robust_transfer import rng
@@ -59,7 +58,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--n", type=int, default=2000, help="samples per image in (2)")
     parser.add_argument("--guess-accuracy", type=float, default=2 / 3, help="share of right guesses in (2)")
     parser.add_argument("--simulated", type=int, default=2000, help="simulated images in (3); 0: leave out")
-    parser.add_argument("--out", type=Path, help="write everything as JSON")
+    parser.add_argument("--json", type=Path, help="write the results here too")
     return parser.parse_args()
 
 
@@ -79,11 +78,6 @@ def interleaved(works: dict[str, Callable[[], object]], rounds: int) -> dict[str
         for name in sorted(works, reverse=bool(number % 2)):
             times[name].append(cpu_seconds(works[name]))
     return times
-
-
-def ratio(above: list[float], below: list[float]) -> Row:
-    ratios = [a / b for a, b in zip(above, below, strict=True)]
-    return {"ratio": statistics.median(ratios), "low": min(ratios), "high": max(ratios)}
 
 
 def variants(options: argparse.Namespace) -> list[tuple[str, bool]]:
@@ -117,9 +111,9 @@ def loop_against_forward(
 
         times = interleaved({"bare": bare, "ours": ours}, options.rounds)
         per_second = units[0].stop / statistics.median(times["ours"])
-        rows.append(
-            {"model": named(kind, compiled), **ratio(times["bare"], times["ours"]), "samples/s": per_second}
-        )
+        what = f"certification, {options.arch} at {options.size} px, {named(kind, compiled)}"
+        ours = f"our loop: {per_second:.1f} samples/s"
+        rows.append(compared(what, ours, "the bare forwards of the same model", times["bare"], times["ours"]))
     return rows
 
 
@@ -171,8 +165,10 @@ def against_cohen(
                 works[named(kind, compiled) + (", label skip" if told else "")] = ours
         times = interleaved(works, options.rounds)
     share = f"{right}/{len(images)} guesses right"
+    what = f"certification, {options.arch} at {options.size} px, n = {options.n:,}"
+    peer = f"Cohen et al.'s published loop, batch {options.cohen_batch:,}"
     return [
-        {"model": name, **ratio(times["cohen"], seconds), "note": share if "skip" in name else ""}
+        compared(what, f"{name} ({share})" if "skip" in name else name, peer, times["cohen"], seconds)
         for name, seconds in times.items()
         if name != "cohen"
     ]
@@ -221,19 +217,6 @@ def decide_against_exact(num_images: int) -> list[Row]:
     return rows
 
 
-def machine() -> str:
-    name = platform.processor() or platform.machine()
-    features = ""
-    info = Path("/proc/cpuinfo")
-    if info.is_file():
-        lines = dict(line.split(":", 1) for line in info.read_text().splitlines() if ":" in line)
-        lines = {key.strip(): value.strip() for key, value in lines.items()}
-        name = lines.get("model name", name)
-        flags = sorted(f for f in lines.get("flags", "").split() if f.startswith(("avx", "amx", "f16c")))
-        features = f" ({' '.join(flags)})"
-    return f"{name}{features}; torch {torch.__version__}, Python {platform.python_version()}, one thread"
-
-
 def table(title: str, rows: list[Row]) -> None:
     if not rows:
         return
@@ -255,16 +238,16 @@ def main() -> None:
     print(f"{machine()}\n{options.arch} at {options.size} px, batch {options.batch}, {options.rounds} rounds")
     results: dict[str, list[Row]] = {"loop": loop_against_forward(model, images[0], options)}
     table("Our loop's rate / bare forward's (goal 0.98 fp32, 0.94 compiled bf16)", results["loop"])
+    comparisons = results["loop"]
     if options.cohen:
         results["cohen"] = against_cohen(model, images, options)
         table(f"Published loop's CPU time (batch {options.cohen_batch}) / ours", results["cohen"])
+        comparisons = comparisons + results["cohen"]
     if options.simulated:
         results["decide"] = decide_against_exact(options.simulated)
         table("Samples of decide (SA and RA at 0.5) against exact, sigma 0.5, n = 100,000", results["decide"])
-    if options.out:
-        settings = {name: str(value) for name, value in vars(options).items()}
-        text = json.dumps({"machine": machine(), "settings": settings, **results}, indent=1, sort_keys=True)
-        options.out.write_text(text + "\n")
+    if options.json:
+        save(options.json, comparisons, decide=results.get("decide", []))
 
 
 if __name__ == "__main__":

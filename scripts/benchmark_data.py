@@ -1,11 +1,12 @@
-"""Images per second of one core: our training loader against torchvision's ImageFolder + DataLoader.
+"""Images per second of one core: our training loader against torchvision's, and two ways to SimCLR's views.
 
     python scripts/benchmark_data.py [--images 512] [--workers 1] [--rounds 5]
 
 Both read the same 500x375 JPEG files (synthetic, 90 kB on average), crop, flip and batch them; the pixels are
-the same. The plain loader makes float32 and normalises in the worker, ours hands uint8 on. Both are timed in
-CPU seconds of the parent and its workers together, in turn; the best round counts, because other work on
-the machine can only slow a round down.
+the same. The plain loader makes float32 and normalises in the worker, ours hands uint8 on. SimCLR's views are
+made by our loader whole (augment_on=cpu), or cropped alone and left to the device (augment_on=device). All
+are timed in CPU seconds of the parent and its workers together, in turn; the best round counts, because other
+work on the machine can only slow a round down.
 """
 
 from __future__ import annotations
@@ -15,19 +16,21 @@ import os
 import resource
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 import torch
+from measured import compared, save
 from PIL import Image
 from torch.utils.data import DataLoader
 from torchvision import transforms
 from torchvision.datasets import ImageFolder
 
-from robust_transfer.data import open_dataset, train_transform, training_batches
+from robust_transfer.data import open_dataset, train_transform, training_batches, two_views
 
 BATCH_SIZE, IMAGE_SIZE = 64, 224
 
@@ -61,12 +64,12 @@ def read_plain(root: Path, workers: int) -> int:
     return sum(len(labels) for _, labels in loader)
 
 
-def read_ours(root: Path, workers: int) -> int:
+def read_ours(root: Path, workers: int, transforms: Sequence[Callable]) -> int:
     """Read one epoch with our loader."""
     dataset = open_dataset("imagefolder", root, "train")
     batches = training_batches(
         dataset,
-        (train_transform(IMAGE_SIZE, "crop_flip"),),
+        transforms,
         batch_size=BATCH_SIZE,
         seed=0,
         start_step=0,
@@ -74,6 +77,14 @@ def read_ours(root: Path, workers: int) -> int:
         num_workers=workers,
     )
     return sum(len(batch.labels) for batch in batches)
+
+
+CONTESTANTS: dict[str, Callable[[Path, int], int]] = {
+    "plain": read_plain,
+    "ours": partial(read_ours, transforms=(train_transform(IMAGE_SIZE, "crop_flip"),)),
+    "views, cpu": partial(read_ours, transforms=two_views(IMAGE_SIZE, 1.0, "cpu")),
+    "views, device": partial(read_ours, transforms=two_views(IMAGE_SIZE, 1.0, "device")),
+}
 
 
 def cpu_seconds() -> float:
@@ -96,6 +107,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=512)
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--json", type=Path, help="write the results here too")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
@@ -103,17 +115,25 @@ def main() -> None:
         print(
             f"{arguments.images} JPEGs of 500x375, {kilobytes:.0f} kB on average, {arguments.workers} workers"
         )
-        rates: dict[str, list[tuple[float, float]]] = {"plain": [], "ours": []}
+        rates: dict[str, list[tuple[float, float]]] = {name: [] for name in CONTESTANTS}
         for _ in range(arguments.rounds):
-            rates["plain"].append(rate(read_plain, Path(folder), arguments.workers))
-            rates["ours"].append(rate(read_ours, Path(folder), arguments.workers))
+            for name, read in CONTESTANTS.items():
+                rates[name].append(rate(read, Path(folder), arguments.workers))
     best = {name: np.max(values, axis=0) for name, values in rates.items()}
     for name, (per_cpu, per_wall) in best.items():
-        print(f"{name:<6} {per_cpu:7.0f} images / CPU second   {per_wall:7.0f} images / second")
-    print(
-        f"ratio  {best['ours'][0] / best['plain'][0]:7.2f}                         "
-        f"{best['ours'][1] / best['plain'][1]:7.2f}"
-    )
+        print(f"{name:<13} {per_cpu:7.1f} images / CPU second   {per_wall:7.1f} images / second")
+    for name, base in (("ours", "plain"), ("views, device", "views, cpu")):
+        per_cpu, per_wall = best[name] / best[base]
+        print(f"{name} / {base}: {per_cpu:.2f} in CPU time, {per_wall:.2f} in time")
+    if arguments.json:
+        costs = {name: [1 / per_cpu for per_cpu, _ in values] for name, values in rates.items()}
+        rows = [
+            compared("reading a training batch, 224 px", "our loader", "ImageFolder and DataLoader",
+                     costs["plain"], costs["ours"]),
+            compared("SimCLR's views in the loader, 224 px", "augment_on=device", "augment_on=cpu",
+                     costs["views, cpu"], costs["views, device"]),
+        ]  # fmt: skip
+        save(arguments.json, rows, images=arguments.images, workers=arguments.workers)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,8 @@
 
 The floor of a method is the number of passes it needs times what one costs by itself in the same precision
 and layout: AT is its attack's input-gradient passes and a plain step, CR one plain step a noise copy, SimCLR
-one plain step a view. The ratio to it is what the attack's arithmetic, drawing noise and losses cost.
+one plain step a view. The ratio to it is what the attack's arithmetic, drawing noise, losses and, with
+augment_on=device, the views' colours and blur cost.
 
 MadryLab/robustness, from a checkout given by path, runs in the same rounds on the same network, as it stands
 but for shims: its data and storage helpers, which no longer import, and on a CPU its `.cuda()`. It attacks
@@ -19,8 +20,6 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import json
-import platform
 import statistics
 import sys
 import time
@@ -29,6 +28,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from measured import compared, machine, save
 from torch import nn
 from torch.nn import functional
 
@@ -89,6 +89,17 @@ def methods(precision: str, batch: int) -> dict[str, TrainingConfig]:
         "warmup_epochs": 0.0,
         "precision": precision,
     }
+    contrastive = {
+        **common,
+        "name": "simclr",
+        "optimizer": "lars",
+        "temperature": 0.1,
+        "projection_dim": 128,
+        "projection_layers": 2,
+        "color_strength": 1.0,
+        "decoupled": False,
+        "expected_linear_probe": None,
+    }
     attack = AttackConfig("l2", eps=EPS, num_steps=ATTACK_STEPS, step_size=None, random_start=True)
     return {
         "st": StandardConfig(name="st", **common),
@@ -101,15 +112,8 @@ def methods(precision: str, batch: int) -> dict[str, TrainingConfig]:
             consistency_weight=5.0,
             entropy_weight=0.5,
         ),
-        "simclr": SimCLRConfig(
-            name="simclr",
-            **{**common, "optimizer": "lars"},
-            temperature=0.1,
-            projection_dim=128,
-            projection_layers=2,
-            color_strength=1.0,
-            decoupled=False,
-        ),
+        "simclr": SimCLRConfig(**contrastive, augment_on="cpu"),
+        "simclr, augment_on=device": SimCLRConfig(**contrastive, augment_on="device"),
     }
 
 
@@ -224,8 +228,8 @@ def clock(device: str) -> Callable[[], float]:
     return synchronised
 
 
-def measure(steps: dict[str, Callable[[], object]], options: argparse.Namespace) -> dict[str, float]:
-    """Return the median seconds of one step of each contestant, in interleaved rounds."""
+def measure(steps: dict[str, Callable[[], object]], options: argparse.Namespace) -> dict[str, list[float]]:
+    """Return the seconds of one step of each contestant in each of the interleaved rounds."""
     now = clock(options.device)
     seconds: dict[str, list[float]] = {name: [] for name in steps}
     for turn in range(options.rounds + 1):
@@ -235,7 +239,7 @@ def measure(steps: dict[str, Callable[[], object]], options: argparse.Namespace)
                 step()
             if turn:  # the first round warms up
                 seconds[name].append((now() - started) / options.steps)
-    return {name: statistics.median(values) for name, values in seconds.items()}
+    return seconds
 
 
 def floors(seconds: dict[str, float]) -> dict[str, float]:
@@ -245,17 +249,36 @@ def floors(seconds: dict[str, float]) -> dict[str, float]:
         "at": attack + seconds["st"],
         "cr": NOISE_COPIES * seconds["st"],
         "simclr": 2 * seconds["st"],
+        "simclr, augment_on=device": 2 * seconds["st"],
         "robustness, use_best": attack + seconds["st"],
         "robustness, last iterate": attack + seconds["st"],
     }
 
 
+def comparisons(
+    rounds: dict[str, list[float]], options: argparse.Namespace, precision: str
+) -> list[dict[str, object]]:
+    """Set each method's step beside its floor, and MadryLab/robustness' attack step beside ours."""
+    by_round = [dict(zip(rounds, values, strict=True)) for values in zip(*rounds.values(), strict=True)]
+    what = f"training step, {options.arch} at {options.size} px, {precision}"
+    found = []
+    for name in rounds.keys() & floors(by_round[0]).keys() - {"st"}:
+        if name.startswith("robustness"):
+            found.append(compared(what, "at", name, rounds[name], rounds["at"]))
+        else:
+            floor = [floors(seconds)[name] for seconds in by_round]
+            found.append(compared(what, name, "the floor of its passes", floor, rounds[name]))
+    return sorted(found, key=lambda row: (row["ours"], row["peer"]))
+
+
 def main() -> None:
     options = arguments()
-    rows = []
+    rows, compared_rows = [], []
     for precision in options.precision:
         with arithmetic(precision):
-            seconds = measure(contestants(options, precision), options)
+            rounds = measure(contestants(options, precision), options)
+        seconds = {name: statistics.median(values) for name, values in rounds.items()}
+        compared_rows += comparisons(rounds, options, precision)
         for name, floor in floors(seconds).items():
             if name in seconds:
                 rows.append(
@@ -269,10 +292,9 @@ def main() -> None:
                         "times_floor": seconds[name] / floor,
                     }
                 )
-    device = torch.cuda.get_device_name() if options.device == "cuda" else platform.processor() or "cpu"
     layout = "channels_last" if options.channels_last else "contiguous"
     print(f"{options.arch}, {options.size} px, batch {options.batch}, {layout}", end=", ")
-    print(f"{device}, torch {torch.__version__}")
+    print(machine(options.device))
     print("\n| precision | step | seconds | images/s | x plain | x floor |\n|---|---|---|---|---|---|")
     for row in rows:
         print(
@@ -280,9 +302,9 @@ def main() -> None:
             f"| {row['times_plain']:.2f} | {row['times_floor']:.2f} |"
         )
     if options.json:
-        facts = {"device": device, "torch": torch.__version__, "layout": layout, "compile": options.compile}
-        settings = {"arch": options.arch, "size": options.size, "batch": options.batch}
-        options.json.write_text(json.dumps({**facts, **settings, "rows": rows}, indent=2) + "\n")
+        settings = {"layout": layout, "compile": options.compile, "batch": options.batch}
+        settings |= {"arch": options.arch, "size": options.size}
+        save(options.json, compared_rows, device=options.device, rows=rows, **settings)
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ CERTIFY = {
 }  # fmt: skip
 COLUMNS = {
     "autopgd": "index,label,clean_prediction,adversarial_prediction,correct,robust,distance,loss,gradient_steps",
+    "clean": "index,label,prediction,correct",
     "certify": "index,label,guess,prediction,correct,radius,count_top,num_samples,samples_drawn,p_lower,"
     "alpha_spent,stopped,nonfinite,near_ties",
 }
@@ -96,18 +97,23 @@ def journal_text(header: str, lines) -> str:
     return '# {"device": "cpu"}\n' + header + "\n" + body
 
 
-JOURNALS = {"autopgd": attack_journal, "certify": certify_journal}
+def clean_journal(rows, settings) -> str:
+    return journal_text(COLUMNS["clean"], rows)
+
+
+JOURNALS = {"autopgd": attack_journal, "certify": certify_journal, "clean": clean_journal}
 
 
 def add_evaluation(
     store: Path, evaluator: str, dataset: str, rows, *, pretrain="none", finetune="at", seed=0, settings=None,
     marks=(), experiment=None, source="mnist5k", pretrain_seed=0, recipe=None, pretrain_recipe=None, split="test",
     shots=None, train_fraction=None, train_sigma=0.0, split_seed=None, finetune_wall=60.0, pretrain_wall=600.0, state="done", tag="",
+    lineage=None,
 ) -> Path:  # fmt: skip
     """Write one finished evaluation with its training stages; rows are those of records.csv."""
     from robust_transfer.report.statistics import mean_interval, mean_per_class, proportion_interval
 
-    base = CERTIFY if evaluator == "certify" else ATTACK
+    base = {"certify": CERTIFY, "autopgd": ATTACK, "clean": {"subset": None}}[evaluator]
     settings = {**base, **(settings or {})}
     pretrain_key = None
     if pretrain != "none":
@@ -137,9 +143,10 @@ def add_evaluation(
         robust = correct * (radius >= 0.5)
         acr = float((correct * radius).mean()) if settings["mode"] != "decide" else None
     else:
-        robust, acr = np.array(table["robust"], dtype=float), None
+        robust, acr = np.array(table.get("robust", table["correct"]), dtype=float), None
     intervals = {}
-    for metric, values in (("sa", correct), ("ra", robust)):
+    measured = {"sa": correct} if evaluator == "clean" else {"sa": correct, "ra": robust}
+    for metric, values in measured.items():
         intervals[metric] = dict(
             zip(("low", "high", "method"), proportion_interval(int(values.sum()), len(rows)), strict=True)
         )
@@ -152,8 +159,8 @@ def add_evaluation(
             "evaluator": evaluator, "dataset": dataset, "split": split, "num_images": len(rows),
             "subset": settings["subset"], "settings": settings,
             "metrics": {
-                "sa": float(correct.mean()), "ra": float(robust.mean()), "acr": acr,
-                "sa_per_class": mean_per_class(labels, correct), "ra_per_class": mean_per_class(labels, robust),
+                **{metric: float(values.mean()) for metric, values in measured.items()}, "acr": acr,
+                **{f"{metric}_per_class": mean_per_class(labels, values) for metric, values in measured.items()},
             },
             "intervals": intervals, "flags": [], "marks": list(marks),
             "lineage": {
@@ -161,6 +168,7 @@ def add_evaluation(
                 **({"source": source, "pretrain_seed": pretrain_seed} if pretrain != "none" else {}),
                 "seed": seed, "dataset": dataset, **few, "split_seed": split_seed, "train_sigma": train_sigma,
                 "experiment": experiment, "pretrain_key": pretrain_key, "finetune_key": finetune_key,
+                **(lineage or {}),
             },
             "wall_seconds": 12.0, "device": "cpu", "key": key, "parent": finetune_key, "commit": "0123456789ab",
         },
@@ -187,6 +195,47 @@ def add_certificates(store: Path, dataset: str, counts, **options) -> Path:
     return add_evaluation(store, "certify", dataset, certify_rows(counts, labels, settings), **options)
 
 
+def add_plain(store: Path, dataset: str, sa: int, n: int, **options) -> Path:
+    """A certification without noise of n images, `sa` of them right."""
+    rows = []
+    for i in range(n):
+        y = i % 10
+        guess = y if i < sa else (y + 1) % 10
+        rows.append([i, y, guess, guess, int(i < sa), 0.0, 0, 0, 0, 0.0, 0.001, "full", 0, 0])
+    return add_evaluation(store, "certify", dataset, rows, **options)
+
+
+def mini_study(store: Path, seeds=(0, 1, 2), datasets=("digits", "textures", "faces"), n=40) -> Path:
+    """A store as experiment=mini_study leaves it: accuracies grow with shots, gains shrink with them."""
+    random = np.random.Generator(np.random.PCG64(11))
+    lift = {"none": 0.0, "at": 0.5, "cr": 0.5, "simclr": 0.35, "st": 0.3}
+    for position, dataset in enumerate(datasets):
+        for shots in (2, 5, 20):
+            for seed in seeds:
+                options = {
+                    "seed": seed, "split_seed": seed, "shots": shots, "experiment": "mini_study",
+                    "recipe": {"epochs": 30},
+                }  # fmt: skip
+                base = 0.55 - 0.1 * position + 0.012 * shots
+                for pretrain, share in lift.items():
+                    p = base + share * (1 - base) - 0.02 * seed
+                    correct = random.random(n) < p
+                    robust = correct & (random.random(n) < 0.7)
+                    if pretrain != "cr":
+                        rows = list(attack_rows(correct, robust, [i % 10 for i in range(n)]))
+                        add_evaluation(store, "autopgd", dataset, rows, pretrain=pretrain, **options)
+                    if pretrain != "at":
+                        votes = (
+                            980 if r else 750 if c else None for c, r in zip(correct, robust, strict=True)
+                        )
+                        add_certificates(store, dataset, list(votes), pretrain=pretrain, **options)
+                noisy = [900 if x < 0.3 else None for x in random.random(n)]
+                last = {**options, "pretrain": "cr", "finetune": "st_linear", "train_sigma": 0.0}
+                add_certificates(store, dataset, noisy, marks=["sigma mismatch"], **last)
+                add_plain(store, dataset, round(n * base), n, settings={"sigma": 0.0}, **last)
+    return store
+
+
 def quickstart(store: Path, seeds=(0, 1, 2)) -> Path:
     """A store as experiment=quickstart leaves it: two tracks, none and pre-trained, several seeds."""
     random = np.random.Generator(np.random.PCG64(7))
@@ -196,6 +245,7 @@ def quickstart(store: Path, seeds=(0, 1, 2)) -> Path:
                 "pretrain": pretrain,
                 "seed": seed,
                 "experiment": "quickstart",
+                "shots": 5,
                 "recipe": {"epochs": 20},
             }
             add_attack(store, "digits", sa + seed, ra + 2 * seed, shift=seed, **options)
@@ -206,6 +256,7 @@ def quickstart(store: Path, seeds=(0, 1, 2)) -> Path:
                 "pretrain": pretrain,
                 "seed": seed,
                 "experiment": "quickstart",
+                "shots": 5,
                 "recipe": {"epochs": 20},
             }
             add_certificates(store, "digits", counts, **options)
@@ -235,15 +286,7 @@ def study(store: Path, tables=("2", "3"), datasets=None, n=200) -> Path:
                 settings["n"] = 1000
             marks = ["sigma mismatch"] if cell.finetune == "st_linear" and sigma else []
             if sigma == 0:
-                labels = [i % 10 for i in range(n)]
-                rows = [
-                    [i, y, y if i < sa else (y + 1) % 10, y if i < sa else (y + 1) % 10, int(i < sa), 0.0, 0, 0, 0,
-                     0.0, 0.001, "full", 0, 0]
-                    for i, y in enumerate(labels)
-                ]  # fmt: skip
-                add_evaluation(
-                    store, "certify", cell.dataset, rows, settings=settings, marks=marks, **options
-                )
+                add_plain(store, cell.dataset, sa, n, settings=settings, marks=marks, **options)
             else:
                 add_certificates(store, cell.dataset, counts, settings=settings, marks=marks, **options)
     return store

@@ -7,6 +7,7 @@ import yaml
 
 from robust_transfer import costs
 from robust_transfer.cli import compose, launching
+from small_model import small_model
 
 
 def stages(*words):
@@ -75,12 +76,9 @@ def test_hours_come_from_a_finished_stage_of_the_same_recipe(tmp_path):
 
 
 def test_reading_a_checkpoint_costs_nothing(tmp_path):
-    from robust_transfer.models import build_model, save_model
+    from robust_transfer.models import save_model
 
-    names = [str(k) for k in range(10)]
-    model = build_model(
-        "resnet18_small", num_classes=10, class_names=names, image_size=8, width=4, normalize="none", seed=0
-    )
+    model = small_model(10, width=4)
     save_model(tmp_path / "weights.safetensors", model)
     found = stages(
         "pretrain=checkpoint",

@@ -24,6 +24,7 @@ class Outer:
     flag: bool = option("a flag", identity=False)
     rates: list[float] = option("rates", low=0, below=1)  # noqa: RUF009
     optional: Inner | None = option("optional part", default=None)  # noqa: RUF009
+    added: int = option("added later", unnamed=1, default=1)
 
     def check(self, path):
         if self.flag and self.name == "beta":
@@ -88,6 +89,7 @@ def test_identity_holds_nested_fields_and_leaves_out_what_changes_nothing():
         "optional": {"eps": 2.0, "steps": 3},
     }
     assert identity(dataclasses.replace(config, flag=True)) == identity(config)
+    assert identity(dataclasses.replace(config, added=2)) == {**identity(config), "added": 2}
 
 
 wild = st.recursive(

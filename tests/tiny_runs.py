@@ -8,7 +8,7 @@ from pathlib import Path
 from robust_transfer.cli.compose import hydra_session, read
 from robust_transfer.config import TrainConfig, train_config
 
-TINY = (
+SMALL = (
     "source=mnist5k",
     "source.shots=5",
     "dataset=digits",
@@ -16,13 +16,16 @@ TINY = (
     "model=resnet18_small",
     "model.width=4",
     "model.image_size=8",
+    "runtime.device=cpu",
+)
+TINY = (
+    *SMALL,
     "finetune.max_steps=2",
     "finetune.batch_size=8",
     "certify.n=100",
     "certify.subset=5",
     "autopgd.subset=5",
     "autopgd.num_steps=3",
-    "runtime.device=cpu",
 )
 TINY_PRETRAIN = ("pretrain.max_steps=2", "pretrain.batch_size=10")
 

@@ -54,6 +54,8 @@ SPECIFIC = {
             "projection_layers": 2,
             "color_strength": 0.5,
             "decoupled": False,
+            "expected_linear_probe": None,
+            "augment_on": "cpu",
             "optimizer": "lars",
             "schedule": "cosine",
             "warmup_epochs": 0.5,

@@ -183,6 +183,17 @@ class SimCLRConfig(TrainingConfig):
     projection_layers: int = option("layers of the projection head: 2 (v1) or 3 (v2)", low=2, high=3)
     color_strength: float = option("strength of the colour jitter", low=0)
     decoupled: bool = option("leave the positive out of the denominator (DCL)")
+    expected_linear_probe: float | None = option(
+        "published top-1 accuracy in % of a linear probe on imagenet, for reports",
+        low=0,
+        high=100,
+        identity=False,
+    )
+    augment_on: str = option(
+        "where views are coloured and blurred: in the workers in 8 bits, or on the device in float32",
+        choices=("cpu", "device"),
+        unnamed="cpu",
+    )
 
     def check(self, path: str) -> None:
         """Refuse micro-batches (negatives do not accumulate) and a schedule that measures accuracy."""

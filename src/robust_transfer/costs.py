@@ -26,7 +26,7 @@ from robust_transfer.config import (
 )
 from robust_transfer.data import catalog
 from robust_transfer.facts import expected_train_images
-from robust_transfer.plan import Stage
+from robust_transfer.stage import Stage
 
 FORWARD, INPUT_GRADIENT, STEP = 1, 2, 3  # passes: forward; with the input's gradient; with the weights' too
 

@@ -28,8 +28,8 @@ from robust_transfer.config import (
 from robust_transfer.data import catalog
 from robust_transfer.errors import CheckpointError, ConfigError
 from robust_transfer.models.metadata import read_metadata
-from robust_transfer.plan import CheckpointFacts, DataFacts, Stage
 from robust_transfer.smoothing.settings import check_settings
+from robust_transfer.stage import CheckpointFacts, DataFacts, Stage
 
 
 def training_stages(config: TrainConfig) -> list[Stage]:

@@ -7,16 +7,12 @@ jobs that share it compute it once.
 from __future__ import annotations
 
 import dataclasses
-import os
-import platform
 import signal
-import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,13 +20,15 @@ import yaml
 
 from robust_transfer import costs, store
 from robust_transfer.config import CheckpointConfig, DataConfig, RuntimeConfig, TrainingConfig
+from robust_transfer.distributed.environment import started_by_launcher
 from robust_transfer.errors import EXIT_RESUMABLE, DataError, UserError
 from robust_transfer.facts import missing_input
-from robust_transfer.plan import CheckpointFacts, Stage
+from robust_transfer.provenance import environment, git_commit
+from robust_transfer.stage import CheckpointFacts, Stage
 from robust_transfer.store import DONE, FAILED, StageDirectory
 
 if TYPE_CHECKING:
-    from robust_transfer.dist import Context
+    from robust_transfer.distributed.context import Context
 
 Say = Callable[[str], None]
 
@@ -44,13 +42,13 @@ def check_inputs(stages: Sequence[Stage], root: Path | str, data: DataConfig) ->
 
 def check_machine(stages: Sequence[Stage], root: Path | str, runtime: RuntimeConfig) -> None:
     """Refuse a run whose stages would not find their devices, or a batch that these do not divide."""
-    from robust_transfer import dist
+    from robust_transfer.distributed.devices import choose_devices, choose_kind
 
-    kind = dist.choose_kind(runtime.device)
+    kind = choose_kind(runtime.device)
     for stage in stages:
         if stage.directory(root).state() != "done":
             batch = stage.config.batch_size if isinstance(stage.config, TrainingConfig) else None
-            dist.choose_devices(runtime.devices, batch_size=batch, device_kind=kind)
+            choose_devices(runtime.devices, batch_size=batch, device_kind=kind)
 
 
 def execute(
@@ -108,21 +106,11 @@ def _processes(runtime: RuntimeConfig) -> Iterator[Context | None]:
     if not started_by_launcher():
         yield None
         return
-    from robust_transfer import dist
+    from robust_transfer.distributed.context import join
+    from robust_transfer.distributed.devices import choose_kind
 
-    assert dist.started_outside()
-    with dist.join(dist.choose_kind(runtime.device)) as context:
+    with join(choose_kind(runtime.device)) as context:
         yield context
-
-
-def started_by_launcher() -> bool:
-    """Tell from the environment alone whether torchrun or srun started this process as one of many."""
-    return "WORLD_SIZE" in os.environ or int(os.environ.get("SLURM_STEP_NUM_TASKS", "1")) > 1
-
-
-def is_first_process() -> bool:
-    """Tell whether this process speaks for all that torchrun or srun started."""
-    return int(os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0"))) == 0 or not started_by_launcher()
 
 
 @contextmanager
@@ -182,13 +170,13 @@ def _launch(
     stage: Stage, directory: StageDirectory, root: Path | str, data: DataConfig, runtime: RuntimeConfig
 ) -> dict[str, Any]:
     """Start the stage's job on its devices and return the facts it reports."""
-    from robust_transfer import dist
+    from robust_transfer.distributed.launch import launch
 
     if stage.kind == "eval":
         from robust_transfer.evaluation.job import EvaluationJob, evaluate
 
         job = EvaluationJob.of(stage, directory.path, _parent_model(stage, root), data, runtime, git_commit())
-        return dist.launch(_at_work, (evaluate, job), devices=runtime.devices, device_kind=runtime.device)
+        return launch(_at_work, (evaluate, job), devices=runtime.devices, device_kind=runtime.device)
     if isinstance(stage.config, CheckpointConfig):
         from robust_transfer.models import import_stage
 
@@ -208,7 +196,7 @@ def _launch(
         generated=stage.generated,
         finetune=stage.kind == "finetune",
     )
-    return dist.launch(
+    return launch(
         _at_work,
         (train, training),
         devices=runtime.devices,
@@ -249,40 +237,6 @@ def stage_fingerprint(stage: Stage, data: DataConfig) -> str:
 
     split = stage.dataset.evaluate_on if stage.kind == "eval" else "train"
     return open_split(stage.dataset, data, split, generated=stage.generated).fingerprint()
-
-
-def environment() -> dict[str, Any]:
-    """Return what a run ran on: commit, versions, hardware."""
-    versions: dict[str, str | None] = {}
-    for package in ("robust-transfer", "torch", "torchvision", "numpy", "scipy", "hydra-core"):
-        try:
-            versions[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            versions[package] = None
-    return {
-        "commit": git_commit(),
-        "versions": versions,
-        "python": sys.version.split()[0],
-        "platform": platform.platform(),
-        "processor": platform.processor() or platform.machine(),
-        "cpus": os.cpu_count(),
-    }
-
-
-def git_commit() -> str | None:
-    """Return the commit of this package's checkout, `-dirty` if it was changed; None when installed."""
-    here = Path(__file__).resolve().parent
-    try:
-        result = subprocess.run(
-            ["git", "-C", str(here), "describe", "--always", "--abbrev=12", "--dirty", "--exclude=*"],
-            capture_output=True,
-            text=True,
-            timeout=10,
-            check=True,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return result.stdout.strip() or None
 
 
 def _as_yaml(stage: Stage) -> str:

@@ -25,11 +25,13 @@ def option(
     below: float | None = None,
     choices: Sequence[Any] | None = None,
     identity: bool = True,
+    unnamed: Any = None,
     default: Any = dataclasses.MISSING,
 ) -> Any:
     """Declare one field: what it is, its range, and whether it changes the result (identity).
 
-    `low` and `high` are allowed values, `above` and `below` are not.
+    `low` and `high` are allowed values, `above` and `below` are not. `unnamed` is the value that stands in no
+    key, so that a field added later leaves the keys of the stages before it.
     """
     metadata = {
         "help": help,
@@ -39,6 +41,7 @@ def option(
         "below": below,
         "choices": tuple(choices) if choices else None,
         "identity": identity,
+        "unnamed": unnamed,
     }
     if default is dataclasses.MISSING:
         return dataclasses.field(metadata=metadata)
@@ -84,8 +87,9 @@ def identity(config: Any) -> dict[str, Any]:
     """Return the fields that change the result, as plain JSON-able values."""
     found = {}
     for field in dataclasses.fields(config):
-        if field.metadata.get("identity", True):
-            value = getattr(config, field.name)
+        value = getattr(config, field.name)
+        unnamed = field.metadata.get("unnamed")
+        if field.metadata.get("identity", True) and (unnamed is None or value != unnamed):
             found[field.name] = identity(value) if dataclasses.is_dataclass(value) else value
     return found
 

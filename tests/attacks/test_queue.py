@@ -84,3 +84,35 @@ def test_the_best_point_is_judged_by_the_unmodified_model(model, images, labels)
     result = autopgd(model, images, labels, gradient_model=Blind(), **kwargs)
     clean = result.clean_prediction == labels
     assert (clean & ~result.robust).any()
+
+
+def test_outcomes_told_early_are_those_of_the_end_and_each_is_told_once(model, images, labels):
+    told = {}
+
+    def settled(positions, part):
+        for i, position in enumerate(positions):
+            assert position not in told
+            row = (part.robust, part.adversarial_prediction, part.distance, part.loss, part.gradient_steps)
+            told[position] = [column[i].item() for column in row] + [part.images[i]]
+
+    result = autopgd(model, images, labels, eps=0.3, num_steps=20, batch_size=6, on_settled=settled)
+    final = (
+        result.robust,
+        result.adversarial_prediction,
+        result.distance,
+        result.loss,
+        result.gradient_steps,
+    )
+    for position, row in told.items():
+        assert row[:-1] == [column[position].item() for column in final]
+        assert torch.equal(row[-1], result.images[position])
+    attacked = set((result.clean_prediction == labels).nonzero().flatten().tolist())
+    assert set(told) < attacked and len(told) > len(attacked) / 2
+    assert {bool(result.robust[p]) for p in told} == {True, False}
+
+
+def test_nothing_is_told_early_where_a_later_guard_may_refuse(model, images, labels):
+    def settled(positions, part):
+        raise AssertionError
+
+    autopgd(model, images, labels, eps=0.3, num_steps=5, batch_size=6, guards="full", on_settled=settled)

@@ -94,7 +94,7 @@ def test_full_works_on_a_twentieth(monkeypatch, linear, images):
         lambda trial, attack: (sizes.append(len(trial.images)), trial_run(trial, attack))[1],
     )
     autopgd(net, images, labels, eps=1.0, num_steps=3, batch_size=16, guards="full")
-    assert sizes[0] == 40 and set(sizes[1:]) == {2}
+    assert sizes and set(sizes) == {2}  # of 40
 
 
 def test_spread_is_even_and_whole():

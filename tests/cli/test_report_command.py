@@ -4,7 +4,7 @@ import sys
 import pytest
 
 from robust_transfer.cli.report import main
-from synthetic_store import add_attack, add_certificates, quickstart, study
+from synthetic_store import add_attack, add_certificates, mini_study, quickstart, study
 
 
 @pytest.fixture
@@ -48,7 +48,10 @@ def test_a_report_imports_no_torch(tmp_path):
     [
         (["tabel", "2"], ["'tabel' is no command of rt-report", "did you mean 'table'?"]),
         (["--store", "x", "sohw"], ["'sohw' is no command of rt-report", "did you mean 'show'?"]),
-        (["table", "7"], ["there is no table '7' (expected quickstart, 2, 3, 4, 5)"]),
+        (
+            ["table", "7"],
+            ["there is no table '7' (expected quickstart, 2, 3, 4, 5, mini2, mini3, mini4, mini5)"],
+        ),
         (["table", "quikstart"], ["there is no table 'quikstart'", "did you mean 'quickstart'?"]),
         (["figure", "curves"], ["there is no figure 'curves'", "did you mean 'curve'?"]),
         (["figure", "curve"], ["figure curve takes one KEY or several"]),
@@ -60,7 +63,10 @@ def test_a_report_imports_no_torch(tmp_path):
             ["runs", "--store", "/nowhere"],
             ["store=/nowhere does not exist", "rt-train experiment=quickstart"],
         ),
-        (["table", "quickstart", "--source", "published"], ["the quickstart has no published numbers"]),
+        (["table", "quickstart", "--source", "published"], ["table quickstart has no published numbers"]),
+        (["table", "mini2", "--source", "published"], ["table mini2 has no published numbers"]),
+        (["figure", "mini3", "--source", "published"], ["figure mini3 has no published numbers"]),
+        (["findings", "--source", "published"], ["the miniature study has no published numbers"]),
         (["compare", "abc", "--source", "published"], ["compare takes no KEY or two (found 1)"]),
     ],
 )
@@ -87,7 +93,7 @@ def test_runs_lists_evaluations_and_stages_also_smoke(run, tmp_path):
     assert out.count("  autopgd ") == 5 and out.count("  certify ") == 3
     assert "smoke" in out and "not finished (running)" in out
     assert "at-mnist5k-resnet18_small" in out and "600 s" in out
-    assert max(map(len, out.splitlines())) <= 100
+    assert max(map(len, out.splitlines())) <= 110
 
 
 def test_an_empty_store_says_how_to_begin(run, tmp_path):
@@ -129,6 +135,23 @@ def test_table_prints_and_writes_three_formats_twice_the_same(run, tmp_path, nam
     stem = f"table-{name.removeprefix('table')}"
     assert set(contents[0]) == {f"{stem}.md", f"{stem}.csv", f"{stem}.tex"}
     assert contents[0][f"{stem}.md"].decode() == out
+
+
+def test_findings_are_printed_and_written_with_their_origin(run, tmp_path):
+    store = mini_study(tmp_path, seeds=(0,), datasets=("digits",), n=20)
+    code, out, _ = run("findings", "--store", store)
+    assert code == 0 and (store / "report" / "findings.md").read_text() == out
+    assert "With at fine-tuning, simclr pre-training instead of none" in " ".join(out.split())
+    assert "AutoPGD: L2 eps 0.5" in out and "rt-train experiment=mini_study" in out
+    assert "commit: 0123456789ab" in out and "stages: " in out
+    header = (store / "report" / "findings.csv").read_text().splitlines()[0]
+    assert header == "finding,value,low,high,unit,method,verdict,targets,sentence,stages,commit"
+
+
+def test_findings_of_an_empty_store_say_what_to_run(run, tmp_path):
+    code, out, _ = run("findings", "--store", tmp_path)
+    assert code == 0 and "No two models that can be compared yet." in out
+    assert "126 of 126" not in out and "rt-train experiment=mini_study" in out
 
 
 def test_files_go_under_the_store_by_default(run, tmp_path):

@@ -10,7 +10,7 @@ from torchvision.transforms import functional as F
 from torchvision.transforms import transforms as tv
 
 from robust_transfer import rng
-from robust_transfer.data.transforms import eval_transform, gaussian_blur, train_transform, two_views
+from robust_transfer.data.transforms import eval_transform, train_transform
 from robust_transfer.errors import ConfigError
 
 
@@ -58,33 +58,3 @@ def test_training_crops_and_flips():
 def test_unknown_augment_is_refused():
     with pytest.raises(ConfigError, match="mixup"):
         train_transform(8, "mixup")
-
-
-@pytest.mark.parametrize(("kernel_size", "sigma"), [(3, 0.1), (5, 0.7), (23, 2.0), (23, 0.4)])
-def test_blur_is_torchvisions_up_to_rounding(kernel_size, sigma):
-    image = F.pil_to_tensor(picture())
-    expected = F.gaussian_blur(image, [kernel_size, kernel_size], [sigma, sigma])
-    difference = gaussian_blur(image, kernel_size, sigma).int() - expected.int()
-    assert difference.abs().max() <= 1 and (difference == 0).float().mean() > 0.99
-
-
-def test_two_views_draw_what_simclr_draws():
-    """Counts over many draws: gray with 0.2, and with no colour strength neither hue nor brightness moves."""
-    view, other = two_views(20, 1.0)
-    assert view is other
-    image, gray, plain_gray = picture(), 0, 0
-    for i in range(200):
-        with rng.global_state(0, "views", i):
-            out = view(image)
-        assert out.dtype == torch.uint8 and out.shape == (3, 20, 20)
-        gray += int(torch.equal(out[0], out[1]) and torch.equal(out[1], out[2]))
-    assert 20 <= gray <= 65  # 40 expected, standard deviation 5.7
-    flat = Image.new("RGB", (40, 40), (200, 100, 50))
-    for i in range(50):
-        with rng.global_state(0, "flat", i):
-            out = two_views(20, 0.0)[0](flat)
-        is_gray = bool((out[0] == out[2]).all())
-        plain_gray += is_gray
-        if not is_gray:
-            assert (out.float() - torch.tensor([200.0, 100.0, 50.0]).view(3, 1, 1)).abs().max() <= 1
-    assert plain_gray < 25

@@ -15,8 +15,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from commands import check_message
 from robust_transfer import store as stores
 from robust_transfer.store import StageDirectory
+from tiny_runs import SMALL, results
 
 PATIENCE_SECONDS = 240
 SERVER = multiprocessing.get_context("forkserver")
@@ -35,13 +37,7 @@ SERVER.set_forkserver_preload(
 
 # Long enough to be hit: a second or two a stage, a checkpoint every step.
 WORDS = (
-    "source=mnist5k",
-    "source.shots=5",
-    "dataset=digits",
-    "dataset.shots=2",
-    "model=resnet18_small",
-    "model.width=4",
-    "model.image_size=8",
+    *SMALL,
     "pretrain.batch_size=10",
     "finetune.batch_size=8",
     "certify.subset=4",
@@ -50,7 +46,6 @@ WORDS = (
     "autopgd.batch_size=8",
     "autopgd.eps=0.1",
     "autopgd.num_steps=10",
-    "runtime.device=cpu",
     "runtime.devices=1",
     "runtime.num_workers=0",
     "runtime.save_every_steps=1",
@@ -118,6 +113,19 @@ def finished(arguments: list[str], log: Path) -> str:
     return command.said()
 
 
+def undisturbed(command: Callable[[Path], list[str]], folder: Path) -> dict[str, bytes]:
+    """Return the results of a command in a store of its own, where nothing befalls it."""
+    finished(command(folder / "whole"), folder / "whole.log")
+    return results(folder / "whole")
+
+
+def refusal(run: Command) -> list[str]:
+    """Wait for a user's error and return its lines."""
+    assert run.wait() == 2, run.said()
+    lines = [line for line in run.said().splitlines() if not line.startswith("[")]
+    return check_message("rt-train", "\n".join(lines))
+
+
 def stages(root: Path) -> list[StageDirectory]:
     """Return all stages of a store."""
     return list(stores.scan(root))
@@ -137,10 +145,3 @@ def lines(found: StageDirectory) -> int:
         return path.read_bytes().count(b"\n")
     except FileNotFoundError:
         return 0
-
-
-def results(root: Path) -> dict[str, bytes]:
-    """Return the files that may not depend on what befell a run."""
-    names = ("model.safetensors", "records.csv")
-    paths = sorted(path for name in names for path in root.rglob(name))
-    return {str(path.relative_to(root)): path.read_bytes() for path in paths}

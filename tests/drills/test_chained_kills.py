@@ -10,6 +10,8 @@ import time
 import pytest
 import started
 
+from tiny_runs import results
+
 pytestmark = pytest.mark.drill
 
 STAGES = (("pretrain", ""), ("finetune", ""), ("eval", "autopgd"), ("eval", "certify"))
@@ -90,7 +92,7 @@ def test_killed_three_times_in_each_stage(pretrain, finetune, more, tmp_path):
     def command(root):
         return started.words(pretrain, finetune, root, *SIZES, *ATTACK, *more, "evaluators=[autopgd,certify]")
 
-    started.finished(command(tmp_path / "whole"), tmp_path / "whole.log")
+    whole = started.undisturbed(command, tmp_path)
     root, moments = tmp_path / "killed", random.Random(f"{pretrain} {finetune}")
     hits = dict.fromkeys(STAGES, 0)
     for kind, name in STAGES:
@@ -106,8 +108,8 @@ def test_killed_three_times_in_each_stage(pretrain, finetune, more, tmp_path):
     assert min(hits.values()) >= 1, hits
     assert sum(hits.values()) >= 8, hits
     assert "[4/4] eval certify" in said and ": resuming" in said
-    assert started.results(root) == started.results(tmp_path / "whole")
-    assert len(started.results(root)) == 4
+    assert results(root) == whole
+    assert len(results(root)) == 4
     nothing_doubled(root)
     for kind, name in STAGES:
         there = {path.name for path in started.stage(root, kind, name).path.iterdir()}

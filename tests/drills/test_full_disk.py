@@ -6,6 +6,8 @@ import subprocess
 import pytest
 import started
 
+from tiny_runs import results
+
 pytestmark = pytest.mark.drill
 
 SIZES = (*started.SHORT, "autopgd.subset=64", "evaluators=[autopgd,certify]")
@@ -17,9 +19,7 @@ def command(root, *more):
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    root = tmp_path_factory.mktemp("whole")
-    started.finished(command(root / "runs"), root / "log")
-    return started.results(root / "runs")
+    return started.undisturbed(command, tmp_path_factory.mktemp("whole"))
 
 
 def mount(*words):
@@ -38,20 +38,13 @@ def small_disk(tmp_path):
 
 
 def refused(arguments, log, **options):
-    """Run to a user's error of at most three lines, and return its lines."""
-    return refusal(started.Command(arguments, log, **options))
-
-
-def refusal(run):
-    assert run.wait() == 2, run.said()
-    lines = [line for line in run.said().splitlines() if not line.startswith("[")]
-    assert lines[0].startswith("rt-train: error: ") and len(lines) <= 3, run.said()
-    return lines
+    """Run to a user's error and return its lines."""
+    return started.refusal(started.Command(arguments, log, **options))
 
 
 def parts_taken_for_whole(root, whole):
     """Name the results that are there and are not those of an undisturbed run."""
-    return [name for name, content in started.results(root).items() if whole[name] != content]
+    return [name for name, content in results(root).items() if whole[name] != content]
 
 
 def fill(path, *, leaving):
@@ -68,7 +61,7 @@ def test_a_full_disk(whole, small_disk, tmp_path):
         run = started.Command(command(root), tmp_path / "log")
         if run.wait() == 0:
             break
-        (error, *_) = refusal(run)
+        (error, *_) = started.refusal(run)
         assert f"store={root}" in error and "No space left on device" in error
         assert parts_taken_for_whole(root, whole) == []
         reached.append(len(started.stages(root)))
@@ -76,7 +69,7 @@ def test_a_full_disk(whole, small_disk, tmp_path):
     ballast.unlink(missing_ok=True)
     assert len(reached) >= 4 and reached[-1] > 1, reached  # it failed in several places
     started.finished(command(root), tmp_path / "log")
-    assert started.results(root) == whole
+    assert results(root) == whole
 
 
 @pytest.mark.parametrize(("until", "most"), [("pretrain", 40_000), ("finetune", 100_000), (None, 2_000)])
@@ -91,7 +84,7 @@ def test_a_limit_on_the_size_of_files(until, most, whole, tmp_path):
     (interrupted,) = [s for s in started.stages(root) if s.state() == "resumable"]
     assert interrupted.status()["state"] == "failed"
     started.finished(command(root), tmp_path / "log")
-    assert started.results(root) == whole
+    assert results(root) == whole
 
 
 def test_a_read_only_disk(whole, small_disk, tmp_path):
@@ -102,7 +95,7 @@ def test_a_read_only_disk(whole, small_disk, tmp_path):
     assert f"store={root} cannot be written (Read-only file system)" in error
     assert mount("-o", "remount,rw", str(small_disk))
     started.finished(command(root), tmp_path / "log")
-    assert started.results(root) == whole
+    assert results(root) == whole
 
 
 def test_a_store_under_a_file(tmp_path):

@@ -4,13 +4,13 @@ import random
 
 import pytest
 
-from robust_transfer.cli import data, evaluate, report, train
+from commands import COMMANDS
+from robust_transfer.cli import train
 from tiny_runs import snapshot, tiny
 
 pytestmark = pytest.mark.drill
 
-COMMANDS = {"train": train.main, "eval": evaluate.main, "data": data.main, "report": report.main}
-SHARES = {"train": 80, "eval": 50, "data": 30, "report": 40}
+SHARES = {"rt-train": 80, "rt-eval": 50, "rt-data": 30, "rt-report": 40}
 WILD = ("", "nan", "inf", "-1", "0", "1e309", "true", "null", "[]", "[1,2", "{a:1}", "${seed}", "${nothing}")
 WILD += (
     "???",
@@ -44,7 +44,7 @@ def valid(program, store, out, keys):
     """Return valid command lines of a program, and the words at their end that stay as they are."""
     finetune, clean = keys
     lines = {
-        "train": [
+        "rt-train": [
             (tiny("cr", "cr", store)[:-1], [f"store={store}", "--plan"]),
             (
                 ["-m", "pretrain=none,st", "finetune=at", "dataset=digits", "seed=0,1"],
@@ -54,7 +54,7 @@ def valid(program, store, out, keys):
             # Runs nothing either: its data are missing.
             (["pretrain=simclr", "source=imagenet", "finetune=at", "dataset=pets"], [f"store={store}"]),
         ],
-        "eval": [
+        "rt-eval": [
             (
                 ["certify", f"checkpoint={finetune}", "dataset=digits", "certify.sigma=0.5"],
                 [f"store={store}", "--plan"],
@@ -64,11 +64,11 @@ def valid(program, store, out, keys):
                 [f"store={store}", "--plan"],
             ),
         ],
-        "data": [
+        "rt-data": [
             (["status", "pets", "digits"], ["--root", str(out)]),
             (["check", "pets", "--partition", "1"], ["--root", str(out)]),
         ],
-        "report": [
+        "rt-report": [
             (["runs"], ["--store", str(store), "--out", str(out)]),
             (["show", clean], ["--store", str(store), "--out", str(out)]),
             (["table", "quickstart"], ["--store", str(store), "--out", str(out)]),
@@ -112,7 +112,7 @@ def mutated(words, chance):
 
 
 def fuzzed(program, store, out, keys):
-    chance = random.Random(program)
+    chance = random.Random(program.removeprefix("rt-"))
     for _ in range(SHARES[program]):
         words, kept = chance.choice(valid(program, store, out, keys))
         yield [*mutated(words, chance), *kept]

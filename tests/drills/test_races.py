@@ -6,6 +6,8 @@ import signal
 import pytest
 import started
 
+from tiny_runs import results
+
 pytestmark = pytest.mark.drill
 
 SIZES = (*started.SHORT, "pretrain.max_steps=60")
@@ -27,13 +29,13 @@ def test_two_processes_race_for_every_stage(tmp_path):
     def command(root):
         return started.words("cr", "cr", root, *SIZES, "evaluators=[autopgd,certify]")
 
-    started.finished(command(tmp_path / "whole"), tmp_path / "whole.log")
+    whole = started.undisturbed(command, tmp_path)
     root = tmp_path / "raced"
     runs = together([command(root)] * 2, tmp_path)
     assert begun(runs, ": running") == sorted(found.path.name for found in started.stages(root))
     assert begun(runs, ": resuming") == []
     assert [run.said().count(": done") for run in runs] == [4, 4]
-    assert started.results(root) == started.results(tmp_path / "whole")
+    assert results(root) == whole
 
 
 def test_three_jobs_share_one_pre_training(tmp_path):
@@ -53,7 +55,7 @@ def test_the_one_that_waits_goes_on_where_the_other_was_killed(tmp_path):
     def command(root):
         return started.words("cr", "cr", root, *SIZES, "until=pretrain")
 
-    started.finished(command(tmp_path / "whole"), tmp_path / "whole.log")
+    whole = started.undisturbed(command, tmp_path)
     root = tmp_path / "killed"
     first = started.Command(command(root), tmp_path / "first.log")
     assert first.until(lambda: first.works_at(started.stage(root, "pretrain")))
@@ -63,4 +65,4 @@ def test_the_one_that_waits_goes_on_where_the_other_was_killed(tmp_path):
     first.process.kill()
     assert second.wait() == 0, second.said()
     assert ": resuming" in second.said()
-    assert started.results(root) == started.results(tmp_path / "whole")
+    assert results(root) == whole

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 import started
 
+from tiny_runs import results
+
 pytestmark = pytest.mark.drill
 
 SIZES = ("pretrain.max_steps=30", "finetune.max_steps=30", "certify.n=30000", "certify.subset=60")
@@ -22,7 +24,7 @@ def command(root, *more):
 
 
 def test_stopped_in_every_stage(tmp_path):
-    started.finished(command(tmp_path / "whole"), tmp_path / "whole.log")
+    whole = started.undisturbed(command, tmp_path)
     root = tmp_path / "stopped"
     for kind, name in STAGES:
         run = started.Command(command(root), tmp_path / "stopped.log")
@@ -36,7 +38,7 @@ def test_stopped_in_every_stage(tmp_path):
         assert "Traceback" not in run.said()
         assert started.stage(root, kind, name).state() == "resumable"
     started.finished(command(root), tmp_path / "stopped.log")
-    assert started.results(root) == started.results(tmp_path / "whole")
+    assert results(root) == whole
 
 
 def test_the_installed_command_stopped_in_training(tmp_path):
@@ -70,7 +72,7 @@ def test_two_workers_end_with_their_parent(tmp_path):
     run.process.join()
     started.finished(words(root), tmp_path / "log")
     # Shards of evaluations change no record.
-    assert started.results(root) == started.results(whole)
+    assert results(root) == results(whole)
     rows = [row for text in journals(started.stage(root, "eval")) for row in text.splitlines()[2:]]
     assert len({tuple(row.split(",")[:4]) for row in rows}) == len(rows)
 

@@ -7,12 +7,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from robust_transfer import dist
 from robust_transfer.config import RuntimeConfig
 from robust_transfer.data import open_dataset
+from robust_transfer.distributed.context import Context, single
 from robust_transfer.evaluation.job import EvaluationJob, evaluate
 from robust_transfer.models.checkpoint import save_model
-from robust_transfer.models.normalized import Classifier, build_model
+from robust_transfer.models.normalized import Classifier
+from small_model import small_model
 from tiny_runs import composed
 
 CONFIG = composed("pretrain=none", "finetune=st", "dataset=digits", "model=resnet18_small")
@@ -45,16 +46,7 @@ def digit_pixels(split: str = "test") -> tuple[torch.Tensor, torch.Tensor]:
 
 def fitted_model(num_classes: int = 10) -> Classifier:
     """Random features with a linear head fitted by least squares: right on most digits, without training."""
-    names = [str(k) for k in range(num_classes)]
-    model = build_model(
-        "resnet18_small",
-        num_classes=num_classes,
-        class_names=names,
-        image_size=8,
-        width=4,
-        normalize="none",
-        seed=0,
-    ).eval()
+    model = small_model(num_classes, width=4).eval()
     pixels, labels = digit_pixels("train")
     head = model.backbone.fc
     with torch.no_grad():
@@ -99,11 +91,11 @@ def make_job(name: str, directory: Path, model: Path, *, dataset=None, **setting
 
 def run(job: EvaluationJob) -> bytes:
     """Run an evaluation in this process and return the bytes of its records."""
-    evaluate(job, dist.single("cpu"))
+    evaluate(job, single("cpu"))
     return (job.directory / "records.csv").read_bytes()
 
 
-class Shard(dist.Context):
+class Shard(Context):
     """A process that waits for nobody and leaves the records to another."""
 
     is_main = False

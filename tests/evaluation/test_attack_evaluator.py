@@ -8,7 +8,7 @@ from evaluation_jobs import CONFIG, digit_pixels, fitted_model, make_job, record
 
 from robust_transfer.attacks import autopgd, pgd
 from robust_transfer.evaluation import attack
-from robust_transfer.journal import read_journal
+from robust_transfer.journal import Journal, read_journal
 from robust_transfer.models.fast import fast_inference
 
 COMMON = ("norm", "eps", "num_steps", "num_restarts", "loss", "seed", "guards")
@@ -96,8 +96,33 @@ def test_what_every_record_keeps(model_file, tmp_path, name):
 
 def test_images_handed_to_the_attack_in_parts_have_the_same_records(model_file, tmp_path, monkeypatch):
     whole = run(make_job("autopgd", tmp_path / "whole", model_file))
-    monkeypatch.setattr(attack, "BATCHES_AT_ONCE", 1)
+    monkeypatch.setattr(attack.AttackEvaluator, "batches_at_once", 1)
     assert run(make_job("autopgd", tmp_path / "parts", model_file)) == whole
+
+
+@pytest.mark.parametrize("arithmetic", ["fp32", "bf16"])
+def test_a_kill_in_the_middle_of_a_part_loses_no_finished_image(
+    model_file, tmp_path, monkeypatch, arithmetic
+):
+    settings = {"arithmetic": arithmetic, "num_steps": 6, "batch_size": 4, "eps": 0.3}
+    whole = run(make_job("autopgd", tmp_path / "whole", model_file, **settings))
+    append, calls = Journal.append, []
+
+    def killed_at_the_third(journal, rows):
+        append(journal, rows)
+        calls.append(rows)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+
+    job = make_job("autopgd", tmp_path / "cut", model_file, **settings)
+    monkeypatch.setattr(Journal, "append", killed_at_the_third)
+    with pytest.raises(KeyboardInterrupt):
+        run(job)
+    monkeypatch.undo()
+    kept = (job.directory / "journal.0.csv").read_text().splitlines()[2:]
+    assert 0 < len(kept) < 20
+    assert run(job) == whole
+    assert (job.directory / "journal.0.csv").read_text().splitlines()[2 : 2 + len(kept)] == kept
 
 
 def test_low_arithmetic_finds_hits_early_and_never_calls_an_image_robust(model_file, tmp_path):

@@ -20,7 +20,7 @@ from evaluation_jobs import (
     save,
 )
 
-from robust_transfer import dist
+from robust_transfer.distributed.launch import launch
 from robust_transfer.errors import CheckpointError, EvaluationError
 from robust_transfer.evaluation import certify
 from robust_transfer.evaluation.job import evaluate
@@ -111,7 +111,7 @@ def test_a_shard_that_was_killed_before_its_header_was_whole_stops_nobody(finish
 def test_two_processes_give_the_same_bytes(finished, name, tmp_path):
     whole = finished(name, {})
     job = make_job(name, tmp_path, whole.model)
-    facts = dist.launch(evaluate, (job,), devices=2, device_kind="cpu")
+    facts = launch(evaluate, (job,), devices=2, device_kind="cpu")
     assert (tmp_path / "records.csv").read_bytes() == (whole.directory / "records.csv").read_bytes()
     assert facts["device"] == "cpu"
     assert sorted(path.name for path in tmp_path.glob("journal*")) == ["journal.0.csv", "journal.1.csv"]

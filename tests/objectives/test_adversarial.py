@@ -5,8 +5,8 @@ import torch
 from torch.nn import functional
 
 from robust_transfer import rng
-from robust_transfer.models.normalized import build_model
 from robust_transfer.objectives import build
+from small_model import small_model
 from training_jobs import make_method
 
 
@@ -29,10 +29,7 @@ def pgd_by_hand(model, images, labels, noise, *, eps, num_steps, step_size):
 @pytest.fixture
 def step():
     config = make_method("at")
-    names = [str(i) for i in range(4)]
-    model = build_model(
-        "resnet18_small", num_classes=4, class_names=names, image_size=8, width=2, normalize="none", seed=0
-    ).double()
+    model = small_model(4).double()
     # Running statistics that are not the initial ones, so that the attack's eval mode shows.
     model.train()
     images = torch.rand(6, 3, 8, 8, generator=rng.generator(0, "images")).double()

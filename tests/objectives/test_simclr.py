@@ -6,9 +6,9 @@ import torch
 from torch import nn
 
 from robust_transfer import rng
-from robust_transfer.models.normalized import build_model
 from robust_transfer.objectives import build, nt_xent
 from robust_transfer.objectives.simclr import projection_head
+from small_model import small_model
 from training_jobs import make_method
 
 
@@ -72,9 +72,7 @@ def test_projection_head_as_published(num_layers):
 
 def test_objective_is_nt_xent_of_both_views_in_one_pass():
     config = make_method("simclr", temperature=0.2)
-    features = build_model(
-        "resnet18_small", num_classes=0, class_names=[], image_size=8, width=2, normalize="none", seed=0
-    )
+    features = small_model(0)
     objective = build(config)
     model = objective.training_model(features)
     model.train()

@@ -24,6 +24,11 @@ def test_runs_smoke_and_unfinished_are_told_apart(tmp_path):
     assert commits(index.runs) == ["0123456789ab"]
 
 
+def test_few_labels_are_part_of_a_cell(tmp_path):
+    add_attack(tmp_path, "digits", 5, 3, 10, shots=5)
+    assert list(collect(tmp_path).by_cell) == [Cell("digits", "none", "at", "autopgd", None, 5)]
+
+
 def test_an_absent_store_is_empty(tmp_path):
     assert collect(tmp_path / "nothing").runs == ()
 

@@ -9,7 +9,7 @@ from statsmodels.stats.multitest import multipletests
 from robust_transfer.errors import EvaluationError
 from robust_transfer.report import compare, tables
 from robust_transfer.report.collect import collect
-from synthetic_store import add_attack, add_certificates, study
+from synthetic_store import add_attack, add_certificates, mini_study, study
 
 
 def test_ours_stands_beside_published(tmp_path):
@@ -43,6 +43,28 @@ def test_tests_against_none_are_statsmodels_with_holm_over_the_sets(tmp_path):
     assert {t.cell.dataset: t.difference for t in tests} == pytest.approx(
         {"pets": 0.14, "cars": 0.02, "dtd": 0.03}
     )
+
+
+def test_every_table_is_tested_and_each_pair_once(tmp_path):
+    study(tmp_path, tables=("2", "4"), datasets=("cifar10", "cifar100"), n=40)
+    mini_study(tmp_path, seeds=(0,), datasets=("digits",), n=20)
+    text = compare.store_files(collect(tmp_path))["paired-tests.csv"]
+    rows = list(csv.DictReader(io.StringIO(text)))
+    tested = {(r["table"], r["pretrain"], r["finetune"]) for r in rows}
+    # In table 4 only what does not stand in table 2; CR has no model without pre-training here.
+    assert {t for t in tested if t[0] in "24"} == {
+        ("2", "at", "at"),
+        ("2", "simclr", "at"),
+        ("4", "st", "at"),
+    }
+    assert {t for t in tested if t[0] == "mini2"} == {("mini2", "at", "at"), ("mini2", "simclr", "at")}
+    assert {t for t in tested if t[0] == "mini3"} == {("mini3", "cr", "cr"), ("mini3", "simclr", "cr")}
+    assert {t[1] for t in tested if t[0] == "mini4"} == {"st"}
+    for family in (("mini2", "at", "ra"), ("mini3", "cr", "acr")):
+        found = [r for r in rows if (r["table"], r["pretrain"], r["metric"]) == family]
+        assert [r["shots"] for r in found] == ["2", "5", "20"]
+        expected = multipletests([float(r["p"]) for r in found], method="holm")[1]
+        assert [float(r["p_holm"]) for r in found] == pytest.approx(list(expected))
 
 
 def test_two_certifications_are_paired(tmp_path):

@@ -5,6 +5,7 @@ import pytest
 from scipy import stats
 
 from robust_transfer.errors import EvaluationError
+from robust_transfer.report.averages import differences
 from robust_transfer.report.cells import Cell
 from robust_transfer.report.collect import collect
 from robust_transfer.report.estimates import from_published, from_runs
@@ -49,7 +50,8 @@ def test_what_varies_is_told_apart(tmp_path):
 def test_a_draw_of_labels_for_each_seed_is_one_more_thing_that_varies(tmp_path):
     for seed in (0, 1):
         add_attack(tmp_path, "digits", 80, 50, seed=seed, shots=5, split_seed=seed)
-    result = results(tmp_path, NONE, spec=replace(SPEC, all_labels=False))[NONE]
+    cell = replace(NONE, shots=5)
+    result = results(tmp_path, cell)[cell]
     assert (result.seeds, result.varies) == (2, ("fine-tuning", "labels drawn"))
 
 
@@ -72,6 +74,19 @@ def test_gains_are_paired_over_images(tmp_path):
     independent = np.sqrt((0.3 / 0.7 + 0.4 / 0.6) / 100)
     assert (gain["sa"].high - gain["sa"].low) / (2 * 1.96) < 0.6 * independent
     assert (gain["ra"].value, gain["ra"].low, gain["ra"].high) == (0.0, 0.0, 0.0)
+
+
+def test_differences_are_paired_over_images_and_over_seeds_that_draw_the_same_labels(tmp_path):
+    # Seed 1 drew worse labels for both models; each is right on the same images and `at` on ten more.
+    for seed, right in enumerate((70, 30)):
+        add_attack(tmp_path, "digits", right, 0, seed=seed)
+        add_attack(tmp_path, "digits", right + 10, 0, seed=seed, pretrain="at")
+    found = results(tmp_path, NONE, AT)
+    gap = differences(found[AT], found[NONE]).gains["sa"]
+    assert gap.value == pytest.approx(0.1)
+    # A difference of 0.1 whichever seeds are drawn: only the images that differ between the models vary.
+    assert np.std(gap.samples) == pytest.approx(np.sqrt(0.1 * 0.9 / 100), rel=0.35)
+    assert np.std(found[AT].estimates["sa"].samples) > 4 * np.std(gap.samples)
 
 
 def test_mode_decide_has_no_radius(tmp_path):

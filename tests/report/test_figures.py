@@ -10,7 +10,7 @@ from scipy import stats
 from robust_transfer.errors import EvaluationError
 from robust_transfer.report import canvas, drawings, figures, tables
 from robust_transfer.report.collect import collect
-from synthetic_store import add_attack, quickstart, study
+from synthetic_store import add_attack, mini_study, quickstart, study
 
 
 def drawing(name, store, source="runs"):
@@ -40,7 +40,7 @@ def test_figure_3_fits_what_scipy_fits(tmp_path):
     drawn = drawing("3", study(tmp_path, tables=("3",)))
     assert drawn.shape == (1, 2)
     for metric, position in (("ra", 0), ("acr", 2)):
-        points = np.array([[r[4], r[7]] for r in drawn.rows if r[3] == metric and r[1] == "cr"])
+        points = np.array([[r[5], r[8]] for r in drawn.rows if r[4] == metric and r[2] == "cr"])
         assert len(points) == 12
         expected = stats.linregress(points[:, 0], points[:, 1]).rvalue ** 2
         assert texts(drawn)[0][position].startswith(f"cr: R² = {expected:.2f} [")
@@ -52,6 +52,30 @@ def test_two_sets_give_no_fit_and_say_so(tmp_path):
     assert texts(drawn)[0] == ["at", "simclr"]
 
 
+def test_mini_figures_have_a_named_point_a_target_and_the_same_fits(tmp_path):
+    store = mini_study(tmp_path, seeds=(0, 1), n=20)
+    for name, robust, metrics in (("mini2", "at", 1), ("mini3", "cr", 2)):
+        drawn = drawing(name, store)
+        legends, labels = texts(drawn)
+        points = np.array([[r[5], r[8]] for r in drawn.rows if r[2] == robust and r[4] == "ra"])
+        expected = stats.linregress(points[:, 0], points[:, 1]).rvalue ** 2
+        assert len(points) == 9 and legends[0].startswith(f"{robust}: R² = {expected:.2f} [")
+        targets = [f"{d} {s}-shot" for d in ("digits", "textures", "faces") for s in (2, 5, 20)]
+        assert sorted(labels) == sorted(2 * metrics * targets)
+        assert drawn.name == f"figure-{name}" and "8-pixel images" in drawn.caption
+
+
+def test_a_target_without_a_gain_has_no_point_and_is_named(tmp_path):
+    options = {"experiment": "mini_study", "shots": 5, "n": 20}
+    for number, dataset in enumerate(("digits", "textures", "faces")):
+        add_attack(tmp_path, dataset, 9 + number, number, **options)  # none of digits is robust
+        add_attack(tmp_path, dataset, 15 + number, 8, pretrain="at", **options)
+    drawn = drawing("mini2", tmp_path)
+    assert {row[0] for row in drawn.rows} == {"textures", "faces"}
+    assert "No RA gain, as it is 0 without pre-training: digits 5-shot (at)." in drawn.caption
+    assert "digits 5-shot" not in texts(drawn)[1]
+
+
 def test_without_a_reference_the_error_says_what_to_run(tmp_path):
     add_attack(tmp_path, "pets", 60, 50, pretrain="at", source="imagenet")
     with pytest.raises(EvaluationError, match="with and without pre-training") as error:
@@ -61,8 +85,8 @@ def test_without_a_reference_the_error_says_what_to_run(tmp_path):
 
 def test_quickstart_points_have_intervals_and_the_caption_its_limits(tmp_path):
     drawn = drawing("quickstart", quickstart(tmp_path))
-    row = next(r for r in drawn.rows if r[:4] == ("digits", "at", "at", "ra"))
-    assert row[4] == pytest.approx(100 * (279 / 237 - 1)) and row[5] < row[4] < row[6]
+    row = next(r for r in drawn.rows if r[:5] == ("digits", 5, "at", "at", "ra"))
+    assert row[5] == pytest.approx(100 * (279 / 237 - 1)) and row[6] < row[5] < row[7]
     assert "1.23" in drawn.caption and "8x8" in drawn.caption and "same test images" in drawn.caption
 
 

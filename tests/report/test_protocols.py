@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from robust_transfer.report.cells import Cell
@@ -32,7 +34,7 @@ def test_runs_measured_otherwise_are_left_out_with_the_reason(tmp_path):
         ({"settings": {"eps": 0.25}}, "eps=0.25"),
         ({"settings": {"norm": "linf"}}, "attacked at linf"),
         ({"split": "validation"}, "measured on split validation"),
-        ({"shots": 5}, "part of the training set (shots=5)"),
+        ({"train_fraction": 0.1}, "another part of the training set (train_fraction=0.1)"),
         ({"pretrain": "at", "source": "mnist5k"}, "pre-trained on mnist5k"),
     ],
 )
@@ -72,6 +74,25 @@ def test_the_presets_protocol_wins_over_a_larger_one(tmp_path):
     for seed in (0, 1, 2):
         add_attack(tmp_path, "pets", 70, 60, seed=seed)
     assert [run.metrics["sa"] for run in chosen(tmp_path).runs[NONE]] == [0.6]
+
+
+def test_few_shots_are_another_target(tmp_path):
+    add_attack(tmp_path, "pets", 60, 50, shots=5)
+    five = replace(NONE, shots=5)
+    assert (five.target, NONE.target) == ("pets 5-shot", "pets")
+    assert (replace(AT, shots=5).reference, replace(AT, shots=5).group) == (five, replace(five, pretrain=""))
+    assert list(chosen(tmp_path, [NONE, five]).runs) == [five]
+    assert chosen(tmp_path).runs == {} and chosen(tmp_path).left_out == ()
+
+
+def test_a_table_of_its_own_holds_no_other_experiments_protocol(tmp_path):
+    own = replace(SPEC, own=True)
+    add_attack(tmp_path, "pets", 60, 50, experiment="quickstart")
+    assert chosen(tmp_path, spec=own).runs == {}
+    assert chosen(tmp_path, spec=own).left_out[0][1].endswith("as no run of experiment=table2")
+    # A stage that another experiment computed first counts where the experiment shares its protocol.
+    add_attack(tmp_path, "pets", 80, 70, pretrain="at", source="imagenet", experiment="table2")
+    assert set(chosen(tmp_path, spec=own).runs) == {NONE, AT}
 
 
 def test_exact_certificates_win_over_decisions(tmp_path):

@@ -5,7 +5,7 @@ import pytest
 
 from robust_transfer.report import tables
 from robust_transfer.report.collect import collect
-from synthetic_store import add_attack, quickstart, study
+from synthetic_store import add_attack, mini_study, quickstart, study
 
 
 def built(name, store, source="runs"):
@@ -65,6 +65,7 @@ def test_published_tables_are_the_studys(tmp_path):
         ("4", "rt-train experiment=table4 cell=simclr_cr dataset=cifar10,cifar100"),
         ("5", "rt-train experiment=table5 dataset=cifar10,cifar100"),
         ("quickstart", "rt-train experiment=quickstart"),
+        ("mini4", "rt-train experiment=mini_study\n"),
     ],
 )
 def test_missing_cells_say_what_to_run(tmp_path, name, command):
@@ -101,12 +102,60 @@ def test_latex_is_booktabs_with_escapes(tmp_path):
 
 
 def test_marks_have_symbols(tmp_path):
-    add_attack(tmp_path, "digits", 60, 30, marks=["selected on test"])
-    add_attack(tmp_path, "digits", 70, 40, pretrain="at", marks=["data not verified"])
+    add_attack(tmp_path, "digits", 60, 30, marks=["selected on test"], experiment="quickstart")
+    marks = ["data not verified"]
+    add_attack(tmp_path, "digits", 70, 40, pretrain="at", marks=marks, experiment="quickstart")
     table = built("4", tmp_path)
     assert table.ordered == []
     marks = tables.notes.mark_symbols(built("quickstart", tmp_path).ordered)
     assert marks == {"data not verified": "*", "selected on test": "†"}
+
+
+@pytest.fixture(scope="module")
+def mini(tmp_path_factory):
+    return mini_study(tmp_path_factory.mktemp("mini"), seeds=(0, 1), n=20)
+
+
+@pytest.mark.parametrize(
+    "name, cells, rows_shown", [("mini2", 27, 9), ("mini3", 27, 9), ("mini4", 54, 27), ("mini5", 18, 9)]
+)
+def test_mini_tables_are_full_and_laid_out_as_the_studys(mini, name, cells, rows_shown):
+    table = built(name, mini)
+    assert len(table.cells) == cells == len(table.ordered)
+    grid, study_grid = (
+        tables.main_grid(t) for t in (table, built(name.removeprefix("mini"), mini, "published"))
+    )
+    assert grid.headers == study_grid.headers and len(grid.rows) == rows_shown
+    assert [row[0] for row in grid.rows[:: rows_shown // 9]] == [
+        f"{d} {s}-shot" for d in ("digits", "textures", "faces") for s in (2, 5, 20)
+    ]
+    title = tables.to_markdown(table).splitlines()[0]
+    number = name.removeprefix("mini")
+    assert title.startswith(f"## Table {number} in miniature: ") and "8-pixel images" in title
+    assert "with 16 channels, pre-training on mnist5k" in title
+
+
+def test_a_mini_cell_is_the_mean_over_seeds_of_what_the_records_say(mini):
+    [row] = [
+        r
+        for r in rows(built("mini3", mini))
+        if (r["dataset"], r["shots"], r["pretrain"], r["metric"]) == ("faces", "20", "simclr", "ra")
+    ]
+    shares = []
+    for key in row["stages"].split():
+        [path] = mini.glob(f"eval/*-{key}/records.csv")
+        images = list(csv.DictReader(io.StringIO(path.read_text())))
+        certified = [i["correct"] == "1" and float(i["radius"]) >= 0.5 for i in images]
+        shares.append(100 * sum(certified) / len(images))
+    assert len(shares) == 2 and float(row["value"]) == pytest.approx(sum(shares) / 2)
+
+
+def test_the_quickstart_and_the_mini_study_stay_apart_in_one_store(tmp_path):
+    mini_study(quickstart(tmp_path, seeds=(0,)), seeds=(0,), datasets=("digits",), n=20)
+    found = built("quickstart", tmp_path)
+    assert {r.num_images for r in found.ordered} == {100} and len(found.ordered) == 6
+    assert {r.num_images for r in built("mini2", tmp_path).ordered} == {20}
+    assert built("mini2", quickstart(tmp_path / "other", seeds=(0,))).ordered == []
 
 
 def test_left_out_runs_are_listed(tmp_path):

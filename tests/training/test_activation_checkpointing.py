@@ -4,15 +4,12 @@ import torch
 
 from robust_transfer import rng
 from robust_transfer.attacks.modes import eval_mode, no_param_grad
-from robust_transfer.models.normalized import build_model
 from robust_transfer.training.activation_checkpointing import checkpoint_blocks
+from small_model import small_model
 
 
 def test_outputs_gradients_and_statistics_stay_the_same_to_the_bit():
-    names = ["a", "b"]
-    plain = build_model(
-        "resnet18_small", num_classes=2, class_names=names, image_size=8, width=2, normalize="none", seed=0
-    ).train()
+    plain = small_model(2).train()
     recomputing = copy.deepcopy(plain)
     checkpoint_blocks(recomputing)
     images = torch.rand(4, 3, 8, 8, generator=rng.generator(0, "images"))
@@ -34,10 +31,7 @@ def test_outputs_gradients_and_statistics_stay_the_same_to_the_bit():
 
 
 def test_activations_of_a_block_are_not_kept():
-    names = ["a", "b"]
-    model = build_model(
-        "resnet18_small", num_classes=2, class_names=names, image_size=8, width=2, normalize="none", seed=0
-    ).train()
+    model = small_model(2).train()
     images = torch.rand(4, 3, 8, 8, generator=rng.generator(0, "images"))
 
     def kept_bytes():

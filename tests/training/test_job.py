@@ -1,12 +1,13 @@
 import dataclasses
+import itertools
 import json
 
 import pytest
 import torch
 from sklearn.datasets import load_digits
 
-from robust_transfer import dist
 from robust_transfer.attacks.modes import eval_mode
+from robust_transfer.distributed.context import single
 from robust_transfer.errors import ConfigError
 from robust_transfer.models.checkpoint import load_model, save_model
 from robust_transfer.models.metadata import read_metadata
@@ -15,7 +16,7 @@ from robust_transfer.training import job as module
 from robust_transfer.training.job import TrainingJob, train
 from training_jobs import make_job, make_runtime
 
-CONTEXT = dist.single("cpu")
+CONTEXT = single("cpu")
 
 
 def tensors(directory):
@@ -69,14 +70,34 @@ def test_simclr_saves_features_and_fine_tuning_puts_a_head_on_them(tmp_path):
     assert tensors(tmp_path / "finetune")["backbone.fc.weight"].shape == (10, 32)
 
 
-def test_equal_jobs_give_equal_bytes_also_with_workers(tmp_path):
+@pytest.mark.parametrize("augment_on", ["cpu", "device"])
+def test_equal_jobs_give_equal_bytes_also_with_workers(augment_on, tmp_path):
     for name, workers in (("a", 0), ("b", 0), ("c", 2)):
         runtime = make_runtime(num_workers=workers)
-        train(make_job("simclr", tmp_path / name, runtime=runtime, epochs=1), CONTEXT)
+        train(make_job("simclr", tmp_path / name, runtime=runtime, epochs=1, augment_on=augment_on), CONTEXT)
     contents = {(tmp_path / name / "model.safetensors").read_bytes() for name in "abc"}
     assert len(contents) == 1
-    train(make_job("simclr", tmp_path / "d", epochs=1, seed=1), CONTEXT)
+    train(make_job("simclr", tmp_path / "d", epochs=1, seed=1, augment_on=augment_on), CONTEXT)
     assert (tmp_path / "d" / "model.safetensors").read_bytes() not in contents
+
+
+def test_views_finished_on_the_device_are_the_same_after_a_stop_inside_an_epoch(tmp_path, monkeypatch):
+    job = make_job("simclr", tmp_path / "whole", augment_on="device")
+    train(job, CONTEXT)
+    cut = dataclasses.replace(job, directory=tmp_path / "cut")
+
+    def broken(batches, dataset):
+        yield from itertools.islice(batches, 7)  # 5 steps an epoch, a checkpoint every 4
+        raise InterruptedError
+
+    with monkeypatch.context() as patched, pytest.raises(InterruptedError):
+        patched.setattr(module, "_tell_unreadable", broken)
+        train(cut, CONTEXT)
+    train(cut, CONTEXT)
+    found, wanted = ((tmp_path / part / "model.safetensors").read_bytes() for part in ("cut", "whole"))
+    assert found == wanted
+    train(make_job("simclr", tmp_path / "eight bits"), CONTEXT)
+    assert (tmp_path / "eight bits" / "model.safetensors").read_bytes() != wanted
 
 
 def test_a_parent_of_another_architecture_is_refused(tmp_path):

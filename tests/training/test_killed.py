@@ -20,13 +20,13 @@ SCRIPT = textwrap.dedent(
     from pathlib import Path
     import torch
     torch.set_num_threads(1)
-    from robust_transfer import dist
+    from robust_transfer.distributed.context import single
     from robust_transfer.training.job import train
     from training_jobs import make_job, make_runtime
 
     name, directory = sys.argv[1], Path(sys.argv[2])
     runtime = make_runtime(save_every_steps=3, num_workers=int(sys.argv[3]))
-    train(make_job(name, directory, epochs=None, max_steps=60, runtime=runtime), dist.single("cpu"))
+    train(make_job(name, directory, epochs=None, max_steps=60, runtime=runtime), single("cpu"))
     """
 )
 

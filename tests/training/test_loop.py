@@ -7,13 +7,14 @@ import pytest
 import torch
 from torch import nn
 
-from robust_transfer import dist, rng
+from robust_transfer import rng
 from robust_transfer.data.loaders import Batch
+from robust_transfer.distributed.context import single
 from robust_transfer.errors import ConfigError
-from robust_transfer.models.normalized import build_model
 from robust_transfer.objectives import build
 from robust_transfer.training.interrupt import Interrupted
 from robust_transfer.training.loop import fit, planned_steps
+from small_model import small_model
 from training_jobs import make_method, make_runtime
 
 METHODS = ("st", "st_linear", "at", "cr", "simclr")
@@ -36,19 +37,6 @@ def open_batches(first, last, *, num_views=1):
         yield Batch(images, indices % 3, indices, epoch)
 
 
-def small_model(num_classes):
-    names = [str(i) for i in range(num_classes)]
-    return build_model(
-        "resnet18_small",
-        num_classes=num_classes,
-        class_names=names,
-        image_size=8,
-        width=2,
-        normalize="none",
-        seed=0,
-    )
-
-
 def train(name, directory, *, batches=open_batches, model=None, runtime=None, validate=None, **changes):
     """Train a small network on generated images; returns it and the facts."""
     directory.mkdir(exist_ok=True)
@@ -61,7 +49,7 @@ def train(name, directory, *, batches=open_batches, model=None, runtime=None, va
         lambda first, last: batches(first, last, num_views=objective.num_views),
         config=config,
         runtime=runtime or make_runtime(),
-        context=dist.single("cpu"),
+        context=single("cpu"),
         directory=directory,
         steps_per_epoch=STEPS_PER_EPOCH,
         validate=validate,

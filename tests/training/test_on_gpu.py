@@ -2,11 +2,17 @@
 
 import json
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
-from robust_transfer import dist
+from robust_transfer import rng
+from robust_transfer.data import two_views
+from robust_transfer.data.device_views import finish
+from robust_transfer.distributed.launch import launch
 from robust_transfer.training.job import train
+from robust_transfer.training.precision import arithmetic
 from training_jobs import make_job, make_runtime
 
 pytestmark = [
@@ -23,7 +29,7 @@ def losses(directory):
 def run(name, directory, *, devices=1, device="cuda", runtime=None, **changes):
     settings = {"epochs": None, "max_steps": 6, "batch_size": 16, "lr": 1e-3, **changes}
     job = make_job(name, directory, runtime=make_runtime(device=device, **(runtime or {})), **settings)
-    facts = dist.launch(train, (job,), devices=devices, device_kind=device, batch_size=16)
+    facts = launch(train, (job,), devices=devices, device_kind=device, batch_size=16)
     return losses(directory), facts
 
 
@@ -39,6 +45,27 @@ def test_without_noise_a_gpu_trains_like_a_cpu(tmp_path):
     on_gpu, _ = run("st", tmp_path / "gpu")
     on_cpu, _ = run("st", tmp_path / "cpu", device="cpu")
     assert on_gpu[:3] == pytest.approx(on_cpu[:3], rel=1e-3)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "tf32"])
+def test_views_are_finished_on_a_gpu_as_on_a_cpu(precision):
+    make, _ = two_views(224, 1.0, "device")
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (300, 400, 3), dtype=np.uint8))
+    views = []
+    for i in range(32):
+        with rng.global_state(0, "views", i):
+            views.append(make(image))
+    crops, drawn = (torch.stack(part) for part in zip(*views, strict=True))
+    with arithmetic(precision):
+        found = finish(crops.cuda(), drawn)
+    assert found.is_cuda and found.dtype == torch.float32
+    torch.testing.assert_close(found.cpu(), finish(crops, drawn), rtol=0, atol=1e-4)
+
+
+def test_views_finished_on_the_device_train_alike_on_both(tmp_path):
+    on_gpu, _ = run("simclr", tmp_path / "gpu", augment_on="device")
+    on_cpu, _ = run("simclr", tmp_path / "cpu", device="cpu", augment_on="device")
+    assert on_gpu[0] == pytest.approx(on_cpu[0], rel=1e-3)
 
 
 @pytest.mark.parametrize(

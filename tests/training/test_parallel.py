@@ -1,21 +1,25 @@
 """One process against two: the number of processes changes rounding, nothing else."""
 
+import contextlib
 import dataclasses
+import itertools
 import json
 from pathlib import Path
 
 import pytest
 import torch
 
-from robust_transfer import dist, rng
+from robust_transfer import rng
 from robust_transfer.config import AttackConfig
-from robust_transfer.models.normalized import build_model
+from robust_transfer.distributed.context import single
+from robust_transfer.distributed.launch import launch
 from robust_transfer.objectives import build
 from robust_transfer.objectives.simclr import SimCLR
 from robust_transfer.training import job as job_module
 from robust_transfer.training.job import train
 from robust_transfer.training.sync_batchnorm import synchronise
-from training_jobs import make_job
+from small_model import small_model
+from training_jobs import make_job, make_runtime
 
 METHODS = ("st", "st_linear", "at", "cr", "simclr")
 
@@ -24,16 +28,7 @@ def one_step_in_float64(name, context):
     """Gradients and statistics of one step on the local half of a batch of eight."""
     job = make_job(name, Path("unused"))
     objective = build(job.method)
-    names = [] if name == "simclr" else ["a", "b", "c"]
-    model = build_model(
-        "resnet18_small",
-        num_classes=len(names),
-        class_names=names,
-        image_size=8,
-        width=2,
-        normalize="none",
-        seed=0,
-    ).double()
+    model = small_model(0 if name == "simclr" else 3).double()
     trained = objective.training_model(model)
     if context.world_size > 1:
         synchronise(trained, context.device)
@@ -60,8 +55,8 @@ def all_steps_in_float64(context):
 
 @pytest.mark.slow
 def test_one_step_of_every_objective_in_float64():
-    two = dist.launch(all_steps_in_float64, (), devices=2, device_kind="cpu", batch_size=8)
-    one = all_steps_in_float64(dist.single("cpu"))
+    two = launch(all_steps_in_float64, (), devices=2, device_kind="cpu", batch_size=8)
+    one = all_steps_in_float64(single("cpu"))
     for name in METHODS:
         assert set(two[name]) == set(one[name])
         for key, wanted in one[name].items():
@@ -99,8 +94,8 @@ def losses(folder):
 
 @pytest.mark.slow
 def test_twenty_steps_of_every_method(tmp_path):
-    dist.launch(train_all, (tmp_path / "two",), devices=2, device_kind="cpu", batch_size=8)
-    train_all(tmp_path / "one", dist.single("cpu"))
+    launch(train_all, (tmp_path / "two",), devices=2, device_kind="cpu", batch_size=8)
+    train_all(tmp_path / "one", single("cpu"))
     for kind, tolerance in (("float32", 1e-5), ("float64", 1e-10)):
         for name in METHODS:
             folders = [tmp_path / number / kind / name for number in ("one", "two")]
@@ -114,3 +109,34 @@ def test_twenty_steps_of_every_method(tmp_path):
             for key, value in wanted.items():
                 close = {"rtol": tolerance, "atol": tolerance, "msg": f"{kind} {name} {key}"}
                 torch.testing.assert_close(found[key], value, **close)
+
+
+def cut_and_resumed(root, context):
+    """Train without synchronised BatchNorm, once whole and once stopped between two checkpoints."""
+    # The attack inside a step reads the running statistics of its own process.
+    whole = make_job("at", root / "whole", runtime=make_runtime(sync_batchnorm=False))
+    train(whole, context)
+    cut = dataclasses.replace(whole, directory=root / "cut")
+    unbroken = job_module._tell_unreadable
+
+    def broken(batches, dataset):
+        yield from itertools.islice(unbroken(batches, dataset), 6)  # a checkpoint every 4 steps
+        raise InterruptedError
+
+    job_module._tell_unreadable = broken
+    try:
+        with contextlib.suppress(InterruptedError):
+            train(cut, context)
+    finally:
+        job_module._tell_unreadable = unbroken
+    assert not (cut.directory / "model.safetensors").exists()
+    train(cut, context)
+
+
+@pytest.mark.slow
+def test_without_synchronised_batchnorm_a_resumed_run_is_bit_equal(tmp_path):
+    launch(cut_and_resumed, (tmp_path,), devices=2, device_kind="cpu", batch_size=10)
+    found, wanted = ((tmp_path / part / "model.safetensors").read_bytes() for part in ("cut", "whole"))
+    assert found == wanted
+    found, wanted = (losses(tmp_path / part) for part in ("cut", "whole"))
+    assert len(wanted) == 10 and found == wanted

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from robust_transfer.attacks import threat
-from robust_transfer.attacks.attack import Attack, AttackResult
+from robust_transfer.attacks.attack import Attack, AttackResult, OnSettled
 from robust_transfer.attacks.evaluate import evaluate
 
 MOMENTUM = 0.75
@@ -38,6 +38,7 @@ def autopgd(
     start_noise: Tensor | None = None,
     guards: str = "fast",
     gradient_model: nn.Module | None = None,
+    on_settled: OnSettled | None = None,
 ) -> AttackResult:
     """Attack each image by APGD until its first misclassified iterate, where it leaves the batch.
 
@@ -63,6 +64,7 @@ def autopgd(
     start_noise : (num_restarts, B, C, H, W) standard normal, in place of the keyed noise
     guards : "full", "fast" or "off"
     gradient_model : the same function computed faster, for the attack's steps; `model` confirms hits
+    on_settled : told of outcomes as they become final, so that a long run can be kept piece by piece
 
     Raises
     ------
@@ -89,6 +91,7 @@ def autopgd(
         start_noise=start_noise,
         guards=guards,
         gradient_model=gradient_model,
+        on_settled=on_settled,
     )
 
 

@@ -94,3 +94,11 @@ class AttackResult:
     near_tie: Tensor
     flags: list[str] = field(default_factory=list)
     record: dict[str, str | int | float] = field(default_factory=dict)
+
+
+OnSettled = Callable[[list[int], AttackResult], None]
+"""Told, while an attack runs, the positions of images whose outcome is final, and the result of these alone.
+
+The result holds the flags known by then. Some images stand in the final result alone: the last ones, and
+those whose outcome a guard can still change.
+"""

@@ -8,9 +8,10 @@ Square. The two APGDs are ours; FAB and Square are the package pyautoattack's.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -215,33 +216,22 @@ class _Hunter:
             positions = [position for position in positions if state.result.robust[position]]
             if not positions:
                 return
-            images, labels = self._on(judge.device, positions)
-            points = fab_point(
-                self.predict,
-                images,
-                labels,
-                norm=state.norm,
-                eps=state.eps,
-                num_steps=num_steps,
-                rank=rank,
-            )
+            self._attack(judge, positions, FAB, fab_point, num_steps=num_steps, rank=rank)
             state.result.gradient_steps[positions] += num_steps
-            state.judge(judge, positions, points, FAB)
 
     def _square(self, judge: Judge, positions: list[int], num_queries: int, seed: int) -> None:
-        state = self.state
-        images, labels = self._on(judge.device, positions)
-        points = square_point(
-            self.predict,
-            images,
-            labels,
-            norm=state.norm,
-            eps=state.eps,
-            num_queries=num_queries,
-            seed=seed,
-            index=state.names[positions].tolist(),
-        )
-        state.judge(judge, positions, points, SQUARE)
+        index = self.state.names[positions].tolist()
+        self._attack(judge, positions, SQUARE, square_point, num_queries=num_queries, seed=seed, index=index)
 
-    def _on(self, device: torch.device, positions: list[int]) -> tuple[Tensor, Tensor]:
-        return self.state.images[positions].to(device), self.state.labels[positions].to(device)
+    def _attack(
+        self,
+        judge: Judge,
+        positions: list[int],
+        name: str,
+        point: Callable[..., Tensor],
+        **settings: Any,
+    ) -> None:
+        state = self.state
+        images, labels = (every[positions].to(judge.device) for every in (state.images, state.labels))
+        points = point(self.predict, images, labels, norm=state.norm, eps=state.eps, **settings)
+        state.judge(judge, positions, points, name)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from robust_transfer.attacks import guards as guard
 from robust_transfer.attacks import losses, threat
-from robust_transfer.attacks.attack import Attack, AttackResult
+from robust_transfer.attacks.attack import Attack, AttackResult, OnSettled
 from robust_transfer.attacks.judge import Judge, pick_device
 from robust_transfer.attacks.ledger import Ledger
 from robust_transfer.attacks.modes import eval_mode, kept_state, no_param_grad
@@ -23,6 +23,7 @@ from robust_transfer.errors import EvaluationError
 
 # Hits come a few at a time: a judge so many times smaller than the batch wastes little on padding.
 JUDGE_SHARE = 8
+ALL = slice(None)
 
 
 def evaluate(
@@ -35,6 +36,7 @@ def evaluate(
     start_noise: Tensor | None,
     guards: str,
     gradient_model: nn.Module | None,
+    on_settled: OnSettled | None,
 ) -> AttackResult:
     """Run one attack on all images under the guards of a level; see `autopgd` for the parameters."""
     guard.check_level(guards)
@@ -69,7 +71,14 @@ def evaluate(
             flags += guard.check_autocast(device)
             guard.check_logits(logits, names)
             flags += probe(trial, attack)
-        ledger = trial.run(attack)
+        ledger = trial.new_ledger()
+
+        def settle(positions: list[int]) -> None:
+            # Under "full", what the other attacks find comes after the last image: nothing is told before.
+            if on_settled is not None and guards != "full":
+                on_settled(positions, _result(attack, ledger, flags, guards, positions))
+
+        trial.go_on(attack, ledger, ledger.open_positions(), settle)
         if guards != "off":
             flags += attack_dead_again(trial, attack, ledger)
         if guards == "full":
@@ -79,25 +88,33 @@ def evaluate(
     return _result(attack, ledger, flags, guards)
 
 
-def _result(attack: Attack, ledger: Ledger, flags: list[str], guards: str) -> AttackResult:
+def _result(
+    attack: Attack,
+    ledger: Ledger,
+    flags: list[str],
+    guards: str,
+    positions: list[int] | slice = ALL,
+) -> AttackResult:
     """Measure the distances from the images that are handed out, and sum up."""
-    distances = threat.distances(ledger.images, ledger.clean, norm=attack.norm).cpu()
-    guard.check_distances(distances, eps=attack.eps, index=ledger.index)
+    images = ledger.images[positions]
+    distances = threat.distances(images, ledger.clean[positions], norm=attack.norm).cpu()
+    guard.check_distances(distances, eps=attack.eps, index=ledger.index[positions])
+    wrong = ledger.clean_prediction[positions] != ledger.labels[positions]
     return AttackResult(
-        images=ledger.images,
-        robust=ledger.robust,
-        clean_prediction=ledger.clean_prediction,
-        adversarial_prediction=ledger.adversarial_prediction,
+        images=images,
+        robust=ledger.robust[positions],
+        clean_prediction=ledger.clean_prediction[positions],
+        adversarial_prediction=ledger.adversarial_prediction[positions],
         distance=distances,
-        loss=ledger.loss,
-        gradient_steps=ledger.gradient_steps,
-        near_tie=ledger.near_tie,
-        flags=flags,
+        loss=ledger.loss[positions],
+        gradient_steps=ledger.gradient_steps[positions],
+        near_tie=ledger.near_tie[positions],
+        flags=list(flags),
         record={
             "guards": guards,
             "arithmetic": "hits judged in float32, TF32 off",
-            "num_near_ties": int(ledger.near_tie.sum()),
-            "num_clean_mistakes": int((ledger.clean_prediction != ledger.labels).sum()),
+            "num_near_ties": int(ledger.near_tie[positions].sum()),
+            "num_clean_mistakes": int(wrong.sum()),
             "largest_distance": float(distances.max()),
             "adaptive_attack": "none",
         },

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from robust_transfer.attacks import threat
-from robust_transfer.attacks.attack import Attack, AttackResult
+from robust_transfer.attacks.attack import Attack, AttackResult, OnSettled
 from robust_transfer.attacks.evaluate import evaluate
 from robust_transfer.errors import EvaluationError
 
@@ -37,6 +37,7 @@ def pgd(
     index: Tensor | Sequence[int] | None = None,
     guards: str = "fast",
     gradient_model: nn.Module | None = None,
+    on_settled: OnSettled | None = None,
 ) -> AttackResult:
     """Attack each image by PGD with a fixed step; an image is broken if any iterate is misclassified.
 
@@ -56,6 +57,7 @@ def pgd(
     index : (B,) names of the images, default 0..B-1: random numbers are keyed by (seed, index, run)
     guards : "full", "fast" or "off"
     gradient_model : the same function computed faster, for the attack's steps; `model` confirms hits
+    on_settled : told of outcomes as they become final, so that a long run can be kept piece by piece
 
     Raises
     ------
@@ -87,6 +89,7 @@ def pgd(
         start_noise=None,
         guards=guards,
         gradient_model=gradient_model,
+        on_settled=on_settled,
     )
 
 

@@ -19,6 +19,7 @@ from robust_transfer.attacks.ledger import Ledger
 from robust_transfer.attacks.modes import exact_arithmetic
 from robust_transfer.errors import EvaluationError
 
+SettledPositions = Callable[[list[int]], None]
 # A gradient shorter than this loses more than a hundredth of its unit length to `threat.TINY`.
 SHORTEST_GRADIENT = 100 * threat.TINY
 
@@ -53,6 +54,7 @@ def run_queue(
     ledger: Ledger,
     positions: list[int],
     noise: Callable[[int, int], Tensor],
+    on_settled: SettledPositions,
 ) -> None:
     """Attack the images at `positions` and write the outcomes to the ledger.
 
@@ -63,9 +65,10 @@ def run_queue(
     ----------
     judge : confirms every hit; a hit of the gradient model that it denies stays in the batch
     noise : (position, number of the run) -> standard normal (C, H, W) on the CPU
+    on_settled : told, while others are still attacked, the positions whose outcome is final
     """
     if positions:
-        Queue(attack, judge, gradient_model, ledger, noise, positions).drain()
+        Queue(attack, judge, gradient_model, ledger, noise, on_settled, positions).drain()
 
 
 class Queue:
@@ -78,15 +81,12 @@ class Queue:
         gradient_model: nn.Module,
         ledger: Ledger,
         noise: Callable[[int, int], Tensor],
+        on_settled: SettledPositions,
         positions: list[int],
     ) -> None:
-        self.attack, self.judge, self.model, self.ledger, self.noise = (
-            attack,
-            judge,
-            gradient_model,
-            ledger,
-            noise,
-        )
+        self.attack, self.judge, self.model = attack, judge, gradient_model
+        self.ledger, self.noise, self.on_settled = ledger, noise, on_settled
+        self.settled: list[int] = []
         self.num_runs = attack.num_runs(ledger.targets.shape[1])
         self.waiting = deque(Run(position, 0) for position in positions)
         self.slots: list[Run | None] = [None] * attack.batch_size
@@ -100,6 +100,10 @@ class Queue:
     def drain(self) -> None:
         """Run until nobody is in the batch and nobody waits."""
         while self._admit():
+            # Never the last ones: what the guards find after them can still refuse the whole.
+            if self.settled:
+                self.on_settled(self.settled)
+                self.settled = []
             outcome = self._differentiate()
             wrong, tie, dead, nonfinite = torch.stack(
                 [outcome.wrong, outcome.tie, outcome.dead, outcome.nonfinite]
@@ -189,6 +193,8 @@ class Queue:
             self.ledger.num_dead_runs[run.position] += 2 * run.num_dead_steps >= run.step
             if run.number + 1 < self.num_runs:
                 self.waiting.append(Run(run.position, run.number + 1))
+            elif not self.ledger.dead()[run.position]:
+                self.settled.append(run.position)
             self.slots[slot] = None
 
     def _confirm(self, slots: list[int], points: Tensor) -> list[tuple[int, Tensor, Tensor]]:
@@ -205,6 +211,7 @@ class Queue:
         for i, slot in enumerate(slots):
             if wrong[i]:
                 self.ledger.close(positions[i : i + 1], points[i : i + 1], logits[i : i + 1])
+                self.settled.append(positions[i])
                 self.slots[slot] = None
             else:
                 denied.append((slot, points[i : i + 1], logits[i : i + 1]))

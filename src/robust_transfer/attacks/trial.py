@@ -13,7 +13,7 @@ from robust_transfer import rng
 from robust_transfer.attacks.attack import Attack
 from robust_transfer.attacks.judge import Judge
 from robust_transfer.attacks.ledger import Ledger
-from robust_transfer.attacks.queue import run_queue
+from robust_transfer.attacks.queue import SettledPositions, run_queue
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,13 +44,23 @@ class Trial:
             start_noise=None if self.start_noise is None else self.start_noise[:, where],
         )
 
+    def new_ledger(self) -> Ledger:
+        """Return the images' standing before any attack."""
+        return Ledger(self.images, self.labels, self.index, self.logits)
+
     def run(self, attack: Attack) -> Ledger:
         """Attack all correctly classified images and return what became of each."""
-        ledger = Ledger(self.images, self.labels, self.index, self.logits)
+        ledger = self.new_ledger()
         self.go_on(attack, ledger, ledger.open_positions())
         return ledger
 
-    def go_on(self, attack: Attack, ledger: Ledger, positions: list[int]) -> None:
+    def go_on(
+        self,
+        attack: Attack,
+        ledger: Ledger,
+        positions: list[int],
+        on_settled: SettledPositions = lambda positions: None,
+    ) -> None:
         """Attack some of the images that a ledger still holds open."""
 
         def noise(position: int, run: int) -> Tensor:
@@ -66,4 +76,5 @@ class Trial:
             ledger=ledger,
             positions=positions,
             noise=noise,
+            on_settled=on_settled,
         )

@@ -17,10 +17,11 @@ from robust_transfer import store
 from robust_transfer.cli.compose import Composition, plain_values
 from robust_transfer.cli.gpu_claim import claim, visible_gpus
 from robust_transfer.config import TrainConfig, train_config
+from robust_transfer.distributed.environment import started_by_launcher
 from robust_transfer.errors import ConfigError, UserError
 from robust_transfer.facts import training_stages
-from robust_transfer.plan import Stage
-from robust_transfer.run import check_inputs, check_machine, execute, started_by_launcher
+from robust_transfer.run import check_inputs, check_machine, execute
+from robust_transfer.stage import Stage
 from robust_transfer.store import StageDirectory
 
 Say = Callable[[str], None]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from robust_transfer import costs
 from robust_transfer.config import DataConfig
 from robust_transfer.facts import missing_input
-from robust_transfer.plan import Stage
+from robust_transfer.stage import Stage
 from robust_transfer.store import StageDirectory
 
 if TYPE_CHECKING:

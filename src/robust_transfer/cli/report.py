@@ -25,18 +25,20 @@ examples:
 COMMANDS = {
     "runs": "list every evaluation and training stage of a store",
     "show": "tell everything that is known of one stage",
-    "table": "quickstart, 2, 3, 4 or 5: in Markdown, CSV and LaTeX",
-    "figure": "quickstart, 2, 3, curve KEY ... or shots: as PNG and PDF",
+    "table": "quickstart, 2 to 5, or mini2 to mini5: in Markdown, CSV and LaTeX",
+    "figure": "quickstart, 2, 3, mini2, mini3, curve KEY ... or shots: as PNG and PDF",
     "claims": "check every number in the study's text",
+    "findings": "what the miniature study found, in sentences with intervals",
     "compare": "our numbers beside the published ones, with paired tests; or two KEYs",
     "verify": "recompute every number of an evaluation, draw some samples again; exit 2 if one differs",
     "export": "write a model to a file, with a model card",
     "html": "one static page of tables, figures, flags and cost",
 }
-TABLES = ("quickstart", "2", "3", "4", "5")
+PUBLISHED = ("2", "3", "4", "5")
+TABLES = ("quickstart", *PUBLISHED, *(f"mini{number}" for number in PUBLISHED))
 OPTIONS = ("--store", "--source", "--out", "--help", "--redraw", "--root")
 DEFAULT_REDRAW = 3
-FIGURES = ("quickstart", "2", "3", "curve", "shots")
+FIGURES = ("quickstart", "2", "3", "mini2", "mini3", "curve", "shots")
 
 
 @command("rt-report")
@@ -208,8 +210,8 @@ def _table(arguments: argparse.Namespace) -> int:
     from robust_transfer.report import tables
 
     name, source = _choice(arguments.number.removeprefix("table"), "table", TABLES), _source(arguments)
-    if name == "quickstart" and source == "published":
-        raise ConfigError("the quickstart has no published numbers", "rt-report table quickstart")
+    if name not in PUBLISHED and source == "published":
+        raise ConfigError(f"table {name} has no published numbers", f"rt-report table {name}")
     table = tables.build(name, source, _index(arguments))
     text, stem = tables.to_markdown(table), tables.file_name(table)
     print(text, end="")
@@ -228,7 +230,7 @@ def _figure(arguments: argparse.Namespace) -> int:
         raise ConfigError(
             "figure curve takes one KEY or several, the other figures none", "rt-report figure curve KEY"
         )
-    if name in ("quickstart", "curve", "shots") and _source(arguments) == "published":
+    if name not in PUBLISHED and _source(arguments) == "published":
         raise ConfigError(f"figure {name} has no published numbers", f"rt-report figure {name}")
     index = _index(arguments)
     if name == "curve":
@@ -252,6 +254,20 @@ def _claims(arguments: argparse.Namespace) -> int:
     print(text, end="")
     suffix = "-published" if source == "published" else ""
     _write(arguments, {"claims.csv": claims.to_csv(found, runs), f"claims{suffix}.md": text})
+    return 0
+
+
+def _findings(arguments: argparse.Namespace) -> int:
+    from robust_transfer.report import findings, mini_study, tables
+
+    if _source(arguments) == "published":
+        raise ConfigError("the miniature study has no published numbers", "rt-report findings")
+    index = _index(arguments)
+    built = {name: tables.build(name, "runs", index) for name in mini_study.TABLES}
+    found = findings.findings(built)
+    text = findings.to_markdown(found, built)
+    print(text, end="")
+    _write(arguments, {"findings.md": text, "findings.csv": findings.to_csv(found)})
     return 0
 
 
@@ -342,6 +358,7 @@ HANDLERS: dict[str, Callable[[argparse.Namespace], int]] = {
     "table": _table,
     "figure": _figure,
     "claims": _claims,
+    "findings": _findings,
     "compare": _compare,
     "verify": _verify,
     "export": _export,

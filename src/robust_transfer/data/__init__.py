@@ -6,13 +6,15 @@ names below are loaded on first use.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from robust_transfer.lazy import lazily
 
 if TYPE_CHECKING:
     from robust_transfer.data.dataset import ImageDataset, open_dataset
     from robust_transfer.data.loaders import Batch, evaluation_batches, subset_indices, training_batches
-    from robust_transfer.data.transforms import eval_transform, train_transform, two_views
+    from robust_transfer.data.transforms import eval_transform, train_transform
+    from robust_transfer.data.views import two_views
 
 _HOME = {
     "ImageDataset": "dataset",
@@ -23,7 +25,7 @@ _HOME = {
     "training_batches": "loaders",
     "eval_transform": "transforms",
     "train_transform": "transforms",
-    "two_views": "transforms",
+    "two_views": "views",
 }
 __all__ = [
     "Batch",
@@ -37,8 +39,4 @@ __all__ = [
     "two_views",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+__getattr__ = lazily(__name__, _HOME)

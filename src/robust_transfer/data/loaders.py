@@ -7,7 +7,7 @@ processes, reads the same images, cut and flipped the same way.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -19,8 +19,11 @@ from torch.utils.data import DataLoader, default_collate
 from robust_transfer import rng
 from robust_transfer.data.dataset import ImageDataset
 from robust_transfer.data.transforms import Transform
+from robust_transfer.data.views import CroppedView
 from robust_transfer.errors import ConfigError, DataError
 
+# A training transform: what it leaves to the device is drawn where the image is read.
+MakeView = Callable[[Image.Image], torch.Tensor | CroppedView]
 NO_IMAGES = torch.empty(0, 3, 0, 0, dtype=torch.uint8)
 
 
@@ -33,6 +36,7 @@ class Batch(NamedTuple):
     epoch : epoch of the step; 0 in evaluation
     unreadable : positions that could not be read (on_error="skip"). In evaluation they are left out, so a
         batch may be shorter, even empty; in training the next readable image of the class stands in
+    drawn : for views that are finished on the device, what is left to do: (B, 11) a view, see View.row
     """
 
     images: tuple[torch.Tensor, ...]
@@ -40,6 +44,7 @@ class Batch(NamedTuple):
     indices: torch.Tensor
     epoch: int
     unreadable: tuple[int, ...] = ()
+    drawn: tuple[torch.Tensor, ...] = ()
 
 
 def steps_per_epoch(num_images: int, batch_size: int) -> int:
@@ -68,7 +73,7 @@ class _Sample:
 
     request: _Request
     label: int = -1
-    views: tuple[torch.Tensor, ...] = ()
+    views: tuple[torch.Tensor | CroppedView, ...] = ()
     unreadable: tuple[int, ...] = ()
     error: DataError | None = None
 
@@ -80,7 +85,7 @@ class _Reader:
     """
 
     def __init__(
-        self, dataset: ImageDataset, transforms: Sequence[Transform], seed: int, *, substitute: bool
+        self, dataset: ImageDataset, transforms: Sequence[MakeView], seed: int, *, substitute: bool
     ) -> None:
         self.dataset, self.transforms, self.seed, self.substitute = dataset, transforms, seed, substitute
 
@@ -112,7 +117,7 @@ class _Reader:
     def _class_of(self, position: int) -> str:
         return self.dataset.class_names[self.dataset.labels[position]]
 
-    def _views(self, image: Image.Image, read: _Request) -> tuple[torch.Tensor, ...]:
+    def _views(self, image: Image.Image, read: _Request) -> tuple[torch.Tensor | CroppedView, ...]:
         views = []
         for view, transform in enumerate(self.transforms):
             with rng.global_state(self.seed, "augment", read.epoch, read.position, view):
@@ -127,11 +132,13 @@ def _collate(samples: list[_Sample]) -> Batch | DataError:
     read = [sample for sample in samples if sample.views]
     by_view = zip(*(sample.views for sample in read), strict=True)
     # default_collate stacks into shared memory where a worker runs it, which saves a copy.
-    images = tuple(default_collate(list(view)) for view in by_view) or (NO_IMAGES,)
+    views = [default_collate(list(view)) for view in by_view]
+    images = tuple(v.crop if isinstance(v, CroppedView) else v for v in views) or (NO_IMAGES,)
+    drawn = tuple(v.drawn for v in views if isinstance(v, CroppedView))
     labels = torch.tensor([sample.label for sample in read], dtype=torch.int64)
     indices = torch.tensor([sample.request.position for sample in read], dtype=torch.int64)
     unreadable = tuple(position for sample in samples for position in sample.unreadable)
-    return Batch(images, labels, indices, samples[0].request.epoch, unreadable)
+    return Batch(images, labels, indices, samples[0].request.epoch, unreadable, drawn)
 
 
 class _TrainingSchedule:
@@ -162,7 +169,7 @@ class _TrainingSchedule:
 
 def training_batches(
     dataset: ImageDataset,
-    transforms: Sequence[Transform],
+    transforms: Sequence[MakeView],
     *,
     batch_size: int,
     seed: int,

@@ -12,16 +12,17 @@ from robust_transfer.attacks import autopgd, pgd
 from robust_transfer.attacks.attack import AttackResult
 from robust_transfer.config import AttackEvaluatorConfig, AutoPGDConfig, PGDConfig
 from robust_transfer.evaluation.images import TestImages
-from robust_transfer.evaluation.protocol import Bench, Rows, evaluators
+from robust_transfer.evaluation.protocol import Bench, RowPerImage, Rows, evaluators
 from robust_transfer.journal import Journal, Row
 from robust_transfer.models.fast import arithmetic, fast_inference
 
 # Images handed to an attack at once, in batches: as the fooled leave, waiting ones keep the batch full.
 BATCHES_AT_ONCE = 20
 Attack = Callable[..., AttackResult]
+RowsOf = Callable[[torch.Tensor, Any, torch.Tensor], list[Row]]
 
 
-class AttackEvaluator:
+class AttackEvaluator(RowPerImage):
     """Attack every image by one of the gradient attacks; the unchanged model confirms hits."""
 
     journal_columns: tuple[str, ...] = (
@@ -35,9 +36,11 @@ class AttackEvaluator:
         "near_tie",
     )
     batches_at_once = BATCHES_AT_ONCE
+    rows_of: RowsOf
 
     def __init__(self, config: AttackEvaluatorConfig, attack: Attack) -> None:
         self.config = config
+        self.rows_of = attack_rows
         self._attack = functools.partial(
             attack,
             norm=config.norm,
@@ -49,62 +52,50 @@ class AttackEvaluator:
             seed=config.seed,
         )
 
-    def header(self, bench: Bench) -> dict[str, Any]:
-        """Return nothing: start noise is drawn on the CPU, whatever the model's device."""
-        return {}
-
-    def finished(self, rows: Rows, labels: Sequence[int]) -> set[int]:
-        """Return the images that have a row."""
-        return {int(row["index"]) for row in rows}
-
     def measure(self, bench: Bench, images: TestImages, rows: Rows, journal: Journal) -> None:
         """Attack the images, some batches at once."""
         size = self.config.batch_size * self.batches_at_once
         for first in range(0, len(images), size):
             part = slice(first, first + size)
-            pixels = images[part].to(bench.device)
-            labels, indices = images.labels[part], images.indices[part]
-            rows_, found = self._run(bench, pixels, labels.to(bench.device), indices)
-            bench.doubts.note(found)
-            journal.append(rows_)
-            bench.progress.step(len(indices))
+            pixels, labels = images[part].to(bench.device), images.labels[part].to(bench.device)
+            self._run(bench, pixels, labels, Outcomes(bench, journal, images.indices[part], self.rows_of))
 
-    def _run(
-        self, bench: Bench, pixels: torch.Tensor, labels: torch.Tensor, indices: torch.Tensor
-    ) -> tuple[list[Row], list[str]]:
+    def _run(self, bench: Bench, pixels: torch.Tensor, labels: torch.Tensor, outcomes: Outcomes) -> None:
         """Attack; where arithmetic is low, first only to find hits early, never to call an image robust."""
-        steps = torch.zeros(len(indices), dtype=torch.int64)
-        left = torch.arange(len(indices))
-        rows: list[Row] = []
         if self.config.arithmetic != "fp32":
-            low = self._once(bench, pixels, labels, indices, self.config.arithmetic, guards="fast")
-            steps = low.gradient_steps.cpu()
-            left = low.robust.cpu().nonzero().flatten()
-            fooled = (~low.robust.cpu()).nonzero().flatten().tolist()
-            every = attack_rows(indices, low, steps)
-            rows = [every[k] for k in fooled]
-        if len(left) == 0:
-            return rows, low.flags
-        where = left.to(pixels.device)
-        full = self._once(
-            bench, pixels[where], labels[where], indices[left], "fp32", guards=self.config.guards
-        )
-        return rows + attack_rows(indices[left], full, steps[left] + full.gradient_steps.cpu()), full.flags
+            everyone = range(len(pixels))
+            low = self._once(
+                bench, pixels, labels, everyone, outcomes, self.config.arithmetic, guards="fast", hits=True
+            )
+            outcomes.add(everyone, low, hits=True)
+            outcomes.spent = low.gradient_steps.cpu()
+        if left := outcomes.open:
+            full = self._once(bench, pixels, labels, left, outcomes, "fp32", guards=self.config.guards)
+            outcomes.add(left, full)
 
     def _once(
         self,
         bench: Bench,
         pixels: torch.Tensor,
         labels: torch.Tensor,
-        indices: torch.Tensor,
+        positions: Sequence[int],
+        outcomes: Outcomes,
         kind: str,
         *,
         guards: str,
+        hits: bool = False,
     ) -> AttackResult:
+        where = torch.tensor(positions, device=pixels.device)
         with arithmetic("fp32"):
             fast = fast_inference(bench.model, arithmetic=kind, compile=bench.compile)
             return self._attack(
-                bench.model, pixels, labels, index=indices, guards=guards, gradient_model=fast
+                bench.model,
+                pixels[where],
+                labels[where],
+                index=outcomes.indices[where.cpu()],
+                guards=guards,
+                gradient_model=fast,
+                on_settled=lambda some, part: outcomes.add([positions[i] for i in some], part, hits=hits),
             )
 
     def records(self, rows: Rows, labels: Sequence[int]) -> list[dict[str, Any]]:
@@ -118,6 +109,40 @@ class AttackEvaluator:
             "ra": [float(r["robust"]) for r in records],
             "acr": None,
         }
+
+
+class Outcomes:
+    """The images attacked together; each is journalled once, as soon as its outcome is final.
+
+    indices : (B,) positions in the test set
+    spent : (B,) gradient steps of an earlier attack on the same images, which the rows add
+    """
+
+    def __init__(self, bench: Bench, journal: Journal, indices: torch.Tensor, rows_of: RowsOf) -> None:
+        self.indices, self.spent = indices, torch.zeros(len(indices), dtype=torch.int64)
+        self._bench, self._journal, self._rows_of = bench, journal, rows_of
+        self._written = [False] * len(indices)
+
+    @property
+    def open(self) -> list[int]:
+        """Positions of the images that have no row yet."""
+        return [position for position, written in enumerate(self._written) if not written]
+
+    def add(self, positions: Sequence[int], result: AttackResult, *, hits: bool = False) -> None:
+        """Journal the result's images that are open; with `hits` the broken ones alone. Flags come first."""
+        self._bench.doubts.note(result.flags)
+        where = torch.as_tensor(positions)
+        steps = self.spent[where] + result.gradient_steps.cpu()
+        rows = self._rows_of(self.indices[where], result, steps)
+        kept = [
+            (position, row)
+            for position, row, robust in zip(positions, rows, result.robust.tolist(), strict=True)
+            if not self._written[position] and not (hits and robust)
+        ]
+        self._journal.append(row for _, row in kept)
+        self._bench.progress.step(len(kept))
+        for position, _ in kept:
+            self._written[position] = True
 
 
 def attack_rows(indices: torch.Tensor, result: AttackResult, steps: torch.Tensor) -> list[Row]:

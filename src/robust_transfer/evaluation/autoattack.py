@@ -8,8 +8,9 @@ from typing import Any
 import torch
 
 from robust_transfer.attacks import autoattack
+from robust_transfer.attacks.autoattack import AutoAttackResult
 from robust_transfer.config import AutoAttackConfig
-from robust_transfer.evaluation.attack import AttackEvaluator, attack_rows
+from robust_transfer.evaluation.attack import AttackEvaluator, Outcomes, attack_rows
 from robust_transfer.evaluation.protocol import Bench, evaluators
 from robust_transfer.journal import Row
 from robust_transfer.models.fast import arithmetic, fast_inference
@@ -24,6 +25,7 @@ class AutoAttackEvaluator(AttackEvaluator):
 
     def __init__(self, config: AutoAttackConfig) -> None:
         self.config: Any = config
+        self.rows_of = _rows
         self._autoattack = functools.partial(
             autoattack,
             norm=config.norm,
@@ -35,14 +37,18 @@ class AutoAttackEvaluator(AttackEvaluator):
             guards=config.guards,
         )
 
-    def _run(
-        self, bench: Bench, pixels: torch.Tensor, labels: torch.Tensor, indices: torch.Tensor
-    ) -> tuple[list[Row], list[str]]:
+    def _run(self, bench: Bench, pixels: torch.Tensor, labels: torch.Tensor, outcomes: Outcomes) -> None:
         with arithmetic("fp32"):
             fast = fast_inference(bench.model, arithmetic="fp32", compile=bench.compile)
-            result = self._autoattack(bench.model, pixels, labels, index=indices, gradient_model=fast)
-        rows = attack_rows(indices, result, result.gradient_steps.cpu())
-        return [(*row, name) for row, name in zip(rows, result.broken_by, strict=True)], result.flags
+            result = self._autoattack(
+                bench.model, pixels, labels, index=outcomes.indices, gradient_model=fast
+            )
+        outcomes.add(range(len(pixels)), result)
+
+
+def _rows(indices: torch.Tensor, result: AutoAttackResult, steps: torch.Tensor) -> list[Row]:
+    rows = attack_rows(indices, result, steps)
+    return [(*row, name) for row, name in zip(rows, result.broken_by, strict=True)]
 
 
 evaluators.register(AutoAttackConfig)(AutoAttackEvaluator)

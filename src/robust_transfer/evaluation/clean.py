@@ -10,26 +10,18 @@ import torch
 from robust_transfer.config import CleanConfig
 from robust_transfer.errors import EvaluationError
 from robust_transfer.evaluation.images import TestImages
-from robust_transfer.evaluation.protocol import Bench, Rows, evaluators
+from robust_transfer.evaluation.protocol import Bench, RowPerImage, Rows, evaluators
 from robust_transfer.journal import Journal
 from robust_transfer.models.fast import fast_inference
 
 
-class CleanEvaluator:
+class CleanEvaluator(RowPerImage):
     """Predict every image once, in forwards of one constant shape."""
 
     journal_columns = ("index", "prediction")
 
     def __init__(self, config: CleanConfig) -> None:
         self.config = config
-
-    def header(self, bench: Bench) -> dict[str, Any]:
-        """Return nothing: clean accuracy has nothing that must not be mixed."""
-        return {}
-
-    def finished(self, rows: Rows, labels: Sequence[int]) -> set[int]:
-        """Return the images that have a row."""
-        return {int(row["index"]) for row in rows}
 
     def measure(self, bench: Bench, images: TestImages, rows: Rows, journal: Journal) -> None:
         """Predict the images."""

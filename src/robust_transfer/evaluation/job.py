@@ -15,7 +15,8 @@ from robust_transfer import store
 from robust_transfer.config import DataConfig, DatasetConfig, EvaluatorConfig, RuntimeConfig
 from robust_transfer.data.loaders import subset_indices
 from robust_transfer.data.opening import open_split
-from robust_transfer.dist import Context, device_name
+from robust_transfer.distributed.context import Context
+from robust_transfer.distributed.devices import device_name
 from robust_transfer.errors import CheckpointError
 
 # Importing an evaluator's module registers it.
@@ -26,8 +27,8 @@ from robust_transfer.evaluation.protocol import Bench, Evaluator, evaluators
 from robust_transfer.journal import Journal, journals, read_journal
 from robust_transfer.models import import_checkpoint, load_model
 from robust_transfer.models.normalized import Classifier
-from robust_transfer.plan import CheckpointFacts, Stage
 from robust_transfer.schema import identity
+from robust_transfer.stage import CheckpointFacts, Stage
 from robust_transfer.training.progress import Progress
 
 __all__ = ["EvaluationJob", "attack", "autoattack", "certify", "clean", "evaluate"]

@@ -58,4 +58,16 @@ class Evaluator(Protocol):
         ...
 
 
+class RowPerImage:
+    """What evaluators share whose journal has one row an image, the same on every kind of device."""
+
+    def header(self, bench: Bench) -> dict[str, Any]:
+        """Return nothing: there is nothing more that must not be mixed."""
+        return {}
+
+    def finished(self, rows: Rows, labels: Sequence[int]) -> set[int]:
+        """Return the images that have a row."""
+        return {int(row["index"]) for row in rows}
+
+
 evaluators: Registry[Evaluator] = Registry("evaluator", "robust_transfer.evaluators")

@@ -14,7 +14,7 @@ import yaml
 from robust_transfer import rng, store
 from robust_transfer.config import CertifyConfig, DataConfig, DatasetConfig
 from robust_transfer.data.opening import open_split
-from robust_transfer.dist import device_name
+from robust_transfer.distributed.devices import device_name
 from robust_transfer.errors import ConfigError, EvaluationError
 from robust_transfer.evaluation.certify import SELECT, CertifyEvaluator
 from robust_transfer.evaluation.doubts import Doubts

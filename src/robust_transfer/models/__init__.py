@@ -5,8 +5,9 @@ Names are resolved on first use: `models.metadata` and `models.container` stay i
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from robust_transfer.lazy import lazily
 
 if TYPE_CHECKING:
     from robust_transfer.models.card import model_card
@@ -58,8 +59,4 @@ _HOME = {
     "torchvision_weights": "importers",
 }
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+__getattr__ = lazily(__name__, _HOME)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from robust_transfer import dist
 from robust_transfer.attacks.modes import eval_mode, no_param_grad
 from robust_transfer.attacks.pgd import perturb
 from robust_transfer.config import AdversarialConfig
+from robust_transfer.distributed.context import unwrap
 from robust_transfer.objectives.objective import OBJECTIVES, Metrics, Noise, Objective, Pair, classify
 
 
@@ -33,7 +33,7 @@ class Adversarial(Objective):
         attack = self.attack
         assert attack.step_size is not None, "AttackConfig fills it in"
         # The wrapper would broadcast buffers and prepare a gradient reduction in every attack step.
-        inner = dist.unwrap(model)
+        inner = unwrap(model)
         with eval_mode(inner), no_param_grad(inner):
             return perturb(
                 inner,

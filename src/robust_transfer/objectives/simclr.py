@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from robust_transfer import dist, rng
+from robust_transfer import rng
 from robust_transfer.config import SimCLRConfig
+from robust_transfer.distributed.collectives import gather, rank
 from robust_transfer.models.resnet import num_features
 from robust_transfer.objectives.objective import OBJECTIVES, Metrics, Noise, Objective, Pair, widen
 
@@ -104,8 +105,6 @@ class SimCLR(Objective):
         # One pass over both views: BatchNorm sees the views together, as the authors' does.
         a, b = model(torch.cat(batch)).chunk(2)
         local = _normalise(a, b)
-        everyone = dist.gather(local.transpose(0, 1)).transpose(0, 1)
-        loss = _contrast(
-            local, everyone, dist.rank() * len(a), self.config.temperature, self.config.decoupled
-        )
+        everyone = gather(local.transpose(0, 1)).transpose(0, 1)
+        loss = _contrast(local, everyone, rank() * len(a), self.config.temperature, self.config.decoupled)
         return loss, {"alignment": (local[0] * local[1]).sum(1).mean().detach()}

@@ -6,7 +6,7 @@ D data sets, R bootstrap resamples.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +29,26 @@ def mean_gain(results: Sequence[Result], metric: str) -> Estimate:
     means = samples.mean(axis=1)
     low, high = statistics.percentiles(means)
     return Estimate(value, low, high, "bootstrap over seeds and images within sets", None, means)
+
+
+def having(results: Sequence[Result], metric: str) -> list[Result]:
+    """Return the results with a gain in `metric`: without pre-training it was above 0."""
+    return [result for result in results if metric in result.gains]
+
+
+def differences(first: Result, second: Result) -> Result:
+    """Return `first` with its gains replaced by its differences to `second`, in each metric's own unit.
+
+    Their intervals are paired ones: both results have the same data set, so they share its draws.
+    """
+    found = {}
+    for metric in (m for m in first.estimates if m in second.estimates):
+        ours, theirs = first.estimates[metric], second.estimates[metric]
+        assert ours.samples is not None and theirs.samples is not None
+        samples = ours.samples - theirs.samples
+        low, high = statistics.percentiles(samples)
+        found[metric] = Estimate(ours.value - theirs.value, low, high, "paired bootstrap", None, samples)
+    return replace(first, gains=found)
 
 
 def gain_samples(results: Sequence[Result], metric: str) -> Array | None:

@@ -26,7 +26,7 @@ def card_facts(stage: StageDirectory, index: Index) -> dict[str, Any]:
         facts["licence"] = f"of the data, as their authors state it: {licences}"
     if runs:
         facts["commit"] = runs[0].commit
-        facts["data"] = f"fine-tuned and measured on {runs[0].dataset}"
+        facts["data"] = f"fine-tuned and measured on {runs[0].cell.target}"
         facts["threat_model"] = "; ".join(dict.fromkeys(settings_line(run) for run in runs))
     return facts
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 METRICS = ("sa", "ra", "acr")
 TITLES = {"sa": "SA", "ra": "RA", "acr": "ACR"}
@@ -15,6 +15,7 @@ class Cell:
     """What the models of a table's cell have in common.
 
     sigma : noise of the certificate, None for attacks
+    shots : training images a class, None for all
     """
 
     dataset: str
@@ -22,16 +23,22 @@ class Cell:
     finetune: str
     evaluator: str
     sigma: float | None
+    shots: int | None = None
+
+    @property
+    def target(self) -> str:
+        """What is learnt, for a reader: the data set and, where they are few, its images a class."""
+        return self.dataset if self.shots is None else f"{self.dataset} {self.shots}-shot"
 
     @property
     def reference(self) -> Cell:
         """The cell that gains are relative to: the same, without pre-training."""
-        return Cell(self.dataset, "none", self.finetune, self.evaluator, self.sigma)
+        return replace(self, pretrain="none")
 
     @property
     def group(self) -> Cell:
-        """What all cells share that are compared on one data set; its pretrain is empty."""
-        return Cell(self.dataset, "", self.finetune, self.evaluator, self.sigma)
+        """What all cells share that are compared on one target; its pretrain is empty."""
+        return replace(self, pretrain="")
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -44,6 +51,8 @@ def command_for(table: str, cell: Cell, datasets: Iterable[str] | None = None) -
     names = ",".join(datasets if datasets is not None else [cell.dataset])
     if table == "quickstart":
         return "rt-train experiment=quickstart"
+    if table.startswith("mini"):
+        return "rt-train experiment=mini_study"
     if table == "4":
         return f"rt-train experiment=table4 cell={cell.pretrain}_{cell.finetune} dataset={names}"
     if table == "5":

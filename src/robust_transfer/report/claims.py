@@ -84,8 +84,8 @@ def _rounding(kind: str) -> float:
 def _check_all_sets(table: Table, pretrain: str, metric: str) -> Verdict:
     cells = [cell for cell in table.cells if cell.pretrain == pretrain]
     gains = {cell: _gains(table, cell)[metric] for cell in cells if metric in _gains(table, cell)}
-    falling = [f"{cell.dataset} {_gain_text(gain)}" for cell, gain in gains.items() if gain.value < 0]
-    equal = [cell.dataset for cell, gain in gains.items() if gain.value == 0]
+    falling = [f"{cell.target} {_gain_text(gain)}" for cell, gain in gains.items() if gain.value < 0]
+    equal = [cell.target for cell, gain in gains.items() if gain.value == 0]
     name = f"all_sets_improve_{table.name}_{pretrain}_{metric}"
     detail = f"falls: {', '.join(falling)}" if falling else "no set falls"
     detail += f"; no change: {', '.join(equal)}" if equal else ""

@@ -75,6 +75,7 @@ class Run:
             str(lineage.get("finetune") or "unknown"),
             self.evaluator,
             sigma,
+            lineage.get("shots"),
         )
 
     @property

@@ -21,18 +21,20 @@ from robust_transfer.report.formats import (
     wrapped,
 )
 from robust_transfer.report.listing import model_text
+from robust_transfer.report.probes import linear_probes, probes_csv, probes_grid
 from robust_transfer.report.tables import Table, build
 
-BESIDE = ("table", "dataset", "pretrain", "finetune", "sigma", "metric", "published", "ours", "low", "high")
-TESTS = ("dataset", "pretrain", "finetune", "metric", "test", "difference", "low", "high", "p", "p_holm")
+MODEL = ("table", "dataset", "shots", "pretrain", "finetune", "sigma", "metric")
+BESIDE = (*MODEL, "published", "ours", "low", "high")
+TESTS = (*MODEL, "test", "difference", "low", "high", "p", "p_holm")
 
 
 @dataclass(frozen=True)
 class Test:
-    """A paired test of a model against one without pre-training, on the same images.
+    """A paired test of a model against another one on the same images.
 
     difference, low, high : in the metric's own unit (fractions; radii for acr)
-    p_holm : adjusted over the data sets of one pre-training and metric
+    p_holm : adjusted over the targets of one model and metric, or over the metrics of a pair
     """
 
     cell: Cell
@@ -61,13 +63,21 @@ def beside_grid(tables: Mapping[str, Table]) -> Grid:
             else "no"
         )
         interval = interval_text(metric, found.low, found.high)
-        sigma = "" if cell.sigma is None else f" σ={cell.sigma:g}"
-        name = (table, cell.dataset, f"{cell.pretrain}>{cell.finetune}{sigma}", TITLES[metric])
+        name = (table, cell.target, _model(cell), TITLES[metric])
         rows.append(
             (*name, metric_text(metric, value), metric_text(metric, found.value), interval, signed, inside)
         )
     headers = ("table", "dataset", "model", "metric", "published", "ours", "95 %", "difference", "inside")
     return Grid(headers, tuple(rows), 4, "Ours beside published (SA, RA in %, ACR in L2)")
+
+
+def _model(cell: Cell) -> str:
+    sigma = "" if cell.sigma is None else f" σ={cell.sigma:g}"
+    return f"{cell.pretrain}>{cell.finetune}{sigma}"
+
+
+def _place(table: str, cell: Cell, metric: str) -> tuple[object, ...]:
+    return (table, cell.dataset, cell.shots, cell.pretrain, cell.finetune, cell.sigma, metric)
 
 
 def beside_csv(tables: Mapping[str, Table]) -> str:
@@ -76,10 +86,8 @@ def beside_csv(tables: Mapping[str, Table]) -> str:
     for table, cell, metric, result, value in _pairs(tables):
         found, scale = result.estimates[metric], 1.0 if metric == "acr" else 100.0
         numbers = [None if v is None else v * scale for v in (value, found.value, found.low, found.high)]
-        place = [table, cell.dataset, cell.pretrain, cell.finetune, cell.sigma, metric]
-        rows.append(
-            [*place, *numbers, " ".join(run.key for run in result.runs), " ".join(commits(result.runs))]
-        )
+        origin = (" ".join(run.key for run in result.runs), " ".join(commits(result.runs)))
+        rows.append([*_place(table, cell, metric), *numbers, *origin])
     return comma_separated((*BESIDE, "stages", "commit"), rows)
 
 
@@ -95,20 +103,20 @@ def _pairs(tables: Mapping[str, Table]) -> list[tuple[str, Cell, str, Result, fl
 
 
 def paired_tests(table: Table) -> list[Test]:
-    """Test every pre-training of a table against none on each data set, with Holm over the sets.
+    """Test every pre-training of a table against none on each target, with Holm over the targets.
 
     Of several seeds the first of each cell is compared: a test over images knows no seeds.
     """
-    families: dict[tuple[str, str, str], list[Test]] = {}
+    families: dict[tuple[str, str, float | None, str], list[Test]] = {}
     for cell in table.cells:
         ours, none = table.results.get(cell), table.results.get(cell.reference)
         if cell.pretrain == "none" or ours is None or none is None:
             continue
         for metric in ours.estimates.keys() & none.estimates.keys():
             test = compare_runs(ours.runs[0], none.runs[0], metric)
-            families.setdefault((cell.finetune, cell.pretrain, metric), []).append(test)
+            families.setdefault((cell.finetune, cell.pretrain, cell.sigma, metric), []).append(test)
     adjusted = []
-    for (_, _, metric), tests in sorted(families.items(), key=lambda item: list(TITLES).index(item[0][2])):
+    for (*_, metric), tests in sorted(families.items(), key=lambda item: list(TITLES).index(item[0][3])):
         p_values = statistics.holm([test.p for test in tests])
         adjusted += [_with_holm(test, metric, p) for test, p in zip(tests, p_values, strict=True)]
     return adjusted
@@ -156,24 +164,19 @@ def tests_grid(tests: Sequence[Test], title: str) -> Grid:
         scale, digits = (1.0, 3) if test.metric == "acr" else (100.0, 1)
         numbers = [f"{scale * value:+.{digits}f}" for value in (test.difference, test.low, test.high)]
         text = f"{numbers[0]} [{numbers[1]}, {numbers[2]}]"
-        names = (
-            test.cell.dataset,
-            f"{test.cell.pretrain}>{test.cell.finetune}",
-            TITLES[test.metric],
-            test.name,
-        )
+        names = (test.cell.target, _model(test.cell), TITLES[test.metric], test.name)
         rows.append((*names, text, f"{test.p:.2g}", f"{test.p_holm:.2g}"))
     headers = ("dataset", "model", "metric", "test", "difference [95 %]", "p", "p (Holm)")
     return Grid(headers, tuple(rows), 4, title)
 
 
-def tests_csv(tests: Sequence[Test]) -> str:
-    """Write paired tests in full precision."""
+def tests_csv(tables: Mapping[str, Sequence[Test]]) -> str:
+    """Write paired tests in full precision, by the table they belong to; a pair's to none."""
     rows = []
-    for t in tests:
-        place = (t.cell.dataset, t.cell.pretrain, t.cell.finetune, t.metric, t.name)
+    for table, t in ((table, test) for table, tests in tables.items() for test in tests):
         origin = (f"{t.runs[0].key} {t.runs[1].key}", " ".join(commits(t.runs)))
-        rows.append((*place, t.difference, t.low, t.high, t.p, t.p_holm, *origin))
+        numbers = (t.difference, t.low, t.high, t.p, t.p_holm)
+        rows.append((*_place(table, t.cell, t.metric), t.name, *numbers, *origin))
     return comma_separated((*TESTS, "stages", "commit"), rows)
 
 
@@ -181,20 +184,39 @@ def store_files(index: Index) -> dict[str, str]:
     """Return the files of `rt-report compare`: Markdown first, then both tables as CSV."""
     tables = {name: build(name, "runs", index) for name in specs.NAMES}
     ours = {name: tables[name] for name in published.TABLES}
-    tests = [test for name in ("2", "3", "quickstart") for test in paired_tests(tables[name])]
+    tests = _new_tests(tables)
     used = {run.key: run for table in tables.values() for r in table.results.values() for run in r.runs}
     beside = beside_grid(ours)
     parts = [markdown(beside) if beside.rows else "No run stands in a published table yet.\n"]
+    for name, found in tests.items():
+        title = f"Table {name}: against no pre-training, on the same images; Holm over the targets"
+        parts.append(markdown(tests_grid(found, title)))
     if tests:
-        title = "Against no pre-training, on the same images; Holm over the data sets"
-        parts += [markdown(tests_grid(tests, title)), "Of several seeds, the first is tested.\n"]
+        parts.append("Of several seeds, the first is tested; what stands in several tables, in the first.\n")
+    probes = linear_probes(index)
+    if probes:
+        parts.append(markdown(probes_grid(probes)))
+        used |= {probe.run.key: probe.run for probe in probes}
     origin = [f"commit: {', '.join(commits(used.values())) or 'none'}", f"stages: {' '.join(used) or 'none'}"]
     parts.append(wrapped(origin) + "\n")
-    return {
+    files = {
         "compare.md": "\n".join(parts),
         "compare.csv": beside_csv(ours),
         "paired-tests.csv": tests_csv(tests),
     }
+    return files | ({"linear-probes.csv": probes_csv(probes)} if probes else {})
+
+
+def _new_tests(tables: Mapping[str, Table]) -> dict[str, list[Test]]:
+    """Test the models of every table; those that stand in several tables only in the first."""
+    found: dict[str, list[Test]] = {}
+    done: set[tuple[str, ...]] = set()
+    for name, table in tables.items():
+        tests = {(t.metric, *(run.key for run in t.runs)): t for t in paired_tests(table)}
+        if fresh := [test for what, test in tests.items() if what not in done]:
+            found[name] = fresh
+        done |= tests.keys()
+    return found
 
 
 def pair_files(first: Run, second: Run) -> dict[str, str]:
@@ -204,7 +226,7 @@ def pair_files(first: Run, second: Run) -> dict[str, str]:
     parts = [markdown(tests_grid(tests, title)), discordance(first, second), ""]
     text = "\n".join([*parts, f"commit: {', '.join(commits([first, second]))}\n"])
     stem = f"compare-{first.key}-{second.key}"
-    return {f"{stem}.md": text, f"{stem}.csv": tests_csv(tests)}
+    return {f"{stem}.md": text, f"{stem}.csv": tests_csv({"": tests})}
 
 
 def discordance(first: Run, second: Run) -> str:

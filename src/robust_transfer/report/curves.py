@@ -75,7 +75,7 @@ def curve_figure(runs: Sequence[Run]) -> Drawing:
             "shaded: pointwise 95 % Clopper-Pearson intervals over images;",
             "dotted: the largest radius that n and alpha allow.",
             *(
-                f"Data: {run.dataset}, {run.num_images} images. {notes.settings_line(run)}."
+                f"Data: {run.cell.target}, {run.num_images} images. {notes.settings_line(run)}."
                 for run in _distinct(runs)
             ),
         ]
@@ -115,11 +115,11 @@ def _limit(run: Run) -> float:
 
 
 def _label(run: Run, runs: Sequence[Run]) -> str:
-    several = len({r.dataset for r in runs}) > 1
-    name = f"{run.dataset}: {model_text(run.lineage)}" if several else model_text(run.lineage)
+    several = len({r.cell.target for r in runs}) > 1
+    name = f"{run.cell.target}: {model_text(run.lineage)}" if several else model_text(run.lineage)
     acr = run.metrics.get("acr")
     return f"{name}, seed {run.lineage.get('seed')}" + ("" if acr is None else f" (ACR {acr:.3f})")
 
 
 def _distinct(runs: Sequence[Run]) -> list[Run]:
-    return list({(run.dataset, run.num_images, notes.settings_line(run)): run for run in runs}.values())
+    return list({(run.cell.target, run.num_images, notes.settings_line(run)): run for run in runs}.values())

@@ -3,8 +3,9 @@
 S seeds, N images, R bootstrap resamples.
 
 With one seed the interval is the evaluation's own (exact for accuracies). With several, images and seeds are
-both resampled. Cells of one group are measured on the same images: they share the image draws, so that a
-gain's interval is a paired one.
+both resampled. Cells of one data set are measured on the same images, and cells with the same seeds on models
+that saw the same few labels: they share the draws, so that the interval of a gain or a difference is a paired
+one.
 """
 
 from __future__ import annotations
@@ -88,8 +89,8 @@ def from_runs(index: Index, choice: Choice) -> dict[Cell, Result]:
     for cell in choice.runs:
         groups.setdefault(cell.group, []).append(cell)
     found: dict[Cell, Result] = {}
-    for group, cells in groups.items():
-        measured = {cell: _estimates(choice.runs[cell], group) for cell in cells}
+    for cells in groups.values():
+        measured = {cell: _estimates(choice.runs[cell]) for cell in cells}
         for cell in cells:
             reference = measured.get(cell.reference) if cell.pretrain != "none" else None
             runs = choice.runs[cell]
@@ -117,17 +118,19 @@ def gain_estimates(found: Mapping[str, Estimate], reference: Mapping[str, Estima
     for metric, gain in gains.items():
         ours, theirs = found[metric].samples, reference[metric].samples
         assert ours is not None and theirs is not None
-        with np.errstate(divide="ignore", invalid="ignore"):
-            samples = ours / theirs - 1
+        # A resample without a right image has no gain relative to it: NaN, which intervals leave out.
+        samples = np.full_like(ours, np.nan)
+        np.divide(ours, theirs, out=samples, where=theirs > 0)
+        samples -= 1
         low, high = statistics.percentiles(samples)
         estimates[metric] = Estimate(gain, low, high, "paired bootstrap", None, samples)
     return estimates
 
 
-def _estimates(runs: Sequence[Run], group: Cell) -> dict[str, Estimate]:
+def _estimates(runs: Sequence[Run]) -> dict[str, Estimate]:
     values = image_values(runs)
     stacked = np.concatenate([values[metric].T for metric in values], axis=1)  # (N, metrics x S)
-    samples = resample(stacked, len(runs), group, runs)
+    samples = resample(stacked, runs)
     found = {}
     for position, (metric, per_seed) in enumerate(values.items()):
         means = per_seed.mean(axis=1)
@@ -160,26 +163,25 @@ def image_values(runs: Sequence[Run]) -> dict[str, Array]:
     return {metric: np.stack([values[metric] for _, values in found]) for metric in found[0][1]}
 
 
-def resample(values: Array, seeds: int, group: Cell, runs: Sequence[Run]) -> Array:
+def resample(values: Array, runs: Sequence[Run]) -> Array:
     """Bootstrap metric means over images and seeds.
 
     Parameters
     ----------
-    values : (N, M x S), the S seeds of a metric side by side
-    group : keys the image draws, which cells of one group share
-    runs : key the seed draws
+    values : (N, M x S), the S runs of a metric side by side
+    runs : their data set keys the draws of images, their seeds as well those of seeds
 
     Returns
     -------
     (R, M)
     """
-    n = len(values)
-    name = f"images/{group.dataset}/{group.finetune}/{group.evaluator}/{group.sigma}"
-    blocks = statistics.index_resamples(n, draws.generator(name, n))
+    n, seeds, dataset = len(values), len(runs), runs[0].dataset
+    blocks = statistics.index_resamples(n, draws.generator(f"images/{dataset}", n))
     # Counting how often an image was drawn and multiplying is faster than gathering its values.
     means = np.concatenate([_counts(rows, n) @ values for rows in blocks]) / n
     means = means.reshape(len(means), -1, seeds)
-    generator = draws.generator("seeds/" + "/".join(run.key for run in runs), seeds)
+    names = "/".join(str(run.seeds["fine-tuning"]) for run in runs)
+    generator = draws.generator(f"seeds/{dataset}/{names}", seeds)
     weights = generator.multinomial(seeds, [1 / seeds] * seeds, size=len(means)) / seeds
     return np.einsum("rms,rs->rm", means, weights)
 

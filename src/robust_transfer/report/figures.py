@@ -1,4 +1,4 @@
-"""Relative gain in RA (and ACR) on relative gain in SA: the study's Figures 2 and 3 and the quickstart's."""
+"""Relative gain in RA (and ACR) on relative gain in SA: the study's Figures 2 and 3 and the small ones."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ from dataclasses import replace
 from typing import Any
 
 from robust_transfer.errors import EvaluationError
-from robust_transfer.report import canvas, labels, notes, quickstart
-from robust_transfer.report.averages import GainFit, fit_gains
+from robust_transfer.report import canvas, labels, mini_study, notes, quickstart
+from robust_transfer.report.averages import GainFit, fit_gains, having
 from robust_transfer.report.cells import TITLES, commands_for
 from robust_transfer.report.drawings import Drawing, source_of
 from robust_transfer.report.estimates import Estimate, Result
 from robust_transfer.report.tables import Table
 
 Groups = dict[tuple[str, str], list[Result]]
-COLUMNS = ("dataset", "pretrain", "finetune", "metric", "sa_gain", "sa_low", "sa_high", "gain", "low", "high")
+PLACE = ("dataset", "shots", "pretrain", "finetune", "metric")
+COLUMNS = (*PLACE, "sa_gain", "sa_low", "sa_high", "gain", "low", "high")
 SHARED_IMAGES = (
     "SA and RA are measured on the same test images, and an image counts for RA only if it counts for SA: "
     "part of R² is mechanical."
@@ -24,22 +25,23 @@ SHARED_IMAGES = (
 
 
 def figure(table: Table) -> Drawing:
-    """Draw the figure that belongs to a table: `quickstart`, 2 or 3."""
+    """Draw the figure that belongs to a table: quickstart, 2, 3, mini2 or mini3."""
     return quickstart_figure(table) if table.name == "quickstart" else gains_figure(table)
 
 
 def gains_figure(table: Table) -> Drawing:
-    """Draw figure 2 or 3: one point a data set and pre-training, one line a pre-training."""
+    """Draw figure 2 or 3: one point a target and pre-training, one line a pre-training."""
     groups = _grouped(table)
     metrics = [metric for metric in table.cells[0].metrics if metric != "sa"]
-    fits = {(group, m): fit_gains(found, m) for group, found in groups.items() for m in metrics}
+    fits = {(group, m): fit_gains(having(found, m), m) for group, found in groups.items() for m in metrics}
     few = [f"{p}: {len(found)} data sets, no fit" for (_, p), found in groups.items() if len(found) < 3]
     caption = " ".join(
         [
-            "Relative gain over no pre-training, one point a data set; lines are least-squares fits,",
+            "Relative gain over no pre-training, one point a target; lines are least-squares fits,",
             f"R² with its 95 % interval ({_methods(fits.values())})." if _methods(fits.values()) else "",
-            *(f"{line}." for line in few),
+            *(f"{line}." for line in (*few, *_undefined(table, metrics))),
             "" if table.source == "runs" else "Published numbers, rounded as printed.",
+            f"{notes.scale(table.ordered)}." if table.name in mini_study.TABLES else "",
             *(f"{line}." for line in notes.measured(table.ordered)),
             SHARED_IMAGES,
         ]
@@ -106,10 +108,23 @@ def _grouped(table: Table) -> Groups:
     return groups
 
 
+def _undefined(table: Table, metrics: Sequence[str]) -> list[str]:
+    """Name the targets without a point: what is 0 without pre-training has no relative gain."""
+    lines = []
+    for metric in metrics:
+        known = [result for result in table.ordered if result.cell.reference in table.results]
+        without = [r.cell for r in known if r.cell.pretrain != "none" and metric not in r.gains]
+        if without:
+            names = ", ".join(f"{cell.target} ({cell.pretrain})" for cell in without)
+            lines.append(f"No {TITLES[metric]} gain, as it is 0 without pre-training: {names}")
+    return lines
+
+
 def _row(result: Result, metric: str) -> tuple[object, ...]:
     sa, gain = result.gains["sa"], result.gains[metric]
     numbers = (sa.value, sa.low, sa.high, gain.value, gain.low, gain.high)
-    place = (result.cell.dataset, result.cell.pretrain, result.cell.finetune, metric)
+    cell = result.cell
+    place = (cell.dataset, cell.shots, cell.pretrain, cell.finetune, metric)
     return (*place, *(None if v is None else 100 * v for v in numbers))
 
 
@@ -121,7 +136,7 @@ def _points(
     axis: Any, found: Sequence[Result], metric: str, pretrain: str, position: int, fit: GainFit
 ) -> None:
     color = canvas.COLORS[position % len(canvas.COLORS)]
-    shown = [result for result in found if metric in result.gains]
+    shown = having(found, metric)
     x = [100 * result.gains["sa"].value for result in shown]
     y = [100 * result.gains[metric].value for result in shown]
     label = pretrain
@@ -137,10 +152,9 @@ def _points(
 
 def _names(groups: Groups, metric: str) -> list[tuple[float, float, str, str]]:
     return [
-        (100 * r.gains["sa"].value, 100 * r.gains[metric].value, r.cell.dataset, color)
+        (100 * r.gains["sa"].value, 100 * r.gains[metric].value, r.cell.target, color)
         for color, found in zip(canvas.COLORS, groups.values(), strict=False)
-        for r in found
-        if metric in r.gains
+        for r in having(found, metric)
     ]
 
 

@@ -10,7 +10,19 @@ from html import escape
 from pathlib import Path
 
 from robust_transfer.errors import EvaluationError
-from robust_transfer.report import claims, curves, drawings, figures, notes, quickstart, shots, specs, tables
+from robust_transfer.report import (
+    claims,
+    curves,
+    drawings,
+    figures,
+    findings,
+    mini_study,
+    notes,
+    quickstart,
+    shots,
+    specs,
+    tables,
+)
 from robust_transfer.report.cells import TITLES, Cell
 from robust_transfer.report.collect import Index, Run, commits
 from robust_transfer.report.drawings import Drawing
@@ -44,8 +56,13 @@ def page(index: Index, directory: Path) -> str:
     """Return the page; figures are written to `directory` too, which its links are relative to."""
     built = {name: tables.build(name, "runs", index) for name in specs.NAMES}
     found = {name: table for name, table in built.items() if table.ordered}
-    sections = [(name, specs.TITLE[name], _table_section(table, directory)) for name, table in found.items()]
+    sections = [
+        (name, tables.title(table), _table_section(table, directory)) for name, table in found.items()
+    ]
     sections += _figure_sections(index, found, directory)
+    if facts := findings.findings({name: built[name] for name in mini_study.TABLES}):
+        items = "".join(f"<li>{escape(sentence)}</li>" for sentence in findings.sentences(facts))
+        sections.append(("findings", "Findings: the miniature study in sentences", f"<ul>{items}</ul>\n"))
     if any(name in found for name in claims.CAPTIONED):
         sections.append(
             ("claims", "Claims: the study's sentences with a number, from these runs", _claims(built))
@@ -155,13 +172,17 @@ def _paragraph(text: str) -> str:
 
 def _figure_sections(index: Index, found: dict[str, Table], directory: Path) -> list[tuple[str, str, str]]:
     drawn: list[tuple[str, str, Drawing]] = []
-    for name in ("quickstart", "2", "3"):
+    for name in ("quickstart", "mini2", "mini3", "2", "3"):
         if name in found and any(result.gains for result in found[name].ordered):
             title = f"Figure {name}: gains in robustness on gains in accuracy"
             drawn.append((f"figure-{name}", title, figures.figure(found[name])))
     for name, runs in _curve_runs(found).items():
         drawn.append(
-            (f"curve-{name}", f"Curve {name}: certified accuracy against radius", curves.curve_figure(runs))
+            (
+                f"curve-{name.replace(' ', '-')}",
+                f"Curve {name}: certified accuracy against radius",
+                curves.curve_figure(runs),
+            )
         )
     with suppress(EvaluationError):  # a store without few-shot runs has no such figure
         drawn.append(("shots", "Shots: accuracy against the number of labels", shots.shots_figure(index)))
@@ -169,7 +190,7 @@ def _figure_sections(index: Index, found: dict[str, Table], directory: Path) -> 
 
 
 def _curve_runs(found: dict[str, Table]) -> dict[str, list[Run]]:
-    """Return the first seed of every certified model, by data set, where radii are more than yes or no."""
+    """Return the first seed of every certified model, by target, where radii are more than yes or no."""
     groups: dict[str, list[Run]] = {}
     seen: set[Cell] = set()
     for table in found.values():
@@ -181,7 +202,7 @@ def _curve_runs(found: dict[str, Table]) -> dict[str, list[Run]]:
                 and result.cell not in seen
             ):
                 seen.add(result.cell)
-                groups.setdefault(run.dataset, []).append(run)
+                groups.setdefault(run.cell.target, []).append(run)
     return {name: runs[:MOST_CURVES] for name, runs in groups.items()}
 
 
@@ -203,7 +224,7 @@ def _claims(built: dict[str, Table]) -> str:
 
 def _flags(index: Index, directory: Path) -> str:
     rows = [
-        _row([_link(run, run.key, directory), escape(run.dataset), escape(text)], 3)
+        _row([_link(run, run.key, directory), escape(run.cell.target), escape(text)], 3)
         for run in index.runs
         for text in (*run.marks, *(run.summary.get("flags") or []))
     ]
@@ -221,7 +242,7 @@ def _runs(index: Index, directory: Path) -> str:
 def _run_cells(run: Run, directory: Path) -> list[str]:
     values: Iterable[str] = (metric_text(metric, run.metrics.get(metric)) for metric in TITLES)
     seed = run.lineage.get("seed")
-    place = (run.evaluator, run.dataset, model_text(run.lineage), "–" if seed is None else str(seed))
+    place = (run.evaluator, run.cell.target, model_text(run.lineage), "–" if seed is None else str(seed))
     return [
         _link(run, run.key, directory),
         *map(escape, place),

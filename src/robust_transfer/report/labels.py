@@ -35,6 +35,7 @@ def place(axis: Any, points: Sequence[tuple[float, float, str, str]]) -> None:
             textcoords="offset points",
             fontsize=FONT,
             color=color,
+            bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.7, "pad": 0.3},
             arrowprops={"arrowstyle": "-", "linewidth": 0.4, "color": color} if far else None,
         )
 

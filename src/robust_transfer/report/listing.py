@@ -42,7 +42,7 @@ def model_text(lineage: dict[str, Any]) -> str:
 def _run_row(run: Run) -> tuple[str, ...]:
     seed = run.lineage.get("seed")
     values = (metric_text(metric, run.metrics.get(metric)) for metric in TITLES)
-    place = (run.key, run.evaluator, run.dataset, model_text(run.lineage))
+    place = (run.key, run.evaluator, run.cell.target, model_text(run.lineage))
     return (*place, "–" if seed is None else str(seed), str(run.num_images), *values, ", ".join(run.marks))
 
 

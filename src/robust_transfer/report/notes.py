@@ -36,12 +36,12 @@ def settings_line(run: Run) -> str:
 
 
 def measured(results: Iterable[Result]) -> list[str]:
-    """Return one line for each way in which results were measured, with the data sets where ways differ."""
+    """Return one line for each way in which results were measured, with the targets where ways differ."""
     ways: dict[tuple[str, float | None], dict[str, dict[str, None]]] = {}
     for result in results:
         for run in result.runs:
             kind = (run.evaluator, result.cell.sigma)
-            ways.setdefault(kind, {}).setdefault(settings_line(run), {})[run.dataset] = None
+            ways.setdefault(kind, {}).setdefault(settings_line(run), {})[result.cell.target] = None
     return [
         f"{line} ({', '.join(sets)})" if len(lines) > 1 else line
         for lines in ways.values()
@@ -55,11 +55,28 @@ def varying(results: Iterable[Result]) -> str:
     varies = sorted({name for r in results for name in r.varies})
     if not varies:
         return "One seed a cell: the intervals are over test images alone."
-    few = " Few seeds: such intervals come out too narrow." if max(counts) < 10 else ""
     return (
         f"± is the standard deviation over {'-'.join(map(str, counts[:1] + counts[1:][-1:]))} seeds "
-        f"(varied: {', '.join(varies)}); intervals resample test images and seeds.{few}"
+        f"(varied: {', '.join(varies)}); intervals resample test images and seeds." + few_seeds(results)
     )
+
+
+def few_seeds(results: Iterable[Result]) -> str:
+    """Warn of intervals over few seeds."""
+    most = max((result.seeds for result in results), default=0)
+    return " Few seeds: such intervals come out too narrow." if 1 < most < 10 else ""
+
+
+def scale(results: Iterable[Result]) -> str:
+    """Say how large images and networks are and where pre-training took place."""
+    lineages = [run.lineage for result in results for run in result.runs]
+
+    def values(name: str) -> str:
+        return ", ".join(str(v) for v in sorted({found[name] for found in lineages if found.get(name)}))
+
+    source = f", pre-training on {values('source')}" if values("source") else ""
+    sizes = f"{values('image_size')}-pixel images, {values('arch')} with {values('width')} channels{source}"
+    return sizes if lineages else ""
 
 
 def mark_symbols(results: Iterable[Result]) -> dict[str, str]:
@@ -75,7 +92,7 @@ def falls(results: Iterable[Result]) -> list[str]:
         for metric in result.estimates:
             found = lines.setdefault((result.cell.finetune, result.cell.pretrain, metric), [])
             if metric in result.gains and result.gains[metric].value < 0:
-                found.append(f"{result.cell.dataset} {percent(result.gains[metric].value, signed=True)}%")
+                found.append(f"{result.cell.target} {percent(result.gains[metric].value, signed=True)}%")
     return [
         f"{TITLES[metric]} falls with pre-training {pretrain}, fine-tuning {finetune}: {', '.join(found)}"
         for (finetune, pretrain, metric), found in lines.items()
@@ -101,7 +118,7 @@ def mean_per_class(results: Iterable[Result]) -> list[str]:
                 found.append(f"{TITLES[metric]} {percent(sum(known) / len(known))}")
         if found:
             methods = f"{result.cell.pretrain} -> {result.cell.finetune}"
-            lines.append(f"mean per class, {dataset}, {methods}: {', '.join(found)}")
+            lines.append(f"mean per class, {result.cell.target}, {methods}: {', '.join(found)}")
     return lines
 
 

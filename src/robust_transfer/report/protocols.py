@@ -1,6 +1,6 @@
 """Which runs of a store may stand in one table: nothing is compared that was measured differently.
 
-A protocol is everything that two runs must share to be compared on one data set: the evaluator's settings,
+A protocol is everything that two runs must share to be compared on one target: the evaluator's settings,
 the images, the model's shape and the training recipe, but not the pre-training and no seed.
 """
 
@@ -27,13 +27,15 @@ class Spec:
     source : data of pre-training, None for any
     experiment : preset whose runs come first where a store holds several protocols
     threat : (norm, eps) of attacks, None for any
-    all_labels : leave out models that are trained on a part of the training set
+    train_fraction : share of the training set that models saw, None for all
+    own : hold only protocols in which the experiment itself has a run
     """
 
     source: str | None
     experiment: str
     threat: tuple[str, float] | None = ("l2", RA_RADIUS)
-    all_labels: bool = True
+    train_fraction: float | None = None
+    own: bool = False
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,7 @@ class Choice:
 
 
 def choose(index: Index, cells: Iterable[Cell], spec: Spec) -> Choice:
-    """Pick for each data set the one protocol that fills most of `cells`, and one run a seed."""
+    """Pick for each target the one protocol that fills most of `cells`, and one run a seed."""
     groups: dict[Cell, list[Cell]] = {}
     for cell in cells:
         groups.setdefault(cell.group, []).append(cell)
@@ -91,9 +93,9 @@ def _unusable(run: Run, spec: Spec) -> str | None:
         and run.lineage.get("source") not in (spec.source, None)
     ):
         return f"pre-trained on {run.lineage.get('source')}, the table holds {spec.source}"
-    few = [f"{name}={run.lineage[name]}" for name in ("shots", "train_fraction") if run.lineage.get(name)]
-    if spec.all_labels and few:
-        return f"trained on a part of the training set ({few[0]})"
+    fraction = run.lineage.get("train_fraction")
+    if fraction != spec.train_fraction:
+        return f"trained on another part of the training set (train_fraction={fraction})"
     threat = (run.settings.get("norm"), run.settings.get("eps"))
     if spec.threat and run.evaluator != "certify" and threat != spec.threat:
         return (
@@ -113,15 +115,21 @@ def _best_protocol(
     if not by_protocol:
         return {}, []
 
+    def is_own(text: str) -> bool:
+        runs = (run for group in by_protocol[text].values() for run in group)
+        return any(run.lineage.get("experiment") == spec.experiment for run in runs)
+
     def worth(text: str) -> tuple[Any, ...]:
         found = by_protocol[text]
         runs = [run for group in found.values() for run in group]
         settings = runs[0].settings
         effort = settings.get("n") or settings.get("num_steps", 0) * settings.get("num_restarts", 1)
-        preset = any(run.lineage.get("experiment") == spec.experiment for run in runs)
-        return preset, len(found), settings.get("mode") != "decide", effort, len(runs), text
+        return is_own(text), len(found), settings.get("mode") != "decide", effort, len(runs), text
 
     best = max(by_protocol, key=worth)
+    if spec.own and not is_own(best):
+        reason = f"measured or trained as no run of experiment={spec.experiment}"
+        return {}, [(run, reason) for runs in usable.values() for run in runs]
     others = [
         (run, "measured or trained otherwise: " + _difference(best, text))
         for text, found in sorted(by_protocol.items())

@@ -64,10 +64,11 @@ def _lines(index: Index, axis: str) -> dict[tuple[Cell, str], Lines]:
     for amount in amounts:
         some: Sequence[Run] = [run for run in index.runs if run.lineage.get(axis) == amount]
         part = replace(index, runs=tuple(some))
-        choice = choose(part, part.by_cell, Spec(source=None, experiment="", threat=None, all_labels=False))
+        share = amount if axis == "train_fraction" else None
+        choice = choose(part, part.by_cell, Spec(None, "", threat=None, train_fraction=share))
         for cell, result in from_runs(part, choice).items():
             if "ra" in result.estimates:
-                lines = found.setdefault((cell.group, axis), {})
+                lines = found.setdefault((replace(cell.group, shots=None), axis), {})
                 lines.setdefault(cell.pretrain, []).append((float(amount), result))
     return found
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from robust_transfer.report import published
+from robust_transfer.report import mini_study, published
 from robust_transfer.report.cells import TITLES, Cell
 from robust_transfer.report.collect import Index
 from robust_transfer.report.protocols import Spec
 
-NAMES = ("quickstart", *published.TABLES)
-QUICKSTART = Spec(source="mnist5k", experiment="quickstart", threat=None, all_labels=False)
+NAMES = ("quickstart", *mini_study.TABLES, *published.TABLES)
+QUICKSTART = Spec(source="mnist5k", experiment="quickstart", threat=None)
 
 TITLE = {
     "quickstart": "Quickstart: digits, with and without pre-training on MNIST",
@@ -20,6 +20,11 @@ TITLE = {
     "4": "Table 4: robust and standard pre-training compared",
     "5": "Table 5: standard fine-tuning of the last layer of a CR model, certified",
 }
+
+
+def kind_of(table: str) -> str:
+    """Return which table of the study a table answers to, by its number; the quickstart answers to none."""
+    return table.removeprefix("mini")
 
 
 @dataclass(frozen=True)
@@ -44,28 +49,33 @@ def cells_of(table: str, index: Index | None) -> list[Cell]:
     """Return the cells of a table, in its order."""
     if table == "quickstart":
         return _quickstart_cells(index)
+    if table in mini_study.TABLES:
+        return mini_study.cells(kind_of(table))
     return list(published.results()[table])
 
 
 def spec_of(table: str) -> Spec:
     """Return what a table asks of its runs."""
+    if table in mini_study.TABLES:
+        return mini_study.SPEC
     return QUICKSTART if table == "quickstart" else Spec(source="imagenet", experiment=f"table{table}")
 
 
 def layout_of(table: str, cells: Sequence[Cell]) -> Layout:
-    """Arrange a table's cells: the published ones as the study does, the quickstart's one a row."""
+    """Arrange a table's cells: as the study does, the quickstart's one a row."""
+    kind = kind_of(table)
     if table == "quickstart":
         return _layout(("track", "pretrain"), cells, lambda c: (_track(c), c.pretrain), lambda c: "")
-    if table == "4":
+    if kind == "4":
         return _layout(("dataset", "pretrain"), cells, _table4_row, _track)
-    if table == "5":
-        return _layout(("dataset",), cells, lambda c: (c.dataset,), lambda c: f"σ={c.sigma:g}")
-    return _layout(("dataset",), cells, lambda c: (c.dataset,), lambda c: c.pretrain)
+    if kind == "5":
+        return _layout(("dataset",), cells, lambda c: (c.target,), lambda c: f"σ={c.sigma:g}")
+    return _layout(("dataset",), cells, lambda c: (c.target,), lambda c: c.pretrain)
 
 
 def _table4_row(cell: Cell) -> tuple[str, ...]:
     robust = cell.pretrain in ("at", "cr")
-    return (cell.dataset, "at / cr" if robust else cell.pretrain)
+    return (cell.target, "at / cr" if robust else cell.pretrain)
 
 
 def _track(cell: Cell) -> str:
@@ -94,17 +104,18 @@ def _layout(
 
 
 def _quickstart_cells(index: Index | None) -> list[Cell]:
-    """Return the digits cells of both tracks: `none`, and every pre-training the store has."""
+    """Return the digits cells of both tracks: `none`, and every pre-training of the preset's runs."""
     tracks = {("at", "autopgd", None): {"none"}, ("cr", "certify", None): {"none"}}
-    sigma = None
-    for cell in index.by_cell if index else ():
+    sigma = shots = None
+    for run in index.runs if index else ():
+        cell = run.cell
         track = (cell.finetune, cell.evaluator, None)
-        if cell.dataset == "digits" and track in tracks:
+        if run.lineage.get("experiment") == "quickstart" and cell.dataset == "digits" and track in tracks:
             tracks[track].add(cell.pretrain)
-            sigma = cell.sigma if cell.sigma else sigma
+            sigma, shots = cell.sigma or sigma, cell.shots
     order = {"none": 0, "at": 1, "cr": 1, "st": 2, "simclr": 3}
     return [
-        Cell("digits", pretrain, finetune, evaluator, sigma if evaluator == "certify" else None)
+        Cell("digits", pretrain, finetune, evaluator, sigma if evaluator == "certify" else None, shots)
         for (finetune, evaluator, _), pretrains in tracks.items()
         for pretrain in sorted(pretrains, key=lambda name: (order.get(name, 4), name))
     ]

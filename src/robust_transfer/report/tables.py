@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from robust_transfer.report import notes, quickstart, specs
-from robust_transfer.report.averages import mean_gain
+from robust_transfer.report import mini_study, notes, quickstart, specs
+from robust_transfer.report.averages import having, mean_gain
 from robust_transfer.report.cells import TITLES, Cell, command_for
 from robust_transfer.report.collect import Index, Run, commits
 from robust_transfer.report.costs import duration
@@ -25,8 +25,8 @@ from robust_transfer.report.protocols import choose
 
 UNITS = "SA, RA and gains in %, ACR in L2 units of [0, 1] pixels; gains are relative to no pre-training."
 COLUMNS = (
-    "table", "dataset", "pretrain", "finetune", "evaluator", "sigma", "metric", "unit", "value", "low",
-    "high", "interval", "deviation", "seeds", "varies", "num_images", "gain", "gain_low", "gain_high",
+    "table", "dataset", "shots", "pretrain", "finetune", "evaluator", "sigma", "metric", "unit", "value",
+    "low", "high", "interval", "deviation", "seeds", "varies", "num_images", "gain", "gain_low", "gain_high",
     "pretrain_seconds", "finetune_seconds", "evaluate_seconds", "device", "marks", "stages", "commit",
     "run",
 )  # fmt: skip
@@ -64,9 +64,18 @@ def file_name(table: Table) -> str:
     return f"table-{table.name}" + ("-published" if table.source == "published" else "")
 
 
+def title(table: Table) -> str:
+    """Say what a table shows; of a miniature also how small it is."""
+    if table.name not in mini_study.TABLES:
+        return specs.TITLE[table.name]
+    number, sentence = specs.TITLE[specs.kind_of(table.name)].split(": ", 1)
+    scale = notes.scale(table.results.values()) or "no run yet"
+    return f"{number} in miniature: {sentence} ({scale})"
+
+
 def to_markdown(table: Table) -> str:
     """Write the whole table for reading."""
-    parts = [f"## {specs.TITLE[table.name]}" + (" (published)" if table.source == "published" else "")]
+    parts = [f"## {title(table)}" + (" (published)" if table.source == "published" else "")]
     if table.name == "quickstart":
         parts += quickstart.sections(table.ordered)
     else:
@@ -134,17 +143,14 @@ def _detail(results: Sequence[Result], runs: bool) -> Grid:
     headers += [f"{TITLES[m]} gain" for m in gained]
     rows = []
     for result in results:
-        row = [result.cell.dataset]
+        row = [result.cell.target]
         if runs:
             row += [str(result.num_images), str(result.seeds)]
             row += [_interval(result, metric) for metric in cell.metrics]
         row += [percent(_gain(result, metric), signed=True) for metric in gained]
         rows.append(tuple(row))
     if gained:
-        means = [
-            percent(mean_gain([r for r in results if metric in r.gains], metric).value, signed=True)
-            for metric in gained
-        ]
+        means = [percent(mean_gain(having(results, metric), metric).value, signed=True) for metric in gained]
         rows.append(("mean", *[""] * (len(headers) - 1 - len(means)), *means))
     return Grid(
         tuple(headers), tuple(rows), 1, f"Pre-training {cell.pretrain}, fine-tuning {cell.finetune}{sigma}"
@@ -194,7 +200,16 @@ def to_csv(table: Table) -> str:
 
 
 def _csv_row(table: str, cell: Cell, metric: str, result: Result | None) -> list[object]:
-    place = [table, cell.dataset, cell.pretrain, cell.finetune, cell.evaluator, cell.sigma, metric]
+    place = [
+        table,
+        cell.dataset,
+        cell.shots,
+        cell.pretrain,
+        cell.finetune,
+        cell.evaluator,
+        cell.sigma,
+        metric,
+    ]
     unit, scale = ("L2", 1.0) if metric == "acr" else ("%", 100.0)
     if result is None or metric not in result.estimates:
         empty = len(COLUMNS) - len(place) - 2
@@ -223,7 +238,7 @@ def to_latex(table: Table) -> str:
     facts = [*notes.measured(results), *notes.provenance(table.results.values())]
     comments = "".join(f"% {line}\n" for line in facts)
     grid = quickstart.grid(results) if table.name == "quickstart" else main_grid(table)
-    title = specs.TITLE[table.name].split(": ", 1)[1]
+    sentence = title(table).split(": ", 1)[1]
     note = quickstart.caption(results) if table.name == "quickstart" else UNITS
-    sentence = f"{title[0].upper()}{title[1:]}. {note}"
-    return comments + latex(grid, caption=sentence, label=f"tab:{table.name}")
+    caption = f"{sentence[0].upper()}{sentence[1:]}. {note}"
+    return comments + latex(grid, caption=caption, label=f"tab:{table.name}")

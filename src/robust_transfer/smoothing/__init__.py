@@ -5,8 +5,9 @@ Names are resolved on first use, so that `smoothing.settings` stays importable w
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from robust_transfer.lazy import lazily
 
 if TYPE_CHECKING:
     from robust_transfer.smoothing.certification import certify, certify_counts, predict
@@ -22,8 +23,4 @@ _HOME = {
     "predict": "certification",
 }
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+__getattr__ = lazily(__name__, _HOME)

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from robust_transfer.dist import Context
+from robust_transfer.distributed.context import Context
 from robust_transfer.errors import ConfigError
 from robust_transfer.store import write_json
 

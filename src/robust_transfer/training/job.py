@@ -20,10 +20,12 @@ from robust_transfer.config import (
     TrainingConfig,
 )
 from robust_transfer.data.dataset import ImageDataset
-from robust_transfer.data.loaders import Batch, steps_per_epoch, training_batches
+from robust_transfer.data.loaders import Batch, MakeView, steps_per_epoch, training_batches
 from robust_transfer.data.opening import open_split
-from robust_transfer.data.transforms import Transform, eval_transform, train_transform, two_views
-from robust_transfer.dist import Context, device_name
+from robust_transfer.data.transforms import eval_transform, train_transform
+from robust_transfer.data.views import two_views
+from robust_transfer.distributed.context import Context
+from robust_transfer.distributed.devices import device_name
 from robust_transfer.errors import ConfigError
 from robust_transfer.models.checkpoint import load_model, save_model
 from robust_transfer.models.normalized import Classifier, build_model, replace_head
@@ -129,9 +131,10 @@ def _starting_model(job: TrainingJob, dataset: ImageDataset) -> Classifier:
     return model
 
 
-def _transforms(job: TrainingJob) -> Sequence[Transform]:
-    if isinstance(job.method, SimCLRConfig):
-        return two_views(job.model.image_size, job.method.color_strength)
+def _transforms(job: TrainingJob) -> Sequence[MakeView]:
+    method = job.method
+    if isinstance(method, SimCLRConfig):
+        return two_views(job.model.image_size, method.color_strength, method.augment_on)
     return (train_transform(job.model.image_size, job.dataset.augment),)
 
 

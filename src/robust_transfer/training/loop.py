@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from robust_transfer.config import RuntimeConfig, TrainingConfig
 from robust_transfer.data.loaders import Batch
-from robust_transfer.dist import Context
+from robust_transfer.distributed.context import Context
 from robust_transfer.objectives import Objective
 from robust_transfer.training import checkpoints
 from robust_transfer.training.finite import FiniteWatch

@@ -6,10 +6,14 @@ import time
 from collections.abc import Callable
 
 import torch
+from PIL import Image
 
-from robust_transfer import dist, rng
+from robust_transfer import rng
 from robust_transfer.config import ModelConfig, RuntimeConfig, SimCLRConfig, TrainingConfig
 from robust_transfer.data.loaders import Batch
+from robust_transfer.data.views import two_views
+from robust_transfer.distributed.context import single
+from robust_transfer.distributed.devices import choose_devices, choose_kind
 from robust_transfer.models.fast import fast_inference
 from robust_transfer.models.normalized import build_model
 from robust_transfer.objectives import build
@@ -28,8 +32,8 @@ def seconds_per_step(
 
     One device is measured with its share of the batch; what the devices have to tell each other is not in it.
     """
-    kind = dist.choose_kind(runtime.device)
-    devices = dist.choose_devices(runtime.devices, batch_size=config.batch_size, device_kind=kind)
+    kind = choose_kind(runtime.device)
+    devices = choose_devices(runtime.devices, batch_size=config.batch_size, device_kind=kind)
     share = config.batch_size // devices
     size = min(share, IMAGES_ON_CPU) if kind == "cpu" else share
     with arithmetic(config.precision):
@@ -52,7 +56,7 @@ def synthetic_stepper(
         normalize=model.normalize,
         seed=config.seed,
     )
-    objective, context = build(config), dist.single(device)
+    objective, context = build(config), single(device)
     trained = prepare(network, objective, runtime, context)
     optimizer = build_optimizer(trained.parameters(), config)
     return Stepper(trained, optimizer, objective, config, runtime, context)
@@ -63,7 +67,23 @@ def synthetic_batch(stepper: Stepper, size: int, image_size: int) -> Batch:
     shape = (stepper.objective.num_views, size, 3, image_size, image_size)
     noise = torch.randint(0, 256, shape, dtype=torch.uint8, generator=rng.generator(0, "benchmark"))
     indices = torch.arange(size)
-    return Batch(tuple(noise.to(stepper.context.device)), indices % 2, indices, 0)
+    views = tuple(noise.to(stepper.context.device))
+    return Batch(views, indices % 2, indices, 0, drawn=_drawn(stepper.config, size, image_size))
+
+
+def _drawn(config: TrainingConfig, size: int, image_size: int) -> tuple[torch.Tensor, ...]:
+    """Return what is left to do for the views of `size` images, where the device does a part."""
+    if not isinstance(config, SimCLRConfig) or config.augment_on == "cpu":
+        return ()
+    image = Image.new("RGB", (image_size, image_size))
+    drawn = []
+    for view, make in enumerate(two_views(image_size, config.color_strength, config.augment_on)):
+        rows = []
+        for index in range(size):
+            with rng.global_state(0, "benchmark", index, view):
+                rows.append(make(image).drawn)
+        drawn.append(torch.stack(rows))
+    return tuple(drawn)
 
 
 def timed(step: Callable[[], object], device: torch.device) -> float:
@@ -80,7 +100,7 @@ def timed(step: Callable[[], object], device: torch.device) -> float:
 
 def seconds_per_forward(model: ModelConfig, runtime: RuntimeConfig, *, kind_of_arithmetic: str) -> float:
     """Return the seconds that one image's forward pass takes in an evaluation on one device."""
-    kind = dist.choose_kind(runtime.device)
+    kind = choose_kind(runtime.device)
     network = build_model(
         model.arch,
         num_classes=10,

@@ -5,14 +5,15 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
+from itertools import zip_longest
 
 import torch
 from torch import Tensor, nn
 
-from robust_transfer import dist
 from robust_transfer.config import RuntimeConfig, TrainingConfig
+from robust_transfer.data import device_views
 from robust_transfer.data.loaders import Batch
-from robust_transfer.dist import Context
+from robust_transfer.distributed.context import Context, accumulating
 from robust_transfer.errors import ConfigError
 from robust_transfer.objectives import Objective
 from robust_transfer.training.activation_checkpointing import checkpoint_blocks
@@ -51,7 +52,7 @@ class Stepper:
     ) -> None:
         self.optimizer, self.objective, self.config, self.context = optimizer, objective, config, context
         self.trained = trained
-        self.wrapped = context.wrap(trained, sync_buffers=not runtime.sync_batchnorm)
+        self.wrapped, self.share = context.wrap(trained), not runtime.sync_batchnorm
         self.dtype = next(trained.parameters()).dtype
         self.layout = torch.channels_last if runtime.channels_last else torch.contiguous_format
         self.micro = local_micro_batch(config.micro_batch, context.world_size)
@@ -59,7 +60,7 @@ class Stepper:
     def step(self, batch: Batch) -> dict[str, Tensor]:
         """Return the loss and the metrics, averaged over the local images."""
         self.objective.train_mode(self.trained)
-        views = [self._to_float(view) for view in batch.images]
+        views = [self._to_float(*view) for view in zip_longest(batch.images, batch.drawn)]
         labels = batch.labels.to(self.context.device, non_blocking=True)
         size = len(batch.indices)
         width = self.micro or size
@@ -69,12 +70,15 @@ class Stepper:
             part = slice(start, min(start + width, size))
             weight = (part.stop - part.start) / size
             last = part.stop == size
-            with nullcontext() if last else dist.accumulating(self.wrapped):
+            with nullcontext() if last else accumulating(self.wrapped):
                 values = self._pass([view[part] for view in views], labels[part], batch, part)
                 (values["loss"] * weight).backward()
             for name, value in values.items():
                 totals[name] = totals.get(name, 0.0) + value.detach() * weight
         self.optimizer.step()
+        if self.share:
+            # Statistics of its own would be lost to a process at a resume: a checkpoint holds process 0's.
+            self.context.share_buffers(self.trained)
         return totals
 
     def _pass(self, views: list[Tensor], labels: Tensor, batch: Batch, part: slice) -> dict[str, Tensor]:
@@ -91,10 +95,11 @@ class Stepper:
             loss, metrics = self.objective(self.wrapped, pair, noise)
         return {"loss": loss, **metrics}
 
-    def _to_float(self, view: Tensor) -> Tensor:
+    def _to_float(self, view: Tensor, drawn: Tensor | None) -> Tensor:
         # A quarter of the bytes travels; equal to torchvision's ToTensor in the worker.
-        moved = view.to(self.context.device, non_blocking=True).to(self.dtype).div_(255)
-        return moved.contiguous(memory_format=self.layout)
+        moved = view.to(self.context.device, non_blocking=True)
+        scaled = moved.to(self.dtype).div_(255) if drawn is None else device_views.finish(moved, drawn)
+        return scaled.to(self.dtype).contiguous(memory_format=self.layout)
 
 
 def local_micro_batch(micro_batch: int | None, world_size: int) -> int | None:

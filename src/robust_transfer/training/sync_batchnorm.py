@@ -11,7 +11,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from robust_transfer import dist
+from robust_transfer.distributed.collectives import all_sum
 
 
 class CPUSyncBatchNorm(nn.modules.batchnorm._BatchNorm):
@@ -26,11 +26,11 @@ class CPUSyncBatchNorm(nn.modules.batchnorm._BatchNorm):
         if not self.training:
             return super().forward(input)
         axes = [0, *range(2, input.dim())]
-        count = dist.all_sum(input.new_tensor(float(input.numel() // input.shape[1])))
+        count = all_sum(input.new_tensor(float(input.numel() // input.shape[1])))
         # Two passes: the difference of two large sums would lose the variance of a channel far from zero.
-        mean = dist.all_sum(input.sum(axes)) / count
+        mean = all_sum(input.sum(axes)) / count
         centered = input - _per_channel(mean, input)
-        variance = dist.all_sum(centered.square().sum(axes)) / count
+        variance = all_sum(centered.square().sum(axes)) / count
         if self.track_running_stats:
             self._track(mean.detach(), variance.detach() * count / (count - 1))
         assert self.weight is not None

@@ -12,7 +12,7 @@ from robust_transfer.config import TrainingConfig
 from robust_transfer.data.dataset import ImageDataset
 from robust_transfer.data.loaders import evaluation_batches
 from robust_transfer.data.transforms import Transform
-from robust_transfer.dist import Context
+from robust_transfer.distributed.context import Context
 from robust_transfer.objectives import Objective
 from robust_transfer.training.noise import KeyedNoise
 from robust_transfer.training.precision import autocast

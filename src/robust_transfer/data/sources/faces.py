@@ -1,4 +1,4 @@
-"""faces: 100 faces and 100 patches without one (25x25, gray) of Labeled Faces in the Wild, inside scikit-image.
+"""faces: 100 faces and 100 other patches (25x25, gray) of Labeled Faces in the Wild, inside scikit-image.
 
 Split: of each class the first 50 of the file train, the last 50 test. Nothing is drawn.
 """

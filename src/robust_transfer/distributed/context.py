@@ -1,0 +1,131 @@
+"""A process among all of a run: what they do together, and the group that they join for it."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.distributed as td
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from robust_transfer.distributed.collectives import gather, reduced
+from robust_transfer.distributed.environment import adopt_slurm
+
+
+@dataclass(frozen=True)
+class Context:
+    """A process among all of a run; where it is the only one, every method is the identity."""
+
+    rank: int
+    world_size: int
+    device: torch.device
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this process writes the files."""
+        return self.rank == 0
+
+    def mean(self, tensor: Tensor) -> Tensor:
+        """Return the mean over processes, without gradient."""
+        return reduced(tensor) / self.world_size if self.world_size > 1 else tensor
+
+    def sum(self, tensor: Tensor) -> Tensor:
+        """Return the sum over processes, without gradient."""
+        return reduced(tensor) if self.world_size > 1 else tensor
+
+    def gather(self, tensor: Tensor) -> Tensor:
+        """Join the tensors of all processes along the first axis, in order of rank, with gradient."""
+        return gather(tensor)
+
+    def any(self, flag: bool) -> bool:
+        """Return whether the flag is set in any process; needs no work of the device."""
+        return bool(reduced(torch.tensor(int(flag)))) if self.world_size > 1 else flag
+
+    def broadcast(self, value: Any) -> Any:
+        """Return process 0's picklable value in every process."""
+        if self.world_size == 1:
+            return value
+        box = [value]
+        td.broadcast_object_list(box, src=0, device=torch.device("cpu"))
+        return box[0]
+
+    def barrier(self) -> None:
+        """Wait until every process is here."""
+        self.any(False)
+
+    def share_buffers(self, model: nn.Module) -> None:
+        """Give every process the floating-point buffers (BatchNorm's statistics) of process 0."""
+        buffers = [buffer for buffer in model.buffers() if buffer.is_floating_point()]
+        if self.world_size == 1 or not buffers:
+            return
+        together = torch.cat([buffer.flatten() for buffer in buffers])  # one message, not one a layer
+        td.broadcast(together, src=0)
+        for buffer, part in zip(buffers, together.split([b.numel() for b in buffers]), strict=True):
+            buffer.copy_(part.view_as(buffer))
+
+    def wrap(self, model: nn.Module) -> nn.Module:
+        """Return `model` with gradients averaged over processes; buffers stay each process's own."""
+        if self.world_size == 1:
+            return model
+        devices = [self.device] if self.device.type == "cuda" else None
+        known = inspect.signature(DistributedDataParallel).parameters
+        buffers = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"
+        options: dict[str, Any] = {buffers: False, "gradient_as_bucket_view": True}
+        return DistributedDataParallel(model, device_ids=devices, **options)
+
+
+def single(device: torch.device | str) -> Context:
+    """Return the context of a run in this process alone."""
+    return Context(0, 1, torch.device(device))
+
+
+_joined: Context | None = None
+
+
+@contextmanager
+def join(device_kind: str) -> Iterator[Context]:
+    """Be one of the processes that torchrun, Slurm or `launch` has started; leave the group at the end.
+
+    Entered again it yields the same context: enter it once, around all that the processes do together.
+    """
+    global _joined
+    if _joined is not None:
+        yield _joined
+        return
+    adopt_slurm()
+    local_rank = int(os.environ.get("LOCAL_RANK", "0"))
+    if device_kind == "cuda":
+        device = torch.device("cuda", local_rank % max(1, torch.cuda.device_count()))
+        torch.cuda.set_device(device)
+        # Gloo beside NCCL: flags and Python objects then pass without waiting for the GPU.
+        td.init_process_group("cpu:gloo,cuda:nccl", device_id=device)
+    else:
+        device = torch.device("cpu")
+        td.init_process_group("gloo")
+    _joined = Context(td.get_rank(), td.get_world_size(), device)
+    try:
+        yield _joined
+    finally:
+        _joined = None
+        td.destroy_process_group()
+
+
+def unwrap(model: nn.Module) -> nn.Module:
+    """Return the model inside `Context.wrap`."""
+    return model.module if isinstance(model, DistributedDataParallel) else model
+
+
+@contextmanager
+def accumulating(model: nn.Module) -> Iterator[None]:
+    """Leave out the averaging of gradients: the next backward pass outside of this block does it for all."""
+    if isinstance(model, DistributedDataParallel):
+        with model.no_sync():
+            yield
+    else:
+        yield

@@ -1,0 +1,60 @@
+"""How many devices a run takes, and of what kind."""
+
+from __future__ import annotations
+
+import torch
+
+from robust_transfer.distributed.environment import num_processes, started_by_launcher
+from robust_transfer.errors import ConfigError
+
+MIN_IMAGES_PER_DEVICE = 16
+
+
+def choose_kind(requested: str) -> str:
+    """Turn runtime.device (auto, cpu, cuda) into cpu or cuda, or raise ConfigError."""
+    if requested == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("runtime.device=cuda, but torch sees no CUDA device", "runtime.device=cpu")
+    return ("cuda" if torch.cuda.is_available() else "cpu") if requested == "auto" else requested
+
+
+def choose_devices(requested: int | str, *, batch_size: int | None, device_kind: str) -> int:
+    """Turn runtime.devices into a number that divides the batch.
+
+    `auto` takes the largest number of visible devices that divides `batch_size` and leaves at least 16 images
+    each; on the CPU that is one process. Where torchrun or Slurm has started the run, their number stands.
+
+    Parameters
+    ----------
+    batch_size : images of one optimiser step; None where the work has no common batch (evaluations)
+    device_kind : cpu or cuda
+
+    Raises
+    ------
+    ConfigError : the given number does not divide the batch, or there are fewer devices
+    """
+    visible = torch.cuda.device_count() if device_kind == "cuda" else 1
+    if started_by_launcher():
+        requested = num_processes()
+    elif requested == "auto":
+        return max(n for n in range(1, visible + 1) if n == 1 or _fits(n, batch_size))
+    elif device_kind == "cuda" and int(requested) > visible:
+        raise ConfigError(f"runtime.devices={requested}, but torch sees {visible} CUDA devices")
+    number = int(requested)
+    if batch_size is not None and batch_size % number:
+        dividing = [str(n) for n in range(1, number) if batch_size % n == 0]
+        raise ConfigError(
+            f"a batch of {batch_size} images is not divided by {number} devices",
+            f"choose runtime.devices from: {', '.join(dividing)}",
+        )
+    return number
+
+
+def _fits(number: int, batch_size: int | None) -> bool:
+    if batch_size is None:
+        return True
+    return batch_size % number == 0 and batch_size // number >= MIN_IMAGES_PER_DEVICE
+
+
+def device_name(device: torch.device) -> str:
+    """Name the kind of device: results of two kinds are not mixed within a stage."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type

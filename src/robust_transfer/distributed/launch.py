@@ -1,0 +1,172 @@
+"""Run a function on several devices: here, in new worker processes, or among those of torchrun or Slurm."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import os
+import pickle
+import signal
+import sys
+import tempfile
+import threading
+import time
+import traceback
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.distributed.elastic.multiprocessing import SignalException
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+from robust_transfer.distributed.context import join, single
+from robust_transfer.distributed.devices import choose_devices, choose_kind
+from robust_transfer.distributed.environment import started_by_launcher
+from robust_transfer.errors import EXIT_RESUMABLE, UserError
+
+HANDLED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
+SHUTDOWN_SECONDS = 300  # that a stopped worker has for its last step and its checkpoint
+
+
+def launch(
+    function: Callable[..., Any],
+    args: Sequence[Any],
+    *,
+    devices: int | str,
+    device_kind: str,
+    batch_size: int | None = None,
+) -> Any:
+    """Run `function(*args, context)` on several devices and return what process 0 returned.
+
+    One device: in this process. More: in new processes, which end together and get `function` and `args`
+    pickled. Under torchrun or Slurm: in this process, as one of theirs.
+
+    Parameters
+    ----------
+    devices, device_kind : as in runtime.devices and runtime.device, `auto` included
+    batch_size : images of one optimiser step, which the devices must divide
+
+    Raises
+    ------
+    UserError : what a worker raised, or that one was killed
+    SystemExit : code 75 where workers stopped on SIGTERM and can be resumed
+    """
+    kind = choose_kind(device_kind)
+    number = choose_devices(devices, batch_size=batch_size, device_kind=kind)
+    if started_by_launcher():
+        with join(kind) as context:
+            return function(*args, context)
+    if number == 1:
+        return function(*args, single(kind))
+    return _launch_workers(function, args, number, kind)
+
+
+def _launch_workers(function: Callable[..., Any], args: Sequence[Any], devices: int, device_kind: str) -> Any:
+    for name in ("torch.distributed.elastic", "torch.multiprocessing"):
+        # Their log repeats what we say in one line.
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    with tempfile.TemporaryDirectory(prefix="rt-workers-") as folder:
+        try:
+            with _kept_handlers():
+                results = elastic_launch(_launch_config(devices), _worker)(
+                    function, args, device_kind, folder
+                )
+        except ChildFailedError as failed:
+            raise _root_cause(Path(folder), failed, devices) from None
+        except SignalException as stopped:
+            if stopped.sigval == signal.SIGINT:
+                raise KeyboardInterrupt from None
+            raise _stopped(Path(folder)) from None
+    return results[0]
+
+
+@contextmanager
+def _kept_handlers() -> Iterator[None]:
+    """Give the signal handlers back: the elastic launcher leaves its own in this process."""
+    former = {number: signal.getsignal(number) for number in HANDLED}
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            for number, handler in former.items():
+                signal.signal(number, handler)
+
+
+def _launch_config(devices: int) -> LaunchConfig:
+    known = {field.name for field in dataclasses.fields(LaunchConfig)}
+    patience: dict[str, Any] = {"shutdown_timeout": SHUTDOWN_SECONDS} if "shutdown_timeout" in known else {}
+    return LaunchConfig(
+        min_nodes=1,
+        max_nodes=1,
+        nproc_per_node=devices,
+        run_id=uuid.uuid4().hex,
+        rdzv_backend="c10d",
+        rdzv_endpoint="localhost:0",
+        local_addr="localhost",
+        # A restart inside the job was seen to hang on gloo; the same command resumes from the checkpoint.
+        max_restarts=0,
+        signals_to_handle=",".join(number.name for number in HANDLED),
+        **patience,
+    )
+
+
+def _worker(function: Callable[..., Any], args: Sequence[Any], device_kind: str, folder: str) -> Any:
+    """Run in a new process; whatever ends it is left in a file, because only exit codes reach the parent."""
+    path = Path(folder) / os.environ["RANK"]
+    if device_kind == "cpu" and "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(max(1, (os.cpu_count() or 1) // int(os.environ["WORLD_SIZE"])))
+    try:
+        with join(device_kind) as context:
+            try:
+                return function(*args, context)
+            except BaseException as error:
+                # Before the group is left: that makes the other processes fail, and the first word counts.
+                _leave_word(error, path)
+                raise
+    except BaseException as error:
+        _leave_word(error, path)
+        sys.exit(error.code if isinstance(error, SystemExit) else 1)
+
+
+def _leave_word(error: BaseException, path: Path) -> None:
+    if path.exists():
+        return
+    text = "".join(traceback.format_exception(error))
+    kept = error if isinstance(error, UserError | SystemExit) else None
+    with suppress(OSError):
+        path.write_bytes(pickle.dumps((time.time(), kept, text)))
+
+
+def _words(folder: Path) -> dict[int, tuple[float, BaseException | None, str]]:
+    return {
+        int(path.name): pickle.loads(path.read_bytes()) for path in folder.iterdir() if path.name.isdigit()
+    }
+
+
+def _root_cause(folder: Path, failed: ChildFailedError, devices: int) -> BaseException:
+    """Find what brought the run down: the first error, or the worker that died without a word."""
+    words = _words(folder)
+    silent = sorted(set(range(devices)) - set(words))
+    first = min(words.values(), key=lambda word: word[0], default=None)
+    # A user's error stands for itself: the others may have been stopped before they could speak.
+    if first is not None and first[1] is not None:
+        return first[1]
+    if silent:
+        codes = {rank: failure.exitcode for rank, failure in failed.failures.items()}
+        code = codes.get(silent[0], -signal.SIGKILL)
+        how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
+        return UserError(
+            f"worker {silent[0]} of {devices} {how} (often: no memory left on this machine)",
+            "the same command goes on from the last checkpoint",
+        )
+    assert first is not None
+    return RuntimeError(f"a worker failed:\n{first[2]}")
+
+
+def _stopped(folder: Path) -> BaseException:
+    exits = [kept for _, kept, _ in _words(folder).values() if isinstance(kept, SystemExit)]
+    return exits[0] if exits else SystemExit(EXIT_RESUMABLE)

@@ -1,0 +1,50 @@
+import pytest
+import torch
+
+from robust_transfer.distributed.devices import choose_devices, choose_kind
+from robust_transfer.errors import ConfigError
+
+
+def gpus(monkeypatch, number):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: number)
+
+
+@pytest.mark.parametrize(
+    ("visible", "batch_size", "expected"),
+    [(8, 512, 8), (8, 64, 4), (8, 96, 6), (4, 31, 1), (3, 64, 2), (8, 16, 1), (6, 200, 5), (8, None, 8)],
+)
+def test_auto_takes_the_largest_divisor_that_leaves_sixteen_images(
+    monkeypatch, visible, batch_size, expected
+):
+    gpus(monkeypatch, visible)
+    assert choose_devices("auto", batch_size=batch_size, device_kind="cuda") == expected
+
+
+def test_auto_on_a_cpu_is_one_process():
+    assert choose_devices("auto", batch_size=512, device_kind="cpu") == 1
+
+
+def test_a_number_that_does_not_divide_is_refused_with_those_that_do(monkeypatch):
+    gpus(monkeypatch, 8)
+    with pytest.raises(ConfigError, match="64 images is not divided by 6 devices") as caught:
+        choose_devices(6, batch_size=64, device_kind="cuda")
+    assert "1, 2, 4" in caught.value.hints[0]
+    # The rule of 16 images is for auto alone.
+    assert choose_devices(8, batch_size=64, device_kind="cuda") == 8
+
+
+def test_more_devices_than_there_are_and_a_missing_gpu_are_refused(monkeypatch):
+    gpus(monkeypatch, 2)
+    with pytest.raises(ConfigError, match="torch sees 2 CUDA devices"):
+        choose_devices(4, batch_size=64, device_kind="cuda")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ConfigError, match="no CUDA device"):
+        choose_kind("cuda")
+    assert choose_kind("auto") == "cpu"
+
+
+def test_an_outer_launcher_decides_the_number(monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    assert choose_devices("auto", batch_size=64, device_kind="cpu") == 4
+    with pytest.raises(ConfigError, match="not divided by 4"):
+        choose_devices(2, batch_size=6, device_kind="cpu")
