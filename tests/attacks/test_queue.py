@@ -116,3 +116,23 @@ def test_nothing_is_told_early_where_a_later_guard_may_refuse(model, images, lab
         raise AssertionError
 
     autopgd(model, images, labels, eps=0.3, num_steps=5, batch_size=6, guards="full", on_settled=settled)
+
+
+def test_the_surest_images_enter_first_and_the_order_changes_no_outcome(model, images, labels):
+    """With a batch of one, images are attacked in the order of the queue."""
+    order = []
+
+    def settled(positions, part):
+        order.extend(positions)
+
+    with torch.no_grad():
+        logits = model(images).double()
+    others = logits.scatter(1, labels[:, None], -torch.inf).amax(1)
+    sureness = logits.gather(1, labels[:, None])[:, 0] - others
+    result = autopgd(model, images, labels, eps=0.3, num_steps=8, batch_size=1, on_settled=settled)
+    assert order == sorted(order, key=lambda position: -sureness[position]) and len(order) > 5
+    backwards = torch.arange(len(images)).flip(0)
+    same = autopgd(
+        model, images[backwards], labels[backwards], eps=0.3, num_steps=8, batch_size=1, index=backwards
+    )
+    assert torch.equal(same.images[backwards], result.images)

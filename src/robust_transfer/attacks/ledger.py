@@ -25,6 +25,7 @@ class Ledger:
         self.adversarial_prediction = self.clean_prediction.clone()
         self.loss = losses.cross_entropy(logits, self.labels, self.labels)
         self.near_tie = is_near_tie(logits, self.labels)
+        self.clean_margin = losses.margin(logits, self.labels)
         self.robust = self.clean_prediction == self.labels
         # The other classes from the likeliest down: the order in which a targeted loss tries them.
         self.targets = logits.scatter(1, self.labels.view(-1, 1), -torch.inf).argsort(1, descending=True)
@@ -34,6 +35,10 @@ class Ledger:
     def open_positions(self) -> list[int]:
         """Return the positions of the images that are still robust."""
         return self.robust.nonzero().flatten().tolist()
+
+    def longest_first(self, positions: list[int]) -> list[int]:
+        """Order positions by how sure the model is of them: those likeliest to survive come first."""
+        return sorted(positions, key=lambda position: float(self.clean_margin[position]))
 
     def dead(self) -> Tensor:
         """Return which robust images had no usable gradient in any of their runs: (N,) bool."""

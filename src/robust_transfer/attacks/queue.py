@@ -58,8 +58,9 @@ def run_queue(
 ) -> None:
     """Attack the images at `positions` and write the outcomes to the ledger.
 
-    An image that survives a run goes back to the end of the queue for its next one. Every forward pass of
-    `gradient_model` has `attack.batch_size` images: at the end of the queue old ones fill it up, unread.
+    Every forward pass of `gradient_model` has `attack.batch_size` images: at the end of the queue old ones
+    fill it up, unread. So those that will take longest go first, and an image that survives a run begins its
+    next one at once: whoever enters last is soon gone. The order changes no outcome.
 
     Parameters
     ----------
@@ -88,7 +89,7 @@ class Queue:
         self.ledger, self.noise, self.on_settled = ledger, noise, on_settled
         self.settled: list[int] = []
         self.num_runs = attack.num_runs(ledger.targets.shape[1])
-        self.waiting = deque(Run(position, 0) for position in positions)
+        self.waiting = deque(Run(position, 0) for position in ledger.longest_first(positions))
         self.slots: list[Run | None] = [None] * attack.batch_size
         # Slots without a run hold a real image, so that no layer sees anything it would not see otherwise.
         first = ledger.clean[positions[0]].to(judge.device)
@@ -192,7 +193,7 @@ class Queue:
             self.ledger.num_runs[run.position] += 1
             self.ledger.num_dead_runs[run.position] += 2 * run.num_dead_steps >= run.step
             if run.number + 1 < self.num_runs:
-                self.waiting.append(Run(run.position, run.number + 1))
+                self.waiting.appendleft(Run(run.position, run.number + 1))
             elif not self.ledger.dead()[run.position]:
                 self.settled.append(run.position)
             self.slots[slot] = None
