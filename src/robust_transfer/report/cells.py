@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 METRICS = ("sa", "ra", "acr")
+METHODS = {"st": "ST", "at": "AT", "cr": "CR", "simclr": "SimCLR"}
 TITLES = {"sa": "SA", "ra": "RA", "acr": "ACR"}
 RA_RADIUS = 0.5  # the study's eps, in [0, 1] pixel units, L2
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from robust_transfer.report import mini_study
 from robust_transfer.report.averages import differences, having
-from robust_transfer.report.cells import Cell
+from robust_transfer.report.cells import METHODS, Cell
 from robust_transfer.report.collect import Run
 from robust_transfer.report.estimates import Result
 
@@ -43,29 +43,29 @@ class Comparison:
         seeds = sorted({result.seeds for pair in self.pairs for result in pair})
         count = str(used) if (used := len(self.pairs)) == self.wanted else f"{used} of {self.wanted}"
         number = "-".join(str(seed) for seed in dict.fromkeys((seeds[0], seeds[-1])))
-        place = f"{count} targets of {'- or '.join(sizes)}-pixel images, {number} seeds"
-        return f"on {place}; intervals do not cover other data sets"
+        return f"on {count} targets of {'- or '.join(sizes)}-pixel images, {number} seeds"
 
 
 def pretrainings(known: Known, track: str, pretrain: str, other: str) -> Comparison:
     """Compare two pre-trainings after fine-tuning by `track`."""
     cells = [cell for cell in mini_study.cells("4") if (cell.finetune, cell.pretrain) == (track, track)]
     wanted = [(replace(cell, pretrain=pretrain), replace(cell, pretrain=other)) for cell in cells]
-    subject = f"With {track} fine-tuning, {pretrain} pre-training instead of {other}"
+    names = [METHODS.get(method, method) for method in (track, pretrain, other)]
+    subject = f"With {names[0]} fine-tuning, {names[1]} pre-training instead of {names[2]}"
     return Comparison(f"{pretrain}_over_{other}_{track}", subject, _known(known, wanted), len(wanted))
 
 
 def last_layer(known: Known) -> Comparison:
     """Compare standard tuning of the last layer with robust fine-tuning of the whole, under noise."""
     wanted = [(cell, replace(cell, finetune=cell.pretrain)) for cell in mini_study.cells("5") if cell.sigma]
-    subject = "Under noise, standard tuning of a cr model's last layer instead of cr tuning of it all"
+    subject = "Under noise, standard tuning of a CR model's last layer instead of CR tuning of it all"
     return Comparison("st_linear_over_cr", subject, _known(known, wanted), len(wanted))
 
 
 def plain_last_layer(known: Known) -> Comparison:
     """Pair the last layer's models, as plain classifiers without noise, with themselves."""
     cells = [cell for cell in mini_study.cells("5") if not cell.sigma]
-    subject = "Without noise (sigma 0), standard tuning of a cr model's last layer"
+    subject = "Without noise (sigma 0), standard tuning of a CR model's last layer"
     return Comparison("st_linear_sigma0", subject, _known(known, [(c, c) for c in cells]), len(cells))
 
 

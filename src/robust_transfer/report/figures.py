@@ -51,7 +51,7 @@ def gains_figure(table: Table) -> Drawing:
         for axis, metric in zip(axes, metrics, strict=True):
             for position, (group, found) in enumerate(groups.items()):
                 _points(axis, found, metric, group[1], position, fits[group, metric])
-            _finish(axis, metric)
+            _finish(axis, metric, loc="lower left", bbox_to_anchor=(0, 1.0))  # no point is there
 
     def label(axes: list[Any]) -> None:
         for axis, metric in zip(axes, metrics, strict=True):
@@ -81,7 +81,7 @@ def quickstart_figure(table: Table) -> Drawing:
                 for result in found:
                     if metric in result.gains:
                         _whiskers(axis, result, metric, f"{pretrain}, fine-tuned with {finetune}", position)
-            _finish(axis, metric, legend="best")
+            _finish(axis, metric, loc="best")
 
     return _drawing(table, caption, metrics, draw, groups)
 
@@ -180,9 +180,9 @@ def _errors(found: Estimate) -> list[list[float]] | None:
     return [[100 * max(0.0, found.value - found.low)], [100 * max(0.0, found.high - found.value)]]
 
 
-def _finish(axis: Any, metric: str, *, legend: str = "upper left") -> None:
+def _finish(axis: Any, metric: str, **legend: Any) -> None:
     axis.axhline(0, color="#777777", linewidth=0.8)
     axis.axvline(0, color="#777777", linewidth=0.8)
     axis.set_xlabel("relative gain in SA (%)")
     axis.set_ylabel(f"relative gain in {TITLES[metric]} (%)")
-    axis.legend(loc=legend, fontsize=7.5)
+    axis.legend(fontsize=7.5, **legend)

@@ -27,6 +27,9 @@ from robust_transfer.report.formats import comma_separated, percent, wrapped
 from robust_transfer.report.tables import Table
 
 COLUMNS = ("finding", "value", "low", "high", "unit", "method", "verdict", "targets", "sentence")
+INTERVALS = (
+    "Intervals are 95 %; they resample seeds and test images, not targets: they do not cover other data sets."
+)
 IMPROVES, LOWERS, UNCLEAR = "improves", "lowers", "no clear change"
 VERBS = {IMPROVES: IMPROVES, LOWERS: LOWERS, UNCLEAR: "makes no clear change to"}
 
@@ -147,7 +150,7 @@ def _finding(
 ) -> Finding:
     low, high = (None if bound is None else scale * bound for bound in (found.low, found.high))
     place = (f"{compared.name}_{name}", scale * found.value, low, high, unit, found.method)
-    return Finding(*place, verdict, targets, f"{says}; {compared.scope}.", compared.runs)
+    return Finding(*place, verdict, targets, f"{says} ({compared.scope}).", compared.runs)
 
 
 def _left_out(mean: Estimate) -> str:
@@ -180,7 +183,7 @@ def to_markdown(found: Sequence[Finding], tables: Mapping[str, Table]) -> str:
     results = list(known.values())
     paragraphs = [
         [f"## What the miniature study found ({notes.scale(results) or 'no run yet'})"],
-        ["Intervals are 95 %; they resample seeds and test images, not targets." + notes.few_seeds(results)],
+        [INTERVALS + notes.few_seeds(results)],
         [f"- {line}" for line in sentences(found)] or ["No two models that can be compared yet."],
         [f"- {line}" for line in notes.measured(results)],
         notes.missing(mini_study.TABLES[0], cells, known),

@@ -62,7 +62,13 @@ def page(index: Index, directory: Path) -> str:
     sections += _figure_sections(index, found, directory)
     if facts := findings.findings({name: built[name] for name in mini_study.TABLES}):
         items = "".join(f"<li>{escape(sentence)}</li>" for sentence in findings.sentences(facts))
-        sections.append(("findings", "Findings: the miniature study in sentences", f"<ul>{items}</ul>\n"))
+        sections.append(
+            (
+                "findings",
+                "Findings: the miniature study in sentences",
+                f"<p>{findings.INTERVALS}</p><ul>{items}</ul>\n",
+            )
+        )
     if any(name in found for name in claims.CAPTIONED):
         sections.append(
             ("claims", "Claims: the study's sentences with a number, from these runs", _claims(built))
