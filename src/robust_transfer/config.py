@@ -181,7 +181,8 @@ class SimCLRConfig(TrainingConfig):
     temperature: float = option("temperature of NT-Xent", above=0)
     projection_dim: int = option("output size of the projection head", low=2)
     projection_layers: int = option("layers of the projection head: 2 (v1) or 3 (v2)", low=2, high=3)
-    color_strength: float = option("strength of the colour jitter", low=0)
+    # torchvision turns the hue by at most half the circle, and the jitter turns it by 0.2 of the strength.
+    color_strength: float = option("strength of the colour jitter", low=0, high=2.5)
     decoupled: bool = option("leave the positive out of the denominator (DCL)")
     expected_linear_probe: float | None = option(
         "published top-1 accuracy in % of a linear probe on imagenet, for reports",
