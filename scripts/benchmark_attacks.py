@@ -284,9 +284,13 @@ def comparisons(rows: list[dict]) -> list[dict]:
         named.pop("ours")
         for name, peer in named.items():
             what = f"L2 attack of {NUM_STEPS} steps, RA {100 * ours['ra']:.1f} %"
-            peer_text = f"{name}: RA {100 * peer['ra']:.1f} %, {100 * peer['same_flag']:.1f} % equal flags"
-            text = f"autopgd: {ours['gradients_per_image']:.1f} gradients an image"
+            text = f"autopgd, {100 * ours['same_flag']:.1f} % of {REFERENCE.split()[0]}'s flags"
+            peer_text = f"{name}: RA {100 * peer['ra']:.1f} %"
             found.append(compared(what, text, peer_text, peer["seconds"], ours["seconds"]))
+        gradients = [[row] for row in (ours["floor_per_image"], ours["gradients_per_image"])]
+        found.append(
+            compared(f"{what}, in gradients", "autopgd", "the floor: no padding", *gradients, bound=True)
+        )
     return found
 
 

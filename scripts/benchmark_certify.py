@@ -113,7 +113,8 @@ def loop_against_forward(
         per_second = units[0].stop / statistics.median(times["ours"])
         what = f"certification, {options.arch} at {options.size} px, {named(kind, compiled)}"
         ours = f"our loop: {per_second:.1f} samples/s"
-        rows.append(compared(what, ours, "the bare forwards of the same model", times["bare"], times["ours"]))
+        peer = "the bare forwards of the same model"
+        rows.append(compared(what, ours, peer, times["bare"], times["ours"], bound=True))
     return rows
 
 

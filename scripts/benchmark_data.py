@@ -131,7 +131,7 @@ def main() -> None:
             compared("reading a training batch, 224 px", "our loader", "ImageFolder and DataLoader",
                      costs["plain"], costs["ours"]),
             compared("SimCLR's views in the loader, 224 px", "augment_on=device", "augment_on=cpu",
-                     costs["views, cpu"], costs["views, device"]),
+                     costs["views, cpu"], costs["views, device"], bound=True),
         ]  # fmt: skip
         save(arguments.json, rows, images=arguments.images, workers=arguments.workers)
 

@@ -267,7 +267,8 @@ def comparisons(
             found.append(compared(what, "at", name, rounds[name], rounds["at"]))
         else:
             floor = [floors(seconds)[name] for seconds in by_round]
-            found.append(compared(what, name, "the floor of its passes", floor, rounds[name]))
+            peer = "the floor of its passes"
+            found.append(compared(what, name, peer, floor, rounds[name], bound=True))
     return sorted(found, key=lambda row: (row["ours"], row["peer"]))
 
 

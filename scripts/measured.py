@@ -22,11 +22,22 @@ FEATURES = ("avx", "amx", "f16c")
 LOCAL = ("--json", "--cache")
 
 
-def compared(what: str, ours: str, peer: str, peer_cost: Sequence[float], our_cost: Sequence[float]) -> dict:
-    """Return how many times a peer's cost is ours: the median over rounds, the least and the greatest."""
+def compared(
+    what: str,
+    ours: str,
+    peer: str,
+    peer_cost: Sequence[float],
+    our_cost: Sequence[float],
+    *,
+    bound: bool = False,
+) -> dict[str, Any]:
+    """Return how many times a peer's cost is ours: the median over rounds, the least and the greatest.
+
+    bound : the peer is no other software, but the least that ours could cost, or ours in another setting
+    """
     ratios = [theirs / mine for theirs, mine in zip(peer_cost, our_cost, strict=True)]
     spread = {"ratio": statistics.median(ratios), "low": min(ratios), "high": max(ratios)}
-    return {"what": what, "ours": ours, "peer": peer, **spread, "rounds": len(ratios)}
+    return {"what": what, "ours": ours, "peer": peer, "bound": bound, **spread, "rounds": len(ratios)}
 
 
 def machine(device: str = "cpu") -> str:
