@@ -141,7 +141,7 @@ def test_findings_are_printed_and_written_with_their_origin(run, tmp_path):
     store = mini_study(tmp_path, seeds=(0,), datasets=("digits",), n=20)
     code, out, _ = run("findings", "--store", store)
     assert code == 0 and (store / "report" / "findings.md").read_text() == out
-    assert "With at fine-tuning, simclr pre-training instead of none" in " ".join(out.split())
+    assert "With AT fine-tuning, SimCLR pre-training instead of none" in " ".join(out.split())
     assert "AutoPGD: L2 eps 0.5" in out and "rt-train experiment=mini_study" in out
     assert "commit: 0123456789ab" in out and "stages: " in out
     header = (store / "report" / "findings.csv").read_text().splitlines()[0]
