@@ -5,6 +5,7 @@ import os
 # One thread: two threads on two busy cores run up to ten times slower.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import pytest
 import torch
 from hypothesis import HealthCheck, settings
 
@@ -15,3 +16,20 @@ settings.register_profile(
     "steady", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("steady")
+
+
+@pytest.fixture(scope="module")
+def base():
+    """A run from few labels with a validation part, certified."""
+    from planned import BASE
+    from tiny_runs import composed
+
+    return composed(*BASE, "dataset.shots=5", "dataset.validation_fraction=0.1")
+
+
+@pytest.fixture(scope="module")
+def attacked():
+    """A run at the study's scale, attacked twice."""
+    from tiny_runs import composed
+
+    return composed("pretrain=simclr", "finetune=at", "dataset=pets", "evaluators=[pgd,autopgd]")

@@ -13,11 +13,6 @@ from robust_transfer.plan import plan_evaluation, plan_training
 from tiny_runs import composed
 
 
-@pytest.fixture(scope="module")
-def base():
-    return composed(*BASE, "dataset.shots=5", "dataset.validation_fraction=0.1")
-
-
 @pytest.mark.parametrize(
     ("finetune", "expected"),
     [

@@ -2,22 +2,12 @@
 
 import pytest
 
-from planned import BASE, checkpoint, evaluation_of, set_field
+from planned import checkpoint, evaluation_of, set_field
 from robust_transfer.errors import CheckpointError, ConfigError, EvaluationError
 from robust_transfer.facts import data_facts, training_stages
 from robust_transfer.plan import plan_evaluation, plan_training
 from robust_transfer.stage import DataFacts
 from tiny_runs import composed
-
-
-@pytest.fixture(scope="module")
-def base():
-    return composed(*BASE, "dataset.shots=5", "dataset.validation_fraction=0.1")
-
-
-@pytest.fixture(scope="module")
-def attacked():
-    return composed("pretrain=simclr", "finetune=at", "dataset=pets", "evaluators=[pgd,autopgd]")
 
 
 def test_another_sigma_than_the_trainings_is_refused_unless_asked_for(base):

@@ -15,16 +15,6 @@ from tiny_runs import composed
 KINDS = ("pretrain", "finetune", "eval")
 
 
-@pytest.fixture(scope="module")
-def base():
-    return composed(*BASE, "dataset.shots=5", "dataset.validation_fraction=0.1")
-
-
-@pytest.fixture(scope="module")
-def attacked():
-    return composed("pretrain=simclr", "finetune=at", "dataset=pets", "evaluators=[pgd,autopgd]")
-
-
 def other_value(owner, field):
     """Return another value of the field's type."""
     value, choices = getattr(owner, field.name), field.metadata["choices"]
