@@ -30,7 +30,7 @@ import torch
 from measured import compared, machine, save
 from scipy.special import ndtr
 
-from robust_transfer import rng
+from robust_transfer.core import rng
 from robust_transfer.models import build_model
 from robust_transfer.models.fast import ARITHMETICS, fast_inference
 from robust_transfer.smoothing import certify, certify_counts

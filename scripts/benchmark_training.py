@@ -32,18 +32,18 @@ from measured import compared, machine, save
 from torch import nn
 from torch.nn import functional
 
-from robust_transfer import rng
-from robust_transfer.attacks.modes import eval_mode, no_param_grad
-from robust_transfer.config import (
+from robust_transfer.config.methods import (
     AdversarialConfig,
     AttackConfig,
     ConsistencyConfig,
-    ModelConfig,
-    RuntimeConfig,
     SimCLRConfig,
     StandardConfig,
     TrainingConfig,
 )
+from robust_transfer.config.model import ModelConfig
+from robust_transfer.config.runtime import RuntimeConfig
+from robust_transfer.core import rng
+from robust_transfer.models.modes import eval_mode, no_param_grad
 from robust_transfer.training.measure import synthetic_batch, synthetic_stepper
 from robust_transfer.training.precision import arithmetic, autocast
 

@@ -13,8 +13,8 @@ from typing import Any
 
 import torch
 
-from robust_transfer.provenance import git_commit
-from robust_transfer.store import write_json
+from robust_transfer.store.files import write_json
+from robust_transfer.store.provenance import git_commit
 
 ROOT = Path(__file__).resolve().parents[1]
 FEATURES = ("avx", "amx", "f16c")

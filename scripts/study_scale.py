@@ -37,10 +37,10 @@ from study_scale_report import (
     work_of,
 )
 
-from robust_transfer import store
-from robust_transfer.config import TrainingConfig
+from robust_transfer.config.methods import TrainingConfig
 from robust_transfer.data import open_dataset
-from robust_transfer.stage import Stage
+from robust_transfer.pipeline.stage import Stage
+from robust_transfer.store import files
 from robust_transfer.training import checkpoints
 
 METHODS = ("st", "at", "cr", "simclr")
@@ -54,8 +54,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     folder = options.out or options.store / "report" / "study_scale"
     folder.mkdir(parents=True, exist_ok=True)
     name = re.sub(r"[^a-z0-9]+", "-", report["device"].lower()).strip("-")
-    store.write_json(folder / f"{name}.json", report)
-    store.write_text(folder / f"{name}.md", markdown(report))
+    files.write_json(folder / f"{name}.json", report)
+    files.write_text(folder / f"{name}.md", markdown(report))
     print(markdown(report))
     return 0
 
@@ -202,7 +202,7 @@ def last_step(path: Path) -> int:
 def remember(options: argparse.Namespace, what: str, stage: Stage, value: Any) -> None:
     """Note what the next start must know."""
     path = options.store / "study_scale.json"
-    store.write_json(path, {**(store.read_json(path) or {}), f"{what} {stage.key}": value})
+    files.write_json(path, {**(files.read_json(path) or {}), f"{what} {stage.key}": value})
 
 
 if __name__ == "__main__":

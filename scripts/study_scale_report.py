@@ -12,10 +12,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from robust_transfer import costs, store
 from robust_transfer.cli import compose, launching
-from robust_transfer.config import CertifyConfig, TrainingConfig
-from robust_transfer.stage import Stage
+from robust_transfer.config.evaluation import CertifyConfig
+from robust_transfer.config.methods import TrainingConfig
+from robust_transfer.pipeline import cost
+from robust_transfer.pipeline.stage import Stage
+from robust_transfer.store import files
 
 TRUE = {"arch": "resnet50", "size": 224, "steps": 200, "n": 100_000, "certify_images": 20}
 ATTACK_IMAGES = 256  # two batches: the end of one, when images leave and none enter, is slow
@@ -67,7 +69,7 @@ def joined(values: Iterable[Any]) -> str:
 def row_of(options: argparse.Namespace, stage: Stage) -> dict[str, Any]:
     """Return what a stage took; `hours` multiplies its seconds_per_pass."""
     directory = stage.directory(options.store)
-    status, per_image = directory.status(), costs.passes_per_image(stage.config)
+    status, per_image = directory.status(), cost.passes_per_image(stage.config)
     name = stage.identity.get("evaluator") or stage.config.name
     row = {"kind": stage.kind, "name": name, "key": directory.key, "device": status["device"]}
     if isinstance(stage.config, TrainingConfig):
@@ -88,7 +90,7 @@ def row_of(options: argparse.Namespace, stage: Stage) -> dict[str, Any]:
     summary, work = directory.summary(), work_of(options, stage)
     seconds, worked = summary["wall_seconds"], sum(map(bool, work))
     certify = isinstance(stage.config, CertifyConfig)
-    first, unit = (stage.config.n0, costs.FORWARD) if certify else (costs.FORWARD, costs.INPUT_GRADIENT)
+    first, unit = (stage.config.n0, cost.FORWARD) if certify else (cost.FORWARD, cost.INPUT_GRADIENT)
     seconds_per_pass = seconds / (len(work) * first + sum(work) * unit)
     return row | {
         "num_images": len(work),
@@ -154,9 +156,9 @@ def sum_of(stages: Iterable[Stage], rates: dict[tuple[str, str], float]) -> dict
         name = stage.identity.get("evaluator") or stage.config.name
         if isinstance(stage.config, TrainingConfig) and stage.config.epochs is None:
             stage = replace(stage, config=replace(stage.config, epochs=PLATEAU_EPOCHS))
-        cost = costs.cost(stage, costs.Rate(rates[stage.kind, name]))
-        assert cost.hours is not None  # the catalogue knows how many images each table's sets have
-        total[stage.kind] += cost.hours
+        priced = cost.cost(stage, cost.Rate(rates[stage.kind, name]))
+        assert priced.hours is not None  # the catalogue knows how many images each table's sets have
+        total[stage.kind] += priced.hours
     return {**total, "total": sum(total.values())}
 
 
@@ -207,4 +209,4 @@ def metrics(path: Path) -> list[dict[str, Any]]:
 
 def recall(options: argparse.Namespace, what: str, stage: Stage) -> Any:
     """Return what an earlier start noted of a stage."""
-    return (store.read_json(options.store / "study_scale.json") or {}).get(f"{what} {stage.key}")
+    return (files.read_json(options.store / "study_scale.json") or {}).get(f"{what} {stage.key}")

@@ -111,7 +111,7 @@ def test_a_run_can_be_planned(line, checkpoint, tmp_path, monkeypatch, capsys):
 @pytest.mark.parametrize("line", lines_of("rt-data"), ids=str)
 def test_a_data_command_is_understood(line):
     arguments = data._parser().parse_args(line.words[1:])
-    assert all(data.catalog.get(name) for name in arguments.datasets)
+    assert all(data.catalogue.get(name) for name in arguments.datasets)
 
 
 @pytest.mark.parametrize("line", lines_of("rt-report"), ids=str)

@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from robust_transfer import store
 from robust_transfer.cli import compose, launching
 from robust_transfer.cli.train import main
+from robust_transfer.store import directories
 
 RUN = ["pretrain=simclr", "finetune=cr", "dataset=pets"]
 SHRINK = {"max_steps", "batch_size", "subset", "num_steps", "n", "generated", "parent"}
@@ -43,7 +43,7 @@ def test_smoke_runs_marks_its_records_and_enters_no_table(tmp_path, capsys):
     root = tmp_path / "runs"
     assert main([*RUN, "budget=smoke", f"store={root}"]) == 0
     assert "smoke" in capsys.readouterr().out
-    (evaluation,) = [stage for stage in store.scan(root) if stage.kind == "eval"]
+    (evaluation,) = [stage for stage in directories.scan(root) if stage.kind == "eval"]
     assert json.loads((evaluation.path / "summary.json").read_text())["marks"] == ["smoke"]
 
     from robust_transfer.cli.report import main as report

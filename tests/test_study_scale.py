@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from robust_transfer import store
 from robust_transfer.cli import train
+from robust_transfer.store import directories
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parents[1]
@@ -75,7 +75,7 @@ def report(script, words):
 def stages(report, words):
     """Return the directories in the report by (kind, name)."""
     root = Path(words[words.index("--store") + 1])
-    return {(row["kind"], row["name"]): store.find(root, row["key"]).path for row in report["stages"]}
+    return {(row["kind"], row["name"]): directories.find(root, row["key"]).path for row in report["stages"]}
 
 
 @pytest.fixture(scope="module")
@@ -177,7 +177,7 @@ def test_a_batch_without_memory_is_tried_once_more_with_checkpointing(script, wo
         (stage,) = script.planned(*command[1:])
         directory = stage.directory(tmp_path)
         directory.path.mkdir(parents=True, exist_ok=True)
-        directory.update(state=store.FAILED, error="no memory left on a GPU for 8 images a device")
+        directory.update(state=directories.FAILED, error="no memory left on a GPU for 8 images a device")
         return 2
 
     monkeypatch.setattr(script, "run", fail)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from robust_transfer import rng
+from robust_transfer.core import rng
 
 NUM_CLASSES = 6
 

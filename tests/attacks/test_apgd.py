@@ -5,10 +5,10 @@ import pytest
 import torch
 from torch import nn
 
-from robust_transfer import rng
 from robust_transfer.attacks import apgd, autopgd, threat
 from robust_transfer.attacks.attack import Attack
 from robust_transfer.attacks.losses import LOSSES
+from robust_transfer.core import rng
 
 REFERENCE_NORM = {"l2": "L2", "linf": "Linf"}
 EPS = {"l2": 0.3, "linf": 0.02}

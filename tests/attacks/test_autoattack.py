@@ -8,7 +8,7 @@ from torch import nn
 
 from robust_transfer.attacks import autoattack, autopgd, threat
 from robust_transfer.attacks.packaged import constant_shape, fab_point, square_point
-from robust_transfer.errors import EvaluationError
+from robust_transfer.core.errors import EvaluationError
 
 pytest.importorskip("pyautoattack")
 

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from robust_transfer.attacks import autopgd, guards, pgd
-from robust_transfer.errors import EvaluationError
+from robust_transfer.core.errors import EvaluationError
 
 BRIEF = {"eps": 0.3, "num_steps": 4, "batch_size": 16}
 

@@ -1,9 +1,9 @@
 import pytest
 import torch
 
-from robust_transfer import rng
 from robust_transfer.attacks import losses
-from robust_transfer.errors import EvaluationError
+from robust_transfer.core import rng
+from robust_transfer.core.errors import EvaluationError
 
 LOGITS = rng.normal((50, 7), 0, "logits")
 LABELS = torch.arange(50) % 7

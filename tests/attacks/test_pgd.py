@@ -2,10 +2,10 @@ import pytest
 import torch
 from torch import nn
 
-from robust_transfer import rng
 from robust_transfer.attacks import perturb, pgd, threat
-from robust_transfer.attacks.modes import eval_mode, no_param_grad
-from robust_transfer.errors import EvaluationError
+from robust_transfer.core import rng
+from robust_transfer.core.errors import EvaluationError
+from robust_transfer.models.modes import eval_mode, no_param_grad
 
 
 def linear(num_classes=2, seed="linear"):

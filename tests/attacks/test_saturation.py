@@ -2,9 +2,9 @@ import pytest
 import torch
 from torch import nn
 
-from robust_transfer import rng
 from robust_transfer.attacks import autopgd
-from robust_transfer.errors import EvaluationError
+from robust_transfer.core import rng
+from robust_transfer.core.errors import EvaluationError
 
 SETTINGS = {"eps": 0.3, "num_steps": 30, "batch_size": 16}
 

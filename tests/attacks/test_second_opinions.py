@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from robust_transfer import rng
 from robust_transfer.attacks import autopgd, pgd, second_opinions
 from robust_transfer.attacks.probes import spread
+from robust_transfer.core import rng
 
 
 def names(result):

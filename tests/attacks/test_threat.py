@@ -2,9 +2,9 @@ import pytest
 import torch
 from scipy import stats
 
-from robust_transfer import rng
 from robust_transfer.attacks import threat
-from robust_transfer.errors import EvaluationError
+from robust_transfer.core import rng
+from robust_transfer.core.errors import EvaluationError
 
 
 def noise(*shape, name="noise"):

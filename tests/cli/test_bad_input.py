@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from commands import COMMANDS, check_message
-from robust_transfer import run
 from robust_transfer.cli import train
+from robust_transfer.pipeline import run
 from tiny_runs import tiny
 
 T = "rt-train pretrain=none finetune=st dataset=digits model=resnet18_small store={new}"

@@ -7,7 +7,7 @@ import yaml
 
 from robust_transfer.cli import train
 from robust_transfer.cli.evaluate import _named_evaluator, main
-from robust_transfer.store import StageDirectory, scan
+from robust_transfer.store.directories import StageDirectory, scan
 from tiny_runs import snapshot, tiny
 
 

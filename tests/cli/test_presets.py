@@ -6,7 +6,7 @@ from importlib import resources
 import pytest
 
 from robust_transfer.cli import compose, launching
-from robust_transfer.errors import ConfigError
+from robust_transfer.core.errors import ConfigError
 
 
 def planned(*words):
@@ -15,7 +15,11 @@ def planned(*words):
 
 
 def published_cells(table):
-    text = resources.files("robust_transfer.report.reference").joinpath("published_results.csv").read_text()
+    text = (
+        resources.files("robust_transfer.report.index.reference")
+        .joinpath("published_results.csv")
+        .read_text()
+    )
     rows = [row for row in csv.DictReader(text.splitlines()) if row["table"] == table]
     return {(r["pretrain"], r["finetune"], r["dataset"], r["evaluator"], r["sigma"]) for r in rows}
 

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from robust_transfer.cli.train import main
-from robust_transfer.store import scan
+from robust_transfer.store.directories import scan
 from tiny_runs import tiny
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from robust_transfer.core.errors import DataError
 from robust_transfer.data.archive import unpack
-from robust_transfer.errors import DataError
 
 
 def tar_of(members, mode="w:gz"):

@@ -7,11 +7,11 @@ import hashlib
 import numpy as np
 import pytest
 from PIL import Image
-from replicas import BUILDERS
 
-from robust_transfer.data import catalog, open_dataset
+from replicas import BUILDERS
+from robust_transfer.core.errors import ConfigError, DataError
+from robust_transfer.data import catalogue, open_dataset
 from robust_transfer.data.images import open_rgb
-from robust_transfer.errors import ConfigError, DataError
 
 
 def open_digits(split, **options):
@@ -83,7 +83,7 @@ def test_files_with_another_checksum_are_refused_unless_verify_is_off(name, tmp_
 
 def test_official_counts_open_with_verify(tmp_path):
     """DTD with all its 5,640 files: the counts are the catalogue's, the files are empty and never opened."""
-    home, entry = tmp_path / "dtd/dtd", catalog.get("dtd")
+    home, entry = tmp_path / "dtd/dtd", catalogue.get("dtd")
     (home / "labels").mkdir(parents=True)
     lists = {"train": range(40), "val": range(40, 80), "test": range(80, 120)}
     for part, numbers in lists.items():
@@ -94,9 +94,9 @@ def test_official_counts_open_with_verify(tmp_path):
             (home / "images" / line).touch()
     train, test = (open_dataset("dtd", tmp_path, split) for split in ("train", "test"))
     assert (len(train), len(test)) == (entry.train, entry.test) == (3760, 1880)
-    assert catalog.missing("dtd", tmp_path, "train", shots=80) is None
+    assert catalogue.missing("dtd", tmp_path, "train", shots=80) is None
     (home / "images/class46/class46_0119.jpg").unlink()
-    assert "1 of 1880 listed images are missing" in catalog.missing("dtd", tmp_path, "test")
+    assert "1 of 1880 listed images are missing" in catalogue.missing("dtd", tmp_path, "test")
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGBA", "CMYK", "I;16"])

@@ -9,7 +9,7 @@ from sklearn.datasets import load_sample_image
 from torchvision.transforms import functional as F
 from torchvision.transforms import transforms as tv
 
-from robust_transfer import rng
+from robust_transfer.core import rng
 from robust_transfer.data import open_dataset, training_batches, two_views
 from robust_transfer.data.device_views import finish
 from robust_transfer.data.views import (

@@ -10,14 +10,14 @@ import urllib.error
 
 import numpy as np
 import pytest
-from replicas import BUILDERS, write_image, write_text
 from scipy.io import savemat
 
-from robust_transfer.data import catalog, fetch, open_dataset
+from replicas import BUILDERS, write_image, write_text
+from robust_transfer.core.errors import ConfigError, DataError
+from robust_transfer.data import catalogue, fetch, open_dataset
 from robust_transfer.data.archives import ARCHIVES
 from robust_transfer.data.checksums import md5_of
 from robust_transfer.data.status import status
-from robust_transfer.errors import ConfigError, DataError
 
 
 @pytest.fixture
@@ -27,15 +27,15 @@ def pets_archives(tmp_path, monkeypatch):
     where.mkdir()
     BUILDERS["pets"](origin)
     archives = []
-    for archive in catalog.get("pets").archives:
+    for archive in catalogue.get("pets").archives:
         folder = archive.file.partition(".")[0]
         with tarfile.open(where / archive.file, "w:gz") as tar:
             tar.add(origin / "oxford-iiit-pet" / folder, folder)
         content = (where / archive.file).read_bytes()
         url = (where / archive.file).as_uri()
         archives.append(dataclasses.replace(archive, md5=hashlib.md5(content).hexdigest(), url=url))
-    entry = dataclasses.replace(catalog.get("pets"), train=9, test=6, num_classes=3)
-    monkeypatch.setitem(catalog._BY_NAME, "pets", entry)
+    entry = dataclasses.replace(catalogue.get("pets"), train=9, test=6, num_classes=3)
+    monkeypatch.setitem(catalogue._BY_NAME, "pets", entry)
     monkeypatch.setitem(ARCHIVES, "pets", tuple(archives))
     return where
 
@@ -91,7 +91,7 @@ def test_no_network_is_one_line_that_says_where_the_file_goes(tmp_path, monkeypa
 def test_what_cannot_be_downloaded_is_named_with_size_and_md5(tmp_path):
     with pytest.raises(DataError) as caught:
         fetch.fetch("cars", tmp_path, say=lambda text: None)
-    for archive in catalog.get("cars").archives:
+    for archive in catalogue.get("cars").archives:
         assert f"{archive.file} ({archive.size}, md5 {archive.md5})" in caught.value.what
     assert str(tmp_path / "archives") in caught.value.what
 
@@ -121,10 +121,10 @@ def test_imagenet_archives_unpack_into_class_folders(tmp_path, monkeypatch):
             tar.add(origin / f"{wnid}.tar", f"{wnid}.tar")
     archives = tuple(
         dataclasses.replace(one, md5=md5_of(root / "archives" / one.file))
-        for one in catalog.get("imagenet").archives
+        for one in catalogue.get("imagenet").archives
     )
-    entry = dataclasses.replace(catalog.get("imagenet"), train=2, test=4, num_classes=2)
-    monkeypatch.setitem(catalog._BY_NAME, "imagenet", entry)
+    entry = dataclasses.replace(catalogue.get("imagenet"), train=2, test=4, num_classes=2)
+    monkeypatch.setitem(catalogue._BY_NAME, "imagenet", entry)
     monkeypatch.setitem(ARCHIVES, "imagenet", archives)
 
     fetch.fetch("imagenet", root, say=lambda text: None)

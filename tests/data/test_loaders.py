@@ -8,11 +8,12 @@ import sys
 import numpy as np
 import pytest
 import torch
-from replicas import BUILDERS, write_image
 from torchvision.transforms import transforms as tv
 from torchvision.transforms.functional import pil_to_tensor
 
-from robust_transfer import rng
+from replicas import BUILDERS, write_image
+from robust_transfer.core import rng
+from robust_transfer.core.errors import ConfigError, DataError
 from robust_transfer.data import (
     eval_transform,
     evaluation_batches,
@@ -23,7 +24,6 @@ from robust_transfer.data import (
     two_views,
 )
 from robust_transfer.data.loaders import steps_per_epoch
-from robust_transfer.errors import ConfigError, DataError
 
 SEED = 7
 
@@ -207,9 +207,9 @@ def test_small_sets_are_read_from_memory(tmp_path):
 
 def test_the_catalogue_and_its_sources_import_no_torch():
     code = (
-        "import sys; from robust_transfer.data import catalog;"
-        "catalog.missing('digits', '.', 'train', shots=5, validation_fraction=0.1);"
-        "[catalog.missing(n, '/nowhere', 'test') for n in catalog.NAMES];"
+        "import sys; from robust_transfer.data import catalogue;"
+        "catalogue.missing('digits', '.', 'train', shots=5, validation_fraction=0.1);"
+        "[catalogue.missing(n, '/nowhere', 'test') for n in catalogue.NAMES];"
         "import robust_transfer.data.status, robust_transfer.data.fetch, robust_transfer.data.check;"
         "sys.exit('torch' in sys.modules)"
     )

@@ -7,10 +7,10 @@ import os
 import numpy as np
 import pytest
 import torchvision.datasets as tv
-from replicas import BUILDERS, color_of, write_image
 
-from robust_transfer.data import catalog, open_dataset
-from robust_transfer.errors import DataError
+from replicas import BUILDERS, color_of, write_image
+from robust_transfer.core.errors import DataError
+from robust_transfer.data import catalogue, open_dataset
 
 FILE_SETS = [name for name in BUILDERS if not name.startswith("cifar")]
 
@@ -84,7 +84,7 @@ def test_order_does_not_depend_on_the_order_of_the_file_system(built, monkeypatc
 
 def test_counts_come_from_the_catalogue_not_from_the_disk(built):
     name, root, _ = built
-    entry = catalog.get(name)
+    entry = catalogue.get(name)
     if entry.num_classes is None:
         return
     with pytest.raises(DataError) as caught:
@@ -93,9 +93,9 @@ def test_counts_come_from_the_catalogue_not_from_the_disk(built):
         assert "md5" in caught.value.what
     else:
         assert f"expected {entry.test} images of {entry.num_classes} classes" in caught.value.what
-    problem = catalog.missing(name, root, "test")
+    problem = catalogue.missing(name, root, "test")
     assert problem and f"expected {entry.test} images" in problem
-    assert catalog.missing(name, root, "test", verify=False) is None
+    assert catalogue.missing(name, root, "test", verify=False) is None
 
 
 # ------------------------------------------------------------- torchvision's own classes

@@ -6,8 +6,8 @@ from collections import Counter
 
 import pytest
 
+from robust_transfer.core.errors import ConfigError, DataError
 from robust_transfer.data.splits import check_shots, draw_fraction, draw_shots, hold_out
-from robust_transfer.errors import ConfigError, DataError
 
 LABELS = [0] * 20 + [1] * 7 + [2] * 2 + [3]
 NAMES = ["many", "some", "pair", "single"]

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from replicas import BUILDERS
 
+from replicas import BUILDERS
+from robust_transfer.core.errors import DataError
 from robust_transfer.data.check import unreadable_images
 from robust_transfer.data.status import describe, status
-from robust_transfer.errors import DataError
 
 FILE_SETS = [name for name in BUILDERS if name != "imagefolder"]
 

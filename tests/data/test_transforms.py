@@ -9,9 +9,9 @@ from PIL import Image
 from torchvision.transforms import functional as F
 from torchvision.transforms import transforms as tv
 
-from robust_transfer import rng
+from robust_transfer.core import rng
+from robust_transfer.core.errors import ConfigError
 from robust_transfer.data.transforms import eval_transform, train_transform
-from robust_transfer.errors import ConfigError
 
 
 def picture(width=50, height=37):

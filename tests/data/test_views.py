@@ -9,7 +9,7 @@ from sklearn.datasets import load_sample_image
 from torchvision.transforms import functional as F
 from torchvision.transforms import transforms as tv
 
-from robust_transfer import rng
+from robust_transfer.core import rng
 from robust_transfer.data.views import blur_size, cropped_view, draw_view, gaussian_blur, two_views
 
 

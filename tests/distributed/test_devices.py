@@ -1,8 +1,8 @@
 import pytest
 import torch
 
+from robust_transfer.core.errors import ConfigError
 from robust_transfer.distributed.devices import choose_devices, choose_kind
-from robust_transfer.errors import ConfigError
 
 
 def gpus(monkeypatch, number):

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from robust_transfer.core.errors import DataError, UserError
 from robust_transfer.distributed.launch import HANDLED, launch
-from robust_transfer.errors import DataError, UserError
 
 
 def add(a, b, context):

@@ -8,8 +8,8 @@ import signal
 import time
 
 import pytest
-import started
 
+import started
 from tiny_runs import results
 
 pytestmark = pytest.mark.drill

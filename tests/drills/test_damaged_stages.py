@@ -4,8 +4,8 @@ import json
 import shutil
 
 import pytest
-import started
 
+import started
 from tiny_runs import results
 
 pytestmark = pytest.mark.drill

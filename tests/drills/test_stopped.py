@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
-import started
 
+import started
 from tiny_runs import results
 
 pytestmark = pytest.mark.drill

@@ -1,4 +1,5 @@
 import pytest
+
 from evaluation_jobs import fitted_model, save
 
 

@@ -4,12 +4,12 @@ import dataclasses
 
 import pytest
 import torch
-from evaluation_jobs import CONFIG, digit_pixels, fitted_model, make_job, records, run
 
+from evaluation_jobs import CONFIG, digit_pixels, fitted_model, make_job, records, run
 from robust_transfer.attacks import autopgd, pgd
 from robust_transfer.evaluation import attack
-from robust_transfer.journal import Journal, read_journal
 from robust_transfer.models.fast import fast_inference
+from robust_transfer.store.journal import Journal, read_journal
 
 COMMON = ("norm", "eps", "num_steps", "num_restarts", "loss", "seed", "guards")
 FUNCTIONS = {

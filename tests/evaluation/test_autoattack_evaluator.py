@@ -4,17 +4,17 @@ import dataclasses
 import sys
 
 import pytest
-from evaluation_jobs import SMALL, digit_pixels, fitted_model, make_job, records, run
 
-from robust_transfer import facts
+from evaluation_jobs import SMALL, digit_pixels, fitted_model, make_job, records, run
 from robust_transfer.attacks import autoattack
 from robust_transfer.cli.evaluate import main as evaluate
 from robust_transfer.cli.report import main as report
 from robust_transfer.cli.train import main as train
-from robust_transfer.config import BudgetConfig
-from robust_transfer.errors import ConfigError
-from robust_transfer.journal import read_journal
+from robust_transfer.config.runtime import BudgetConfig
+from robust_transfer.core.errors import ConfigError
 from robust_transfer.models.fast import fast_inference
+from robust_transfer.pipeline import inputs
+from robust_transfer.store.journal import read_journal
 from tiny_runs import composed, tiny
 
 pytest.importorskip("pyautoattack")
@@ -73,10 +73,10 @@ def test_budgets_cap_steps_and_queries():
     config = composed(
         "pretrain=none", "finetune=at", "dataset=digits", "evaluators=[autoattack]", "budget=smoke"
     )
-    settings = facts.training_stages(config)[-1].config
+    settings = inputs.training_stages(config)[-1].config
     assert (settings.num_steps, settings.num_queries, settings.subset) == (2, 2, 2)
     full = dataclasses.replace(config, budget=BudgetConfig("full", False, *[None] * 6))
-    settings = facts.training_stages(full)[-1].config
+    settings = inputs.training_stages(full)[-1].config
     assert (settings.num_steps, settings.num_queries) == (100, 5000)
 
 

@@ -3,14 +3,14 @@
 import random
 
 import pytest
-from evaluation_jobs import digit_pixels, fitted_model, journal_lines, make_job, records, run
 
-from robust_transfer.errors import EvaluationError
+from evaluation_jobs import digit_pixels, fitted_model, journal_lines, make_job, records, run
+from robust_transfer.core.errors import EvaluationError
 from robust_transfer.evaluation import certify as certify_evaluator
 from robust_transfer.evaluation.certify import UNIT, CertifyEvaluator
-from robust_transfer.journal import read_journal
 from robust_transfer.models.fast import fast_inference
 from robust_transfer.smoothing import certify
+from robust_transfer.store.journal import read_journal
 
 FIELDS = (
     "guess", "prediction", "count_top", "num_samples", "samples_drawn", "stopped", "nonfinite", "near_ties",

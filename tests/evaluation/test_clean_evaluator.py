@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-from evaluation_jobs import digit_pixels, fitted_model, make_job, records, run
 
-from robust_transfer.errors import EvaluationError
+from evaluation_jobs import digit_pixels, fitted_model, make_job, records, run
+from robust_transfer.core.errors import EvaluationError
 from robust_transfer.evaluation.clean import check_finite
 
 

@@ -7,8 +7,8 @@ import pytest
 import safetensors.torch
 import torch
 
-from robust_transfer import rng
-from robust_transfer.errors import CheckpointError
+from robust_transfer.core import rng
+from robust_transfer.core.errors import CheckpointError
 from robust_transfer.models import build_model, load_model, read_metadata, save_model
 from robust_transfer.models.checkpoint import to_bytes
 

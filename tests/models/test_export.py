@@ -3,8 +3,8 @@ import safetensors.torch
 import torch
 import torchvision
 
-from robust_transfer import rng
-from robust_transfer.errors import CheckpointError
+from robust_transfer.core import rng
+from robust_transfer.core.errors import CheckpointError
 from robust_transfer.models import build_model, export_model, load_model, save_model
 
 MEAN, STD = [0.1, 0.2, 0.3], [0.4, 0.5, 0.6]

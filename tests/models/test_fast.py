@@ -8,8 +8,8 @@ import torch
 import torchvision
 from torch import nn
 
-from robust_transfer import rng
-from robust_transfer.errors import ConfigError
+from robust_transfer.core import rng
+from robust_transfer.core.errors import ConfigError
 from robust_transfer.models.fast import arithmetic, fast_inference, weights_hash
 
 FLAGS = (

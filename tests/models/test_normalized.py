@@ -3,8 +3,8 @@ import torch
 from torch import nn
 from torchvision.transforms import Normalize
 
-from robust_transfer import rng
-from robust_transfer.errors import ConfigError
+from robust_transfer.core import rng
+from robust_transfer.core.errors import ConfigError
 from robust_transfer.models import build_model, replace_head
 from robust_transfer.models.normalized import NORMALIZATIONS
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import nn
 
-from robust_transfer.errors import CheckpointError
+from robust_transfer.core.errors import CheckpointError
 from robust_transfer.models.safe_load import load_file, state_dict_of
 
 FORMS = {"zip": True, "legacy": False}

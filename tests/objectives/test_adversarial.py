@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from robust_transfer import rng
+from robust_transfer.core import rng
 from robust_transfer.objectives import build
 from small_model import small_model
 from training_jobs import make_method

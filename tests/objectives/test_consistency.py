@@ -7,8 +7,8 @@ from scipy.special import log_softmax
 from scipy.stats import entropy
 from torch import nn
 
-from robust_transfer import rng
-from robust_transfer.config import ConsistencyConfig
+from robust_transfer.config.methods import ConsistencyConfig
+from robust_transfer.core import rng
 from robust_transfer.objectives import build, consistency_loss
 from training_jobs import make_method
 

@@ -3,8 +3,8 @@ import dataclasses
 import pytest
 import torch
 
-from robust_transfer.config import FINETUNE, PRETRAIN, TrainingConfig
-from robust_transfer.errors import ConfigError
+from robust_transfer.config.methods import FINETUNE, PRETRAIN, TrainingConfig
+from robust_transfer.core.errors import ConfigError
 from robust_transfer.objectives import OBJECTIVES, build
 from robust_transfer.objectives.objective import classify, widen
 from training_jobs import make_method

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from robust_transfer import rng
+from robust_transfer.core import rng
 from robust_transfer.objectives import build, nt_xent
 from robust_transfer.objectives.simclr import projection_head
 from small_model import small_model

@@ -6,8 +6,8 @@ import torch
 from scipy.stats import beta, binomtest, norm
 from torch import nn
 
-from robust_transfer import rng
-from robust_transfer.errors import ConfigError, EvaluationError
+from robust_transfer.core import rng
+from robust_transfer.core.errors import ConfigError, EvaluationError
 from robust_transfer.smoothing import certify, predict
 from robust_transfer.smoothing.bounds import upper_bound
 

@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch import nn
 
-from robust_transfer import rng
-from robust_transfer.errors import EvaluationError
+from robust_transfer.core import rng
+from robust_transfer.core.errors import EvaluationError
 from robust_transfer.smoothing.counts import Unit, count_votes, iter_votes, plain_votes
 
 SIGMA = 0.5

@@ -2,8 +2,8 @@ import copy
 
 import torch
 
-from robust_transfer import rng
-from robust_transfer.attacks.modes import eval_mode, no_param_grad
+from robust_transfer.core import rng
+from robust_transfer.models.modes import eval_mode, no_param_grad
 from robust_transfer.training.activation_checkpointing import checkpoint_blocks
 from small_model import small_model
 

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from robust_transfer.errors import CheckpointError
+from robust_transfer.core.errors import CheckpointError
 from robust_transfer.training import checkpoints
 
 

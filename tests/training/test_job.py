@@ -6,11 +6,11 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 
-from robust_transfer.attacks.modes import eval_mode
+from robust_transfer.core.errors import ConfigError
 from robust_transfer.distributed.context import single
-from robust_transfer.errors import ConfigError
 from robust_transfer.models.checkpoint import load_model, save_model
 from robust_transfer.models.metadata import read_metadata
+from robust_transfer.models.modes import eval_mode
 from robust_transfer.models.normalized import build_model
 from robust_transfer.training import job as module
 from robust_transfer.training.job import TrainingJob, train

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from robust_transfer import rng
+from robust_transfer.core import rng
 
-TESTS = Path(__file__).parents[1]  # training_jobs.py is there
+SUPPORT = Path(__file__).parents[1] / "support"  # training_jobs.py is there
 SCRIPT = textwrap.dedent(
     """
     import sys
@@ -32,7 +32,11 @@ SCRIPT = textwrap.dedent(
 
 
 def start(name, directory, *, workers=0):
-    environment = {**os.environ, "PYTHONPATH": str(TESTS), "OMP_NUM_THREADS": "1"}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([str(SUPPORT), os.environ.get("PYTHONPATH", "")]),
+        "OMP_NUM_THREADS": "1",
+    }
     command = [sys.executable, "-c", SCRIPT, name, str(directory), str(workers)]
     with errors_of(directory).open("ab") as errors:
         return subprocess.Popen(command, env=environment, stderr=errors)

@@ -4,7 +4,7 @@ import types
 
 import pytest
 
-from robust_transfer.errors import ConfigError
+from robust_transfer.core.errors import ConfigError
 from robust_transfer.training import loggers
 from robust_transfer.training.loggers import JsonlLogger, open_loggers
 

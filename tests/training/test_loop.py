@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import nn
 
-from robust_transfer import rng
+from robust_transfer.core import rng
+from robust_transfer.core.errors import ConfigError
 from robust_transfer.data.loaders import Batch
 from robust_transfer.distributed.context import single
-from robust_transfer.errors import ConfigError
 from robust_transfer.objectives import build
 from robust_transfer.training.interrupt import Interrupted
 from robust_transfer.training.loop import fit, planned_steps

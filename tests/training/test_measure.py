@@ -1,6 +1,6 @@
 import pytest
 
-from robust_transfer.config import ModelConfig
+from robust_transfer.config.model import ModelConfig
 from robust_transfer.training import measure
 from training_jobs import make_method, make_runtime
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from robust_transfer import rng
+from robust_transfer.core import rng
 from robust_transfer.data import two_views
 from robust_transfer.data.device_views import finish
 from robust_transfer.distributed.launch import launch

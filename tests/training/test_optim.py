@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from robust_transfer import rng
+from robust_transfer.core import rng
 from robust_transfer.training.optim import Plateau, build_optimizer, lr_at, set_lr
 from training_jobs import make_method
 

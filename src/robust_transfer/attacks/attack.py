@@ -11,7 +11,7 @@ from typing import Protocol
 from torch import Tensor
 
 from robust_transfer.attacks import losses, threat
-from robust_transfer.errors import EvaluationError
+from robust_transfer.core.errors import EvaluationError
 
 # The targets of a targeted loss: as many of the likeliest wrong classes as AutoAttack tries.
 MAX_TARGETS = 9

@@ -14,12 +14,12 @@ from robust_transfer.attacks import losses, threat
 from robust_transfer.attacks.attack import Attack, AttackResult, OnSettled
 from robust_transfer.attacks.judge import Judge, pick_device
 from robust_transfer.attacks.ledger import Ledger
-from robust_transfer.attacks.modes import eval_mode, kept_state, no_param_grad
 from robust_transfer.attacks.probes import probe
 from robust_transfer.attacks.saturation import attack_dead_again
 from robust_transfer.attacks.second_opinions import second_opinions
 from robust_transfer.attacks.trial import Trial
-from robust_transfer.errors import EvaluationError
+from robust_transfer.core.errors import EvaluationError
+from robust_transfer.models.modes import eval_mode, kept_state, no_param_grad
 
 # Hits come a few at a time: a judge so many times smaller than the batch wastes little on padding.
 JUDGE_SHARE = 8

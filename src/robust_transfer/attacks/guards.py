@@ -14,7 +14,7 @@ from torch import Tensor
 
 from robust_transfer.attacks import threat
 from robust_transfer.attacks.judge import refuse_nonfinite
-from robust_transfer.errors import EvaluationError, did_you_mean
+from robust_transfer.core.errors import EvaluationError, did_you_mean
 
 LEVELS = ("full", "fast", "off")
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from robust_transfer.attacks.threat import TINY
-from robust_transfer.errors import EvaluationError, did_you_mean
+from robust_transfer.core.errors import EvaluationError, did_you_mean
 
 # (logits (B, K), labels (B,), targets (B,)) -> losses (B,); untargeted losses do not read the targets.
 Loss = Callable[[Tensor, Tensor, Tensor], Tensor]

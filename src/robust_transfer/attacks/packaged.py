@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from robust_transfer import rng
-from robust_transfer.config import AUTOATTACK_EXTRA
-from robust_transfer.errors import EvaluationError
+from robust_transfer.config.evaluation import AUTOATTACK_EXTRA
+from robust_transfer.core import rng
+from robust_transfer.core.errors import EvaluationError
 
 NORMS = {"l2": "L2", "linf": "Linf"}
 Predict = Callable[[Tensor], Tensor]

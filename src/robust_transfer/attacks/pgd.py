@@ -17,7 +17,7 @@ from torch.nn import functional
 from robust_transfer.attacks import threat
 from robust_transfer.attacks.attack import Attack, AttackResult, OnSettled
 from robust_transfer.attacks.evaluate import evaluate
-from robust_transfer.errors import EvaluationError
+from robust_transfer.core.errors import EvaluationError
 
 
 def pgd(

@@ -19,7 +19,7 @@ from robust_transfer.attacks.attack import Attack
 from robust_transfer.attacks.judge import Judge
 from robust_transfer.attacks.queue import SHORTEST_GRADIENT, input_gradient
 from robust_transfer.attacks.trial import Trial
-from robust_transfer.errors import EvaluationError
+from robust_transfer.core.errors import EvaluationError
 
 NUM_PROBED = 8
 NUM_REPEATS = 4

@@ -10,7 +10,7 @@ from robust_transfer.attacks.ledger import Ledger
 from robust_transfer.attacks.probes import margin_gradients, spread
 from robust_transfer.attacks.queue import SHORTEST_GRADIENT
 from robust_transfer.attacks.trial import Trial
-from robust_transfer.errors import EvaluationError
+from robust_transfer.core.errors import EvaluationError
 
 NUM_PROBED = 32
 # At this share of images without any gradient, the number says more of the mask than of the model.

@@ -13,13 +13,13 @@ from dataclasses import replace
 
 import torch
 
-from robust_transfer import rng
 from robust_transfer.attacks import threat
 from robust_transfer.attacks.attack import Attack
 from robust_transfer.attacks.guards import box_diameter
 from robust_transfer.attacks.ledger import Ledger
 from robust_transfer.attacks.probes import margin_gradients, spread
 from robust_transfer.attacks.trial import Trial
+from robust_transfer.core import rng
 
 SHARE = 0.05
 NUM_DRAWS = 100

@@ -7,7 +7,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from robust_transfer.errors import EvaluationError, did_you_mean
+from robust_transfer.core.errors import EvaluationError, did_you_mean
 
 NORMS = ("l2", "linf")
 

@@ -9,11 +9,11 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from robust_transfer import rng
 from robust_transfer.attacks.attack import Attack
 from robust_transfer.attacks.judge import Judge
 from robust_transfer.attacks.ledger import Ledger
 from robust_transfer.attacks.queue import SettledPositions, run_queue
+from robust_transfer.core import rng
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,8 +10,8 @@ from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
 
 from robust_transfer.cli.arguments import Arguments, parse
+from robust_transfer.core.errors import ConfigError
 from robust_transfer.distributed.environment import is_first_process
-from robust_transfer.errors import ConfigError
 
 
 def say(text: str) -> None:

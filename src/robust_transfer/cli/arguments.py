@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from robust_transfer.errors import ConfigError, did_you_mean
+from robust_transfer.core.errors import ConfigError, did_you_mean
 
 # Flags that Hydra answers itself, without running anything.
 HYDRA_QUERIES = (

@@ -20,7 +20,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from robust_transfer.errors import ConfigError, did_you_mean
+from robust_transfer.core.errors import ConfigError, did_you_mean
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 from robust_transfer.cli.errors import command
 from robust_transfer.cli.parser import Parser
-from robust_transfer.data import catalog
-from robust_transfer.errors import DataError
+from robust_transfer.core.errors import DataError
+from robust_transfer.data import catalogue
 
 DEFAULT_ROOT = "data/"
 
@@ -20,7 +20,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     names = arguments.datasets
     for name in names:
-        catalog.get(name)  # a misspelt name is an error before anything is printed
+        catalogue.get(name)  # a misspelt name is an error before anything is printed
     root = arguments.root or os.environ.get("RT_DATA") or DEFAULT_ROOT
     return {"status": _status, "check": _check, "fetch": _fetch}[arguments.action](names, root, arguments)
 
@@ -39,7 +39,7 @@ def _parser() -> Parser:
     for action, text in texts.items():
         sub = actions.add_parser(action, help=text, description=text)
         number = "*" if action == "status" else "+"
-        sub.add_argument("datasets", nargs=number, metavar="D", help=", ".join(catalog.NAMES))
+        sub.add_argument("datasets", nargs=number, metavar="D", help=", ".join(catalogue.NAMES))
         sub.add_argument("--root", help="folder with all sets (default: $RT_DATA, else data/)")
         if action != "fetch":
             sub.add_argument(
@@ -51,14 +51,14 @@ def _parser() -> Parser:
 
 
 def _partition(name: str, arguments: argparse.Namespace) -> int | None:
-    return arguments.partition if catalog.get(name).partitions else None
+    return arguments.partition if catalogue.get(name).partitions else None
 
 
 def _status(names: list[str], root: str, arguments: argparse.Namespace) -> int:
     from robust_transfer.data.status import describe, status
 
     print(f"data root: {root}")
-    for name in names or [name for name in catalog.NAMES if name != "imagefolder"]:
+    for name in names or [name for name in catalogue.NAMES if name != "imagefolder"]:
         print(describe(status(name, root, partition=_partition(name, arguments))))
     return 0
 

@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
-from robust_transfer.errors import UserError
+from robust_transfer.core.errors import UserError
 
 EXIT_USER_ERROR = 2
 Main = Callable[[Sequence[str] | None], int]

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from robust_transfer.cli import app
 from robust_transfer.cli.arguments import Arguments
 from robust_transfer.cli.errors import command
-from robust_transfer.config import EVALUATORS, LINEAR_PROBE, evaluate_config
-from robust_transfer.errors import ConfigError, did_you_mean
+from robust_transfer.config.evaluation import EVALUATORS, LINEAR_PROBE
+from robust_transfer.config.run import evaluate_config
+from robust_transfer.core.errors import ConfigError, did_you_mean
 
 PROGRAM = "rt-eval"
 WORDS = (*EVALUATORS, LINEAR_PROBE)
@@ -82,13 +83,13 @@ def _key_as_text(word: str) -> str:
 
 
 def _evaluate(arguments: Arguments, overrides: list[str]) -> int:
-    from robust_transfer import facts, run
     from robust_transfer.cli import compose, plans
+    from robust_transfer.pipeline import inputs, run
 
     with compose.hydra_session(PROGRAM, arguments.config_dir):
         composition = compose.read("evaluate", overrides, multirun=arguments.multirun)
     configs = [evaluate_config(job.values) for job in composition.jobs]
-    planned = [facts.evaluation_stages(config) for config in configs]
+    planned = [inputs.evaluation_stages(config) for config in configs]
     if arguments.plan:
         return max(
             plans.show_evaluations(stages, config.store, config.data)

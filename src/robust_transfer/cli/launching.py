@@ -13,16 +13,16 @@ from hydra.core.plugins import Plugins
 from hydra.types import HydraContext
 from omegaconf import DictConfig
 
-from robust_transfer import store
 from robust_transfer.cli.compose import Composition, plain_values
 from robust_transfer.cli.gpu_claim import claim, visible_gpus
-from robust_transfer.config import TrainConfig, train_config
+from robust_transfer.config.run import TrainConfig, train_config
+from robust_transfer.core.errors import ConfigError, UserError
 from robust_transfer.distributed.environment import started_by_launcher
-from robust_transfer.errors import ConfigError, UserError
-from robust_transfer.facts import training_stages
-from robust_transfer.run import check_inputs, check_machine, execute
-from robust_transfer.stage import Stage
-from robust_transfer.store import StageDirectory
+from robust_transfer.pipeline.inputs import training_stages
+from robust_transfer.pipeline.run import check_inputs, check_machine, execute
+from robust_transfer.pipeline.stage import Stage
+from robust_transfer.store import directories
+from robust_transfer.store.directories import StageDirectory
 
 Say = Callable[[str], None]
 Outcome = list[StageDirectory] | UserError
@@ -53,7 +53,7 @@ def check(composition: Composition, jobs: Sequence[PlannedJob]) -> None:
         if composition.launcher == "basic":  # else the devices are elsewhere
             check_machine(job.stages, job.config.store, job.config.runtime)
     for root in {job.config.store for job in jobs}:
-        store.open_root(root)
+        directories.open_root(root)
 
 
 def run_all(composition: Composition, jobs: Sequence[PlannedJob], *, say: Say) -> list[Outcome]:

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from typing import NoReturn
 
-from robust_transfer.errors import ConfigError, did_you_mean
+from robust_transfer.core.errors import ConfigError, did_you_mean
 
 
 class Parser(argparse.ArgumentParser):

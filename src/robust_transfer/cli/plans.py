@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from robust_transfer import costs
-from robust_transfer.config import DataConfig
-from robust_transfer.facts import missing_input
-from robust_transfer.stage import Stage
-from robust_transfer.store import StageDirectory
+from robust_transfer.config.data import DataConfig
+from robust_transfer.pipeline import cost
+from robust_transfer.pipeline.inputs import missing_input
+from robust_transfer.pipeline.stage import Stage
+from robust_transfer.store.directories import StageDirectory
 
 if TYPE_CHECKING:
     from robust_transfer.cli.launching import PlannedJob
@@ -23,13 +23,13 @@ def show(jobs: Sequence[PlannedJob], *, measure: bool) -> int:
         for stage in job.stages:
             stages.setdefault(stage.key, (stage, job))
             uses[stage.key] = uses.get(stage.key, 0) + 1
-    rates = costs.finished_rates(jobs[0].config.store)
+    rates = cost.finished_rates(jobs[0].config.store)
     if measure:
         to_run = [s for s, job in stages.values() if s.directory(job.config.store).state() != "done"]
-        rates |= costs.measured_rates(to_run, jobs[0].config.runtime)
+        rates |= cost.measured_rates(to_run, jobs[0].config.runtime)
     lines: list[tuple[str, ...]] = []
     lacks: dict[str, str] = {}
-    due: list[costs.Cost] = []
+    due: list[cost.Cost] = []
     for stage, job in stages.values():
         state = stage.directory(job.config.store).state()
         start = (stage.kind, *_what(stage), stage.key[:12])
@@ -38,7 +38,7 @@ def show(jobs: Sequence[PlannedJob], *, measure: bool) -> int:
             continue
         if lack := missing_input(stage, job.config.data):
             state, lacks[stage.dataset.name] = "blocked", lack
-        due.append(costs.cost(stage, rates.get(costs.recipe(stage.identity, stage.lineage))))
+        due.append(cost.cost(stage, rates.get(cost.recipe(stage.identity, stage.lineage))))
         found = due[-1]
         lines.append((*start, state, _count(found.steps), _count(found.passes), _hours_text(found.hours)))
     print(_table(("stage", "what", "on", "key", "state", "steps", "passes", "hours"), lines))
@@ -48,7 +48,7 @@ def show(jobs: Sequence[PlannedJob], *, measure: bool) -> int:
     return 2 if lacks else 0
 
 
-def _totals(stages: int, shared: int, due: Sequence[costs.Cost], measure: bool) -> str:
+def _totals(stages: int, shared: int, due: Sequence[cost.Cost], measure: bool) -> str:
     hours = [found.hours for found in due if found.hours is not None]
     unknown = len(due) - len(hours)
     lines = [

@@ -12,7 +12,7 @@ from typing import Any
 
 from robust_transfer.cli.errors import command
 from robust_transfer.cli.parser import Parser
-from robust_transfer.errors import ConfigError, EvaluationError, UserError, did_you_mean
+from robust_transfer.core.errors import ConfigError, EvaluationError, UserError, did_you_mean
 
 EPILOG = """\
 examples:
@@ -133,7 +133,7 @@ def _source(arguments: argparse.Namespace) -> str:
 
 
 def _index(arguments: argparse.Namespace) -> Any:
-    from robust_transfer.report.collect import collect
+    from robust_transfer.report.index.collect import collect
 
     root = _store(arguments)
     if _source(arguments) == "runs" and not root.is_dir():
@@ -154,7 +154,7 @@ def _directory(arguments: argparse.Namespace) -> Path:
 
 
 def _write(arguments: argparse.Namespace, files: dict[str, str]) -> None:
-    from robust_transfer.store import write_text
+    from robust_transfer.store.files import write_text
 
     directory = _directory(arguments)
     for name, text in files.items():
@@ -168,9 +168,9 @@ def _wrote(paths: Sequence[Path]) -> None:
 
 
 def _evaluation(arguments: argparse.Namespace, key: str, index: Any) -> Any:
-    from robust_transfer import store
+    from robust_transfer.store import directories
 
-    stage = store.find(_store(arguments), key)
+    stage = directories.find(_store(arguments), key)
     run = next((r for r in (*index.runs, *index.smoke) if r.path == stage.path), None)
     if run is None:
         raise EvaluationError(
@@ -191,23 +191,23 @@ def _choice(word: str, what: str, choices: Sequence[str]) -> str:
 
 
 def _runs(arguments: argparse.Namespace) -> int:
-    from robust_transfer.report.listing import runs_text
+    from robust_transfer.report.output.listing import runs_text
 
     print(runs_text(_index(arguments)), end="")
     return 0
 
 
 def _show(arguments: argparse.Namespace) -> int:
-    from robust_transfer import store
-    from robust_transfer.report.listing import show_text
+    from robust_transfer.report.output.listing import show_text
+    from robust_transfer.store import directories
 
     index = _index(arguments)
-    print(show_text(store.find(_store(arguments), arguments.key), index), end="")
+    print(show_text(directories.find(_store(arguments), arguments.key), index), end="")
     return 0
 
 
 def _table(arguments: argparse.Namespace) -> int:
-    from robust_transfer.report import tables
+    from robust_transfer.report.study import tables
 
     name, source = _choice(arguments.number.removeprefix("table"), "table", TABLES), _source(arguments)
     if name not in PUBLISHED and source == "published":
@@ -223,7 +223,8 @@ def _table(arguments: argparse.Namespace) -> int:
 
 
 def _figure(arguments: argparse.Namespace) -> int:
-    from robust_transfer.report import curves, drawings, figures, shots, tables
+    from robust_transfer.report.output import curves, drawings, figures, shots
+    from robust_transfer.report.study import tables
 
     name = _choice(arguments.number.removeprefix("figure"), "figure", FIGURES)
     if (name == "curve") != bool(arguments.keys):
@@ -245,7 +246,7 @@ def _figure(arguments: argparse.Namespace) -> int:
 
 
 def _claims(arguments: argparse.Namespace) -> int:
-    from robust_transfer.report import claims, tables
+    from robust_transfer.report.study import claims, tables
 
     source, index = _source(arguments), _index(arguments)
     built = {name: tables.build(name, source, index) for name in ("2", "3")}
@@ -258,7 +259,7 @@ def _claims(arguments: argparse.Namespace) -> int:
 
 
 def _findings(arguments: argparse.Namespace) -> int:
-    from robust_transfer.report import findings, mini_study, tables
+    from robust_transfer.report.study import findings, mini_study, tables
 
     if _source(arguments) == "published":
         raise ConfigError("the miniature study has no published numbers", "rt-report findings")
@@ -272,7 +273,7 @@ def _findings(arguments: argparse.Namespace) -> int:
 
 
 def _compare(arguments: argparse.Namespace) -> int:
-    from robust_transfer.report import compare
+    from robust_transfer.report.study import compare
 
     index = _index(arguments)
     if len(arguments.keys) not in (0, 2):
@@ -290,7 +291,7 @@ def _compare(arguments: argparse.Namespace) -> int:
 
 
 def _verify(arguments: argparse.Namespace) -> int:
-    from robust_transfer.report.verify import to_text, verify
+    from robust_transfer.evaluation.recompute import to_text, verify
 
     run = _evaluation(arguments, arguments.key, _index(arguments))
     findings = verify(run)
@@ -312,8 +313,8 @@ def _verify(arguments: argparse.Namespace) -> int:
 
 def _redraw(arguments: argparse.Namespace, stage: Path, blocks: int) -> list[str]:
     # Drawing again needs the model, the images and torch; everything before needs none of them.
-    from robust_transfer.config import DataConfig
-    from robust_transfer.evaluation.verify import redraw, to_text
+    from robust_transfer.config.data import DataConfig
+    from robust_transfer.evaluation.redraw import redraw, to_text
 
     root = arguments.root or os.environ.get("RT_DATA") or "data/"
     data = DataConfig(root=root, verify=True, on_error="stop")
@@ -325,19 +326,19 @@ def _redraw(arguments: argparse.Namespace, stage: Path, blocks: int) -> list[str
 
 
 def _export(arguments: argparse.Namespace) -> int:
-    from robust_transfer import store
     from robust_transfer.models.export import export_model
-    from robust_transfer.report.cards import card_facts
+    from robust_transfer.report.output.cards import card_facts
+    from robust_transfer.store import directories
 
     index = _index(arguments)
-    stage = store.find(_store(arguments), arguments.key)
+    stage = directories.find(_store(arguments), arguments.key)
     if stage.kind == "eval":
         key = stage.summary().get("lineage", {}).get("finetune_key")
         if key is None:
             raise EvaluationError(
                 f"{stage.path.name} evaluated a file that is not in the store", "rt-report runs"
             )
-        stage = store.find(_store(arguments), key)
+        stage = directories.find(_store(arguments), key)
     written = export_model(stage.path, arguments.to, plain=arguments.plain, facts=card_facts(stage, index))
     for path in written:
         print(path)
@@ -345,7 +346,7 @@ def _export(arguments: argparse.Namespace) -> int:
 
 
 def _html(arguments: argparse.Namespace) -> int:
-    from robust_transfer.report.html import page
+    from robust_transfer.report.output.html import page
 
     directory = _directory(arguments)
     _write(arguments, {"index.html": page(_index(arguments), directory)})

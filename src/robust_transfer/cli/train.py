@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from robust_transfer.cli import app
 from robust_transfer.cli.arguments import Arguments
 from robust_transfer.cli.errors import command, report_user_error
-from robust_transfer.errors import ConfigError, UserError
+from robust_transfer.core.errors import ConfigError, UserError
 
 PROGRAM = "rt-train"
 GROUPS = (

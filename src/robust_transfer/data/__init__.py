@@ -1,6 +1,6 @@
 """The data sets: what they are, where their images lie, how they become batches.
 
-`robust_transfer.data.catalog` and the sources behind it import no torch, so that a plan stays quick; the
+`robust_transfer.data.catalogue` and the sources behind it import no torch, so that a plan stays quick; the
 names below are loaded on first use.
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from robust_transfer.lazy import lazily
+from robust_transfer.core.lazy import lazily
 
 if TYPE_CHECKING:
     from robust_transfer.data.dataset import ImageDataset, open_dataset

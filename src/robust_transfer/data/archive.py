@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import IO, NamedTuple
 
-from robust_transfer.errors import DataError
+from robust_transfer.core.errors import DataError
 
 _TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 

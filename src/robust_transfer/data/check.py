@@ -10,10 +10,10 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from robust_transfer.data import catalog
+from robust_transfer.core.errors import DataError
+from robust_transfer.data import catalogue
 from robust_transfer.data.checksums import check_files
 from robust_transfer.data.images import FileImages, open_rgb
-from robust_transfer.errors import DataError
 
 MIN_FOR_POOL = 256  # fewer files are decoded before a pool has started
 
@@ -31,10 +31,10 @@ def unreadable_images(
     ------
     DataError : the set is not whole, before any image is opened
     """
-    entry = catalog.get(name)
+    entry = catalogue.get(name)
     check_files(Path(root), entry)
     listings = [
-        catalog.official_listing(name, root, split, partition=partition)
+        catalogue.official_listing(name, root, split, partition=partition)
         for split, expected in (("train", entry.train), ("test", entry.test))
         if expected != 0
     ]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
+from robust_transfer.core.errors import DataError
 from robust_transfer.data.entries import Entry
-from robust_transfer.errors import DataError
 
 
 def md5_of(path: Path) -> str:

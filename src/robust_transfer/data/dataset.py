@@ -7,10 +7,10 @@ from pathlib import Path
 
 from PIL import Image
 
-from robust_transfer.data import catalog, splits
+from robust_transfer.core.errors import ConfigError
+from robust_transfer.data import catalogue, splits
 from robust_transfer.data.checksums import check_files
 from robust_transfer.data.listing import Listing
-from robust_transfer.errors import ConfigError
 
 
 class ImageDataset:
@@ -79,7 +79,7 @@ def open_dataset(
     ------
     ConfigError : the request makes no sense; DataError : the data are not what they should be
     """
-    entry = catalog.get(name)
+    entry = catalogue.get(name)
     _check_request(split, shots, train_fraction, validation_fraction, on_error)
     if generated is not None:
         from robust_transfer.data.sources.generated import generated_listing
@@ -90,7 +90,7 @@ def open_dataset(
     official = "test" if split == "test" else "train"
     if verify:
         check_files(Path(root), entry)
-    listing = catalog.official_listing(name, root, official, partition=partition, verify=verify)
+    listing = catalogue.official_listing(name, root, official, partition=partition, verify=verify)
     rows = list(range(len(listing.paths)))
     if split != "test":
         rows, held_out = splits.hold_out(listing.labels, validation_fraction, seed=split_seed)
@@ -106,8 +106,8 @@ def open_dataset(
 def _check_request(
     split: str, shots: int | None, train_fraction: float | None, validation_fraction: float, on_error: str
 ) -> None:
-    if split not in catalog.SPLITS:
-        raise ConfigError(f"split '{split}' (expected one of {', '.join(catalog.SPLITS)})")
+    if split not in catalogue.SPLITS:
+        raise ConfigError(f"split '{split}' (expected one of {', '.join(catalogue.SPLITS)})")
     if on_error not in ("stop", "skip"):
         raise ConfigError(f"on_error='{on_error}' (expected stop or skip)")
     if shots is not None and train_fraction is not None:

@@ -9,13 +9,13 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from robust_transfer.data import catalog
+from robust_transfer.core.errors import ConfigError, DataError
+from robust_transfer.data import catalogue
 from robust_transfer.data.archive import unpack
 from robust_transfer.data.checksums import md5_of
 from robust_transfer.data.sources.imagenet import sort_validation
 from robust_transfer.data.status import status
-from robust_transfer.errors import ConfigError, DataError
-from robust_transfer.store import atomic_path
+from robust_transfer.store.files import atomic_path
 
 TIMEOUT_SECONDS = 30
 FOLDER = "archives"
@@ -29,7 +29,7 @@ def fetch(name: str, root: str | Path, *, say: Callable[[str], None] = print) ->
     DataError : no network, a wrong checksum, a refused archive, or archives that have to be got by hand; the
         message says which file (size, md5) goes where
     """
-    entry, root = catalog.get(name), Path(root)
+    entry, root = catalogue.get(name), Path(root)
     if not entry.archives:
         raise ConfigError(f"{name} has nothing to fetch ({entry.layout})")
     if status(name, root).state == "ok":
@@ -75,7 +75,7 @@ def put_in_place(path: Path, folder: Path) -> None:
         shutil.copyfile(path, temporary)
 
 
-def _check_md5(path: Path, archive: catalog.Archive) -> None:
+def _check_md5(path: Path, archive: catalogue.Archive) -> None:
     found = md5_of(path)
     if found != archive.md5:
         raise DataError(

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from robust_transfer.errors import DataError
+from robust_transfer.core.errors import DataError
 
 
 def open_rgb(path: Path) -> Image.Image:

@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 from PIL import Image
 
+from robust_transfer.core.errors import DataError
 from robust_transfer.data.images import FileImages
-from robust_transfer.errors import DataError
 
 ReadImage = Callable[[int], Image.Image]
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp", ".gif")

@@ -16,11 +16,11 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader, default_collate
 
-from robust_transfer import rng
+from robust_transfer.core import rng
+from robust_transfer.core.errors import ConfigError, DataError
 from robust_transfer.data.dataset import ImageDataset
 from robust_transfer.data.transforms import Transform
 from robust_transfer.data.views import CroppedView
-from robust_transfer.errors import ConfigError, DataError
 
 # A training transform: what it leaves to the device is drawn where the image is read.
 MakeView = Callable[[Image.Image], torch.Tensor | CroppedView]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from robust_transfer.config import DataConfig, DatasetConfig
+from robust_transfer.config.data import DataConfig, DatasetConfig
 from robust_transfer.data.dataset import ImageDataset, open_dataset
 
 

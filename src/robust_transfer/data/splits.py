@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from robust_transfer.errors import ConfigError, DataError
+from robust_transfer.core.errors import ConfigError, DataError
 
 
 def _shuffled_classes(
@@ -14,7 +14,7 @@ def _shuffled_classes(
     """Return class -> its rows in a keyed order: a longer draw holds the shorter one."""
     import torch  # here, so that a plan checks shots against class sizes without it
 
-    from robust_transfer import rng
+    from robust_transfer.core import rng
 
     by_class: dict[int, list[int]] = {}
     for row in rows:

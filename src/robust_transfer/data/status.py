@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from robust_transfer.data import catalog
-from robust_transfer.errors import DataError
+from robust_transfer.core.errors import DataError
+from robust_transfer.data import catalogue
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class Status:
     problem : the first thing that is not right, one line
     """
 
-    entry: catalog.Entry
+    entry: catalogue.Entry
     state: str
     found: tuple[int | None, int | None]
     problem: str | None
@@ -26,7 +26,7 @@ class Status:
 
 def status(name: str, root: str | Path, *, partition: int | None = None) -> Status:
     """Look at both splits of a set."""
-    entry = catalog.get(name)
+    entry = catalogue.get(name)
     train, problem = _look(entry, "train", root, partition)
     test, test_problem = _look(entry, "test", root, partition) if entry.test != 0 else (0, None)
     problem = problem or test_problem
@@ -36,16 +36,16 @@ def status(name: str, root: str | Path, *, partition: int | None = None) -> Stat
 
 
 def _look(
-    entry: catalog.Entry, split: str, root: str | Path, partition: int | None
+    entry: catalogue.Entry, split: str, root: str | Path, partition: int | None
 ) -> tuple[int | None, str | None]:
     """Return (images found, what is wrong) of one split."""
     try:
-        listing = catalog.official_listing(entry.name, root, split, partition=partition, verify=False)
+        listing = catalogue.official_listing(entry.name, root, split, partition=partition, verify=False)
     except DataError as error:
         return None, error.what
     found = len(listing.paths)
     try:
-        catalog.check_counts(entry, split, listing)
+        catalogue.check_counts(entry, split, listing)
     except DataError as error:
         return found, error.what
     lost = (listing.expected or found) - found

@@ -14,7 +14,7 @@ from PIL import Image
 from torchvision.transforms import transforms as tv
 from torchvision.transforms.functional import pil_to_tensor
 
-from robust_transfer.errors import ConfigError
+from robust_transfer.core.errors import ConfigError
 
 Transform = Callable[[Image.Image], torch.Tensor]
 AUGMENTS = ("crop_flip", "crop", "none")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
+from robust_transfer.core.errors import ConfigError
 from robust_transfer.distributed.environment import num_processes, started_by_launcher
-from robust_transfer.errors import ConfigError
 
 MIN_IMAGES_PER_DEVICE = 16
 

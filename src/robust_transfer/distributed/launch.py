@@ -23,10 +23,10 @@ from torch.distributed.elastic.multiprocessing import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
+from robust_transfer.core.errors import EXIT_RESUMABLE, UserError
 from robust_transfer.distributed.context import join, single
 from robust_transfer.distributed.devices import choose_devices, choose_kind
 from robust_transfer.distributed.environment import started_by_launcher
-from robust_transfer.errors import EXIT_RESUMABLE, UserError
 
 HANDLED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
 SHUTDOWN_SECONDS = 300  # that a stopped worker has for its last step and its checkpoint

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from robust_transfer.config import CertifyConfig
-from robust_transfer.errors import EvaluationError
+from robust_transfer.config.evaluation import CertifyConfig
+from robust_transfer.core.errors import EvaluationError
 from robust_transfer.evaluation.images import TestImages
 from robust_transfer.evaluation.protocol import Bench, Rows, evaluators
-from robust_transfer.journal import Journal
 from robust_transfer.models.fast import fast_inference, weights_hash
 from robust_transfer.smoothing.counts import Unit, Votes, iter_votes, plain_votes
 from robust_transfer.smoothing.looks import Look
 from robust_transfer.smoothing.noise import noise_backend
 from robust_transfer.smoothing.sequential import Certificate, Progress, Rules
+from robust_transfer.store.journal import Journal
 
 UNIT = 10_000  # samples of one image that a killed run draws again at most
 RA_RADIUS = 0.5  # stated in the study

@@ -7,12 +7,12 @@ from typing import Any
 
 import torch
 
-from robust_transfer.config import CleanConfig
-from robust_transfer.errors import EvaluationError
+from robust_transfer.config.evaluation import CleanConfig
+from robust_transfer.core.errors import EvaluationError
 from robust_transfer.evaluation.images import TestImages
 from robust_transfer.evaluation.protocol import Bench, RowPerImage, Rows, evaluators
-from robust_transfer.journal import Journal
 from robust_transfer.models.fast import fast_inference
+from robust_transfer.store.journal import Journal
 
 
 class CleanEvaluator(RowPerImage):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from robust_transfer import store
+from robust_transfer.store import files
 
 
 class Doubts:
@@ -20,7 +20,7 @@ class Doubts:
         merged = list(dict.fromkeys([*self.flags, *flags])), sorted({*self.unreadable, *unreadable})
         if merged != (self.flags, self.unreadable):
             self.flags, self.unreadable = merged
-            store.write_json(self._path, {"flags": self.flags, "unreadable": self.unreadable})
+            files.write_json(self._path, {"flags": self.flags, "unreadable": self.unreadable})
 
 
 def all_doubts(directory: Path) -> tuple[list[str], list[int]]:
@@ -31,5 +31,5 @@ def all_doubts(directory: Path) -> tuple[list[str], list[int]]:
 
 
 def _read(path: Path) -> tuple[list[str], list[int]]:
-    found = store.read_json(path) or {}
+    found = files.read_json(path) or {}
     return found.get("flags", []), found.get("unreadable", [])

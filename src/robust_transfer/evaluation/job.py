@@ -11,25 +11,26 @@ from typing import Any
 
 import torch
 
-from robust_transfer import store
-from robust_transfer.config import DataConfig, DatasetConfig, EvaluatorConfig, RuntimeConfig
+from robust_transfer.config.data import DataConfig, DatasetConfig
+from robust_transfer.config.evaluation import EvaluatorConfig
+from robust_transfer.config.runtime import RuntimeConfig
+from robust_transfer.config.schema import identity
+from robust_transfer.core.errors import CheckpointError
+from robust_transfer.core.progress import Progress
 from robust_transfer.data.loaders import subset_indices
 from robust_transfer.data.opening import open_split
 from robust_transfer.distributed.context import Context
 from robust_transfer.distributed.devices import device_name
-from robust_transfer.errors import CheckpointError
 
 # Importing an evaluator's module registers it.
 from robust_transfer.evaluation import attack, autoattack, certify, clean, summary
 from robust_transfer.evaluation.doubts import Doubts, all_doubts
 from robust_transfer.evaluation.images import read_parts
 from robust_transfer.evaluation.protocol import Bench, Evaluator, evaluators
-from robust_transfer.journal import Journal, journals, read_journal
 from robust_transfer.models import import_checkpoint, load_model
 from robust_transfer.models.normalized import Classifier
-from robust_transfer.schema import identity
-from robust_transfer.stage import CheckpointFacts, Stage
-from robust_transfer.training.progress import Progress
+from robust_transfer.store import directories, files
+from robust_transfer.store.journal import Journal, journals, read_journal
 
 __all__ = ["EvaluationJob", "attack", "autoattack", "certify", "clean", "evaluate"]
 
@@ -56,36 +57,6 @@ class EvaluationJob:
     lineage: dict[str, Any]
     marks: tuple[str, ...]
     commit: str | None
-
-    @classmethod
-    def of(
-        cls,
-        stage: Stage,
-        directory: Path,
-        model: Path | None,
-        data: DataConfig,
-        runtime: RuntimeConfig,
-        commit: str | None,
-    ) -> EvaluationJob:
-        """Build the job of a planned stage."""
-        assert model is not None and stage.parent is not None
-        return cls(
-            evaluator=stage.identity["evaluator"],
-            settings=stage.config,
-            dataset=stage.dataset,
-            data=data,
-            runtime=runtime,
-            image_size=stage.identity["image_size"],
-            model=model,
-            reading=stage.parent.reading if isinstance(stage.parent, CheckpointFacts) else None,
-            directory=directory,
-            key=stage.key[:12],
-            parent=stage.parent.key[:12],
-            generated=stage.generated,
-            lineage=stage.lineage,
-            marks=stage.marks,
-            commit=commit,
-        )
 
 
 def evaluate(job: EvaluationJob, context: Context) -> dict[str, Any]:
@@ -164,9 +135,9 @@ def _finish(
     if unreadable:
         flags.append(f"unreadable: {len(unreadable)} images were left out: {unreadable[:10]}")
     summary.write_records(job.directory / "records.csv", records)
-    spent = store.StageDirectory(job.directory).status().get("wall_seconds", 0.0)
+    spent = directories.StageDirectory(job.directory).status().get("wall_seconds", 0.0)
     header, _ = read_journal(journals(job.directory)[0])
-    store.write_json(
+    files.write_json(
         job.directory / "summary.json",
         {
             "evaluator": job.evaluator,

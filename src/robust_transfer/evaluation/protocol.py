@@ -8,12 +8,12 @@ from typing import Any, Protocol
 
 import torch
 
+from robust_transfer.core.progress import Progress
+from robust_transfer.core.registry import Registry
 from robust_transfer.evaluation.doubts import Doubts
 from robust_transfer.evaluation.images import TestImages
-from robust_transfer.journal import Journal
 from robust_transfer.models.normalized import Classifier
-from robust_transfer.registry import Registry
-from robust_transfer.training.progress import Progress
+from robust_transfer.store.journal import Journal
 
 Rows = Sequence[dict[str, str]]
 

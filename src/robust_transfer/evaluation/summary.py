@@ -7,16 +7,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from robust_transfer import store
-from robust_transfer.journal import format_cell
-from robust_transfer.report.statistics import mean_interval, mean_per_class, proportion_interval
+from robust_transfer.core.statistics import mean_interval, mean_per_class, proportion_interval
+from robust_transfer.store import files
+from robust_transfer.store.journal import format_cell
 
 
 def write_records(path: Path, records: Sequence[dict[str, Any]]) -> None:
     """Write records.csv: one row per image in order of `index`, numbers in full precision."""
     columns = list(records[0])
     lines = [",".join(columns), *(",".join(format_cell(r[c]) for c in columns) for r in records)]
-    store.write_text(path, "\n".join(lines) + "\n")
+    files.write_text(path, "\n".join(lines) + "\n")
 
 
 def metrics_of(

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from robust_transfer.lazy import lazily
+from robust_transfer.core.lazy import lazily
 
 if TYPE_CHECKING:
+    from robust_transfer.models.backbones import ARCHITECTURES, backbone, num_features
     from robust_transfer.models.card import model_card
     from robust_transfer.models.checkpoint import load_model, save_model
     from robust_transfer.models.export import export_model
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     )
     from robust_transfer.models.metadata import read_metadata
     from robust_transfer.models.normalized import Classifier, build_model, replace_head
-    from robust_transfer.models.resnet import ARCHITECTURES, backbone, num_features
 
 __all__ = [
     "ARCHITECTURES",
@@ -42,9 +42,9 @@ __all__ = [
 ]
 
 _HOME = {
-    "ARCHITECTURES": "resnet",
-    "backbone": "resnet",
-    "num_features": "resnet",
+    "ARCHITECTURES": "backbones",
+    "backbone": "backbones",
+    "num_features": "backbones",
     "Classifier": "normalized",
     "build_model": "normalized",
     "replace_head": "normalized",

@@ -8,7 +8,7 @@ import zipfile
 from pathlib import Path
 from typing import Any, Literal
 
-from robust_transfer.errors import CheckpointError
+from robust_transfer.core.errors import CheckpointError
 
 Container = Literal["safetensors", "zip", "legacy", "tar"]
 

@@ -15,7 +15,7 @@ from torch import fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torch.nn.utils.parametrize import is_parametrized
 
-from robust_transfer.errors import ConfigError, did_you_mean
+from robust_transfer.core.errors import ConfigError, did_you_mean
 
 ARITHMETICS = ("fp32", "tf32", "bf16")
 

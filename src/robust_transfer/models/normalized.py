@@ -11,9 +11,9 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from robust_transfer import rng
-from robust_transfer.errors import ConfigError
-from robust_transfer.models.resnet import DEFAULT_WIDTH, backbone, num_features
+from robust_transfer.core import rng
+from robust_transfer.core.errors import ConfigError
+from robust_transfer.models.backbones import DEFAULT_WIDTH, backbone, num_features
 
 NORMALIZATIONS: dict[str, tuple[list[float], list[float]]] = {
     "imagenet": ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]),

@@ -24,7 +24,7 @@ import safetensors
 import safetensors.torch
 import torch
 
-from robust_transfer.errors import CheckpointError
+from robust_transfer.core.errors import CheckpointError
 from robust_transfer.models.container import container, is_torchscript, read_header
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from robust_transfer.attacks.modes import eval_mode, no_param_grad
 from robust_transfer.attacks.pgd import perturb
-from robust_transfer.config import AdversarialConfig
+from robust_transfer.config.methods import AdversarialConfig
 from robust_transfer.distributed.context import unwrap
+from robust_transfer.models.modes import eval_mode, no_param_grad
 from robust_transfer.objectives.objective import OBJECTIVES, Metrics, Noise, Objective, Pair, classify
 
 

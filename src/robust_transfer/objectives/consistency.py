@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from robust_transfer.config import ConsistencyConfig
+from robust_transfer.config.methods import ConsistencyConfig
 from robust_transfer.objectives.objective import OBJECTIVES, Metrics, Noise, Objective, Pair, widen
 
 

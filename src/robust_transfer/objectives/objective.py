@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from robust_transfer.errors import ConfigError
-from robust_transfer.registry import Registry
+from robust_transfer.core.errors import ConfigError
+from robust_transfer.core.registry import Registry
 
 # (purpose, copy) -> (B, C, H, W) standard normal, keyed by (seed, purpose, epoch, image, copy).
 Noise = Callable[[str, int], Tensor]

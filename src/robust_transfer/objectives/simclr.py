@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from robust_transfer import rng
-from robust_transfer.config import SimCLRConfig
+from robust_transfer.config.methods import SimCLRConfig
+from robust_transfer.core import rng
 from robust_transfer.distributed.collectives import gather, rank
-from robust_transfer.models.resnet import num_features
+from robust_transfer.models.backbones import num_features
 from robust_transfer.objectives.objective import OBJECTIVES, Metrics, Noise, Objective, Pair, widen
 
 

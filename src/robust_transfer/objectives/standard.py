@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from robust_transfer.config import LinearConfig, StandardConfig
+from robust_transfer.config.methods import LinearConfig, StandardConfig
 from robust_transfer.objectives.objective import OBJECTIVES, Metrics, Noise, Objective, Pair, classify
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from robust_transfer.lazy import lazily
+from robust_transfer.core.lazy import lazily
 
 if TYPE_CHECKING:
     from robust_transfer.smoothing.certification import certify, certify_counts, predict

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import nn
 
-from robust_transfer.errors import EvaluationError
+from robust_transfer.core.errors import EvaluationError
 from robust_transfer.smoothing.bounds import top_two_p_value
 from robust_transfer.smoothing.counts import Unit, Votes, count_votes, plain_votes
 from robust_transfer.smoothing.looks import Look

@@ -12,8 +12,8 @@ from itertools import chain
 import torch
 from torch import nn
 
-from robust_transfer.attacks.modes import eval_mode
-from robust_transfer.errors import EvaluationError
+from robust_transfer.core.errors import EvaluationError
+from robust_transfer.models.modes import eval_mode
 from robust_transfer.smoothing.noise import Purpose, noise_block
 from robust_transfer.smoothing.settings import BLOCK
 

@@ -10,7 +10,7 @@ from typing import Literal
 
 import torch
 
-from robust_transfer import rng
+from robust_transfer.core import rng
 from robust_transfer.smoothing.settings import BLOCK
 
 Purpose = Literal["select", "estimate"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from robust_transfer.errors import ConfigError, did_you_mean
+from robust_transfer.core.errors import ConfigError, did_you_mean
 
 MODES = ("exact", "decide", "adaptive")
 BLOCK = 100  # noise samples drawn under one key

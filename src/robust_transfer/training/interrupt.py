@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from robust_transfer.errors import EXIT_RESUMABLE
+from robust_transfer.core.errors import EXIT_RESUMABLE
 
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
 

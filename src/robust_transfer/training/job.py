@@ -11,14 +11,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from robust_transfer.config import (
-    DataConfig,
-    DatasetConfig,
-    ModelConfig,
-    RuntimeConfig,
-    SimCLRConfig,
-    TrainingConfig,
-)
+from robust_transfer.config.data import DataConfig, DatasetConfig
+from robust_transfer.config.methods import SimCLRConfig, TrainingConfig
+from robust_transfer.config.model import ModelConfig
+from robust_transfer.config.runtime import RuntimeConfig
+from robust_transfer.core.errors import ConfigError
 from robust_transfer.data.dataset import ImageDataset
 from robust_transfer.data.loaders import Batch, MakeView, steps_per_epoch, training_batches
 from robust_transfer.data.opening import open_split
@@ -26,7 +23,6 @@ from robust_transfer.data.transforms import eval_transform, train_transform
 from robust_transfer.data.views import two_views
 from robust_transfer.distributed.context import Context
 from robust_transfer.distributed.devices import device_name
-from robust_transfer.errors import ConfigError
 from robust_transfer.models.checkpoint import load_model, save_model
 from robust_transfer.models.normalized import Classifier, build_model, replace_head
 from robust_transfer.objectives import Objective, build

@@ -9,8 +9,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
 
-from robust_transfer.errors import ConfigError
-from robust_transfer.store import write_text
+from robust_transfer.core.errors import ConfigError
+from robust_transfer.store.files import write_text
 
 PACKAGES = {"tensorboard": "tensorboard", "wandb": "wandb"}
 

@@ -16,7 +16,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from robust_transfer.config import RuntimeConfig, TrainingConfig
+from robust_transfer.config.methods import TrainingConfig
+from robust_transfer.config.runtime import RuntimeConfig
+from robust_transfer.core.progress import Progress
 from robust_transfer.data.loaders import Batch
 from robust_transfer.distributed.context import Context
 from robust_transfer.objectives import Objective
@@ -26,7 +28,6 @@ from robust_transfer.training.interrupt import Interrupted, listening
 from robust_transfer.training.loggers import Logger, open_loggers
 from robust_transfer.training.optim import Plateau, build_optimizer, lr_at, set_lr
 from robust_transfer.training.precision import arithmetic
-from robust_transfer.training.progress import Progress
 from robust_transfer.training.step import Stepper, prepare
 
 ENDLESS = sys.maxsize // 2  # steps of a run that only a plateau ends

@@ -8,8 +8,10 @@ from collections.abc import Callable
 import torch
 from PIL import Image
 
-from robust_transfer import rng
-from robust_transfer.config import ModelConfig, RuntimeConfig, SimCLRConfig, TrainingConfig
+from robust_transfer.config.methods import SimCLRConfig, TrainingConfig
+from robust_transfer.config.model import ModelConfig
+from robust_transfer.config.runtime import RuntimeConfig
+from robust_transfer.core import rng
 from robust_transfer.data.loaders import Batch
 from robust_transfer.data.views import two_views
 from robust_transfer.distributed.context import single

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from robust_transfer import rng
+from robust_transfer.core import rng
 
 
 @dataclass(frozen=True)

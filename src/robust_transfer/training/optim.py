@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from robust_transfer.config import TrainingConfig
+from robust_transfer.config.methods import TrainingConfig
 
 LARS_TRUST_COEFFICIENT = 0.001  # eeta of You et al. 2017 (arXiv 1708.03888) in SimCLR's release
 

@@ -10,13 +10,15 @@ from itertools import zip_longest
 import torch
 from torch import Tensor, nn
 
-from robust_transfer.config import RuntimeConfig, TrainingConfig
+from robust_transfer.config.methods import TrainingConfig
+from robust_transfer.config.runtime import RuntimeConfig
+from robust_transfer.core.errors import ConfigError
 from robust_transfer.data import device_views
 from robust_transfer.data.loaders import Batch
 from robust_transfer.distributed.context import Context, accumulating
-from robust_transfer.errors import ConfigError
 from robust_transfer.objectives import Objective
 from robust_transfer.training.activation_checkpointing import checkpoint_blocks
+from robust_transfer.training.layout import memory_layout
 from robust_transfer.training.noise import KeyedNoise
 from robust_transfer.training.precision import autocast
 from robust_transfer.training.sync_batchnorm import synchronise
@@ -27,9 +29,7 @@ def prepare(model: nn.Module, objective: Objective, runtime: RuntimeConfig, cont
     trained = objective.training_model(model)
     if context.world_size > 1 and runtime.sync_batchnorm:
         synchronise(trained, context.device)
-    if runtime.channels_last:
-        trained.to(memory_format=torch.channels_last)
-    trained.to(context.device)
+    trained.to(context.device).to(memory_format=_layout(trained, runtime, context))
     if runtime.activation_checkpointing:
         checkpoint_blocks(trained)
     if runtime.compile:
@@ -54,7 +54,7 @@ class Stepper:
         self.trained = trained
         self.wrapped, self.share = context.wrap(trained), not runtime.sync_batchnorm
         self.dtype = next(trained.parameters()).dtype
-        self.layout = torch.channels_last if runtime.channels_last else torch.contiguous_format
+        self.layout = _layout(trained, runtime, context)
         self.micro = local_micro_batch(config.micro_batch, context.world_size)
 
     def step(self, batch: Batch) -> dict[str, Tensor]:
@@ -100,6 +100,10 @@ class Stepper:
         moved = view.to(self.context.device, non_blocking=True)
         scaled = moved.to(self.dtype).div_(255) if drawn is None else device_views.finish(moved, drawn)
         return scaled.to(self.dtype).contiguous(memory_format=self.layout)
+
+
+def _layout(trained: nn.Module, runtime: RuntimeConfig, context: Context) -> torch.memory_format:
+    return memory_layout(trained, context.device, channels_last=runtime.channels_last)
 
 
 def local_micro_batch(micro_batch: int | None, world_size: int) -> int | None:

@@ -7,12 +7,12 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from robust_transfer.attacks.modes import eval_mode
-from robust_transfer.config import TrainingConfig
+from robust_transfer.config.methods import TrainingConfig
 from robust_transfer.data.dataset import ImageDataset
 from robust_transfer.data.loaders import evaluation_batches
 from robust_transfer.data.transforms import Transform
 from robust_transfer.distributed.context import Context
+from robust_transfer.models.modes import eval_mode
 from robust_transfer.objectives import Objective
 from robust_transfer.training.noise import KeyedNoise
 from robust_transfer.training.precision import autocast

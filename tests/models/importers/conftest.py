@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from robust_transfer import rng
+from robust_transfer.core import rng
 from robust_transfer.models import backbone
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 import torchvision
 
-from robust_transfer.errors import CheckpointError
+from robust_transfer.core.errors import CheckpointError
 from robust_transfer.models import build_model, describe_file, save_model
 
 

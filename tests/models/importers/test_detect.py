@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from robust_transfer.errors import CheckpointError, ConfigError
+from robust_transfer.core.errors import CheckpointError, ConfigError
 from robust_transfer.models.importers.detect import FORMATS, choose_format
 from robust_transfer.models.safe_load import LoadedFile
 

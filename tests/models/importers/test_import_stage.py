@@ -3,7 +3,8 @@ import json
 import pytest
 import torch
 
-from robust_transfer.config import CheckpointConfig, ModelConfig
+from robust_transfer.config.methods import CheckpointConfig
+from robust_transfer.config.model import ModelConfig
 from robust_transfer.models import import_stage, load_model, read_metadata
 
 

@@ -13,7 +13,7 @@ import torch
 import torchvision
 from torch import nn
 
-from robust_transfer.errors import CheckpointError
+from robust_transfer.core.errors import CheckpointError
 from robust_transfer.models import build_model, import_checkpoint, save_model
 from robust_transfer.models.normalized import NORMALIZATIONS
 

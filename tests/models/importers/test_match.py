@@ -2,7 +2,7 @@ import pytest
 import torch
 import torchvision
 
-from robust_transfer.errors import CheckpointError
+from robust_transfer.core.errors import CheckpointError
 from robust_transfer.models import backbone
 from robust_transfer.models.importers.detect import FORMATS
 from robust_transfer.models.importers.match import fit, identify, map_keys

@@ -4,7 +4,7 @@ import pytest
 import safetensors.torch
 import torch
 
-from robust_transfer.errors import CheckpointError
+from robust_transfer.core.errors import CheckpointError
 from robust_transfer.models import import_checkpoint
 
 SMALL = {"arch": "resnet18_small", "width": 8, "image_size": 32}

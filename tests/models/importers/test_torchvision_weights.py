@@ -5,7 +5,7 @@ import pytest
 import torch
 import torchvision
 
-from robust_transfer.errors import CheckpointError, ConfigError
+from robust_transfer.core.errors import CheckpointError, ConfigError
 from robust_transfer.models import torchvision_weights
 
 

@@ -11,7 +11,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from robust_transfer.errors import DataError
+from robust_transfer.core.errors import DataError
 
 if TYPE_CHECKING:
     from robust_transfer.data.listing import Listing

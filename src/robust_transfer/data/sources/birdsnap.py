@@ -9,8 +9,8 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
+from robust_transfer.core.errors import DataError
 from robust_transfer.data.listing import Listing, file_listing, files_under, read_lines
-from robust_transfer.errors import DataError
 
 FOLDER = "birdsnap"
 IMAGES = f"{FOLDER}/download/images"

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from robust_transfer.core.errors import DataError
 from robust_transfer.data.listing import Listing, file_listing, images_in
-from robust_transfer.errors import DataError
 
 
 def first_files_listing(

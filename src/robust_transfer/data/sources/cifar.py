@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from robust_transfer.core.errors import DataError
 from robust_transfer.data.images import ArrayImages
 from robust_transfer.data.listing import Listing
-from robust_transfer.errors import DataError
 
 _ALLOWED = {"ndarray", "dtype", "_reconstruct", "_frombuffer", "scalar"}
 

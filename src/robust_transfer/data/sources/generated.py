@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from PIL import Image
 
-from robust_transfer import rng
+from robust_transfer.core import rng
 from robust_transfer.data.listing import Listing
 
 SIDE_PIXELS = 64

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from robust_transfer.core.errors import DataError
 from robust_transfer.data.listing import IMAGE_SUFFIXES, Listing, class_folders, file_listing
-from robust_transfer.errors import DataError
 
 
 def list_split(root: Path, split: str, partition: int | None) -> Listing:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from robust_transfer.core.errors import DataError
 from robust_transfer.data.images import FileImages
 from robust_transfer.data.listing import Listing, read_lines
 from robust_transfer.data.sources.imagefolder import folder_listing
 from robust_transfer.data.sources.matlab import read_mat
-from robust_transfer.errors import DataError
 
 FOLDER = "imagenet"
 

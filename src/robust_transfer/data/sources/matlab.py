@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from robust_transfer.errors import DataError
+from robust_transfer.core.errors import DataError
 
 
 def read_mat(path: Path, variable: str) -> Any:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from robust_transfer.core.errors import DataError
 from robust_transfer.data.images import ArrayImages
 from robust_transfer.data.listing import Listing
 from robust_transfer.data.sources.package_csv import read_package_csv
-from robust_transfer.errors import DataError
 
 
 def list_split(root: Path, split: str, partition: int | None) -> Listing:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib.util import find_spec
 from pathlib import Path
 
-from robust_transfer.errors import DataError
+from robust_transfer.core.errors import DataError
 
 
 def package_file(package: str, inner_path: str, install: str) -> Path:

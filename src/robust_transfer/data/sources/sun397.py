@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from robust_transfer.core.errors import DataError
 from robust_transfer.data.listing import Listing, file_listing, read_lines, require_files
-from robust_transfer.errors import DataError
 
 FOLDER = "SUN397"
 

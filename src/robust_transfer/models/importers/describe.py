@@ -6,14 +6,14 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-from robust_transfer.errors import CheckpointError
+from robust_transfer.core.errors import CheckpointError
+from robust_transfer.models.backbones import ARCHITECTURES, DEFAULT_WIDTH
 from robust_transfer.models.importers.detect import OURS
 from robust_transfer.models.importers.load import check_own_arch, head_classes, is_own_file, parse_foreign
 from robust_transfer.models.importers.match import fit, identify
 from robust_transfer.models.importers.normalization import find_normalization
 from robust_transfer.models.metadata import read_metadata
 from robust_transfer.models.normalized import Normalize, resolve_normalize
-from robust_transfer.models.resnet import ARCHITECTURES, DEFAULT_WIDTH
 
 
 def content_sha256(path: str | Path) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from robust_transfer.errors import CheckpointError, ConfigError, did_you_mean
+from robust_transfer.core.errors import CheckpointError, ConfigError, did_you_mean
 from robust_transfer.models.importers.formats import Format, View
 from robust_transfer.models.importers.robust import ROBUSTBENCH, ROBUSTNESS, SMOOTHING
 from robust_transfer.models.importers.selfsupervised import LIGHTLY, MOCO, SIMCLR_V2, SOLO_LEARN, VISSL

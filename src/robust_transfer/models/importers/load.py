@@ -9,7 +9,8 @@ from typing import Literal
 
 from torch import nn
 
-from robust_transfer.errors import CheckpointError
+from robust_transfer.core.errors import CheckpointError
+from robust_transfer.models.backbones import DEFAULT_WIDTH, backbone, check_arch, num_features
 from robust_transfer.models.checkpoint import check_finite, load_model
 from robust_transfer.models.container import container, read_header
 from robust_transfer.models.importers.detect import OURS, choose_format
@@ -19,7 +20,6 @@ from robust_transfer.models.importers.normalization import find_normalization, i
 from robust_transfer.models.importers.report import ImportReport
 from robust_transfer.models.metadata import is_ours
 from robust_transfer.models.normalized import Classifier, Normalize, resolve_normalize
-from robust_transfer.models.resnet import DEFAULT_WIDTH, backbone, check_arch, num_features
 from robust_transfer.models.safe_load import LoadedFile, load_file
 
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import torch
 
-from robust_transfer.errors import CheckpointError
+from robust_transfer.core.errors import CheckpointError
+from robust_transfer.models.backbones import DEFAULT_WIDTH, backbone
 from robust_transfer.models.checkpoint import check_finite, shorten
 from robust_transfer.models.importers.formats import WRAPPERS, Format, Tensors
-from robust_transfer.models.resnet import DEFAULT_WIDTH, backbone
 
 _BACKBONE = re.compile(r"^(conv1|bn1|layer\d)\.")
 _COUNTER = "num_batches_tracked"

@@ -6,7 +6,7 @@ import contextlib
 import json
 from pathlib import Path
 
-from robust_transfer.errors import CheckpointError, ConfigError
+from robust_transfer.core.errors import CheckpointError, ConfigError
 from robust_transfer.models.importers.formats import Format, View
 from robust_transfer.models.normalized import Normalize, resolve_normalize
 

@@ -6,7 +6,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from robust_transfer.config import CheckpointConfig, ModelConfig
+from robust_transfer.config.methods import CheckpointConfig
+from robust_transfer.config.model import ModelConfig
 from robust_transfer.models.checkpoint import save_model
 from robust_transfer.models.importers.load import import_checkpoint
 

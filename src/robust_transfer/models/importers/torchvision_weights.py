@@ -9,7 +9,7 @@ from urllib.parse import urlparse
 import torch
 import torchvision
 
-from robust_transfer.errors import CheckpointError, ConfigError, did_you_mean
+from robust_transfer.core.errors import CheckpointError, ConfigError, did_you_mean
 from robust_transfer.models.importers.describe import content_sha256
 
 

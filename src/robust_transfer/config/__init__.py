@@ -1,0 +1,1 @@
+"""Every configuration value: its type, range, meaning and owner; imports no torch."""

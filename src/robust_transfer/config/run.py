@@ -1,0 +1,100 @@
+"""Configuration of a whole run: what rt-train and rt-eval can be told."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from robust_transfer.config.data import DataConfig, DatasetConfig
+from robust_transfer.config.evaluation import EVALUATORS, LINEAR_PROBE, EvaluatorNodes
+from robust_transfer.config.methods import (
+    FINETUNE,
+    PRETRAIN,
+    CheckpointConfig,
+    LinearConfig,
+    NoneConfig,
+    TrainingConfig,
+)
+from robust_transfer.config.model import ModelConfig
+from robust_transfer.config.runtime import BudgetConfig, RuntimeConfig
+from robust_transfer.config.schema import option, parse, parse_choice
+from robust_transfer.core.errors import ConfigError
+
+
+@dataclass
+class TrainConfig(EvaluatorNodes):
+    """Everything that rt-train can be told; `source`, `pretrain`, ... are config groups."""
+
+    model: ModelConfig = option("architecture")
+    source: DatasetConfig = option("data of pre-training")
+    pretrain: TrainingConfig | NoneConfig | CheckpointConfig = option("pre-training")
+    dataset: DatasetConfig | None = option("target data set; null with until=pretrain only")
+    finetune: TrainingConfig | None = option("fine-tuning; null with until=pretrain only")
+    budget: BudgetConfig = option("caps on cost")
+    data: DataConfig = option("where images are")
+    runtime: RuntimeConfig = option("how the machine is used")
+    evaluators: list[str] | str = option("evaluators to run, or auto", choices=("auto", *EVALUATORS))
+    seed: int = option("seed of fine-tuning and of the shots drawn", low=0)
+    until: str | None = option("where to stop", choices=("pretrain", "finetune"))
+    store: str = option("the runs' root", identity=False)
+    on_failure: str = option("a job of a sweep fails", choices=("stop", "continue"), identity=False)
+    label: str | None = option("name of the experiment preset, for reports", identity=False)
+
+    def check(self, path: str) -> None:
+        """Refuse a run past pre-training without a target."""
+        if self.until != "pretrain" and self.finetune is None:
+            raise ConfigError("finetune is not chosen", f"finetune=NAME, one of: {', '.join(FINETUNE)}")
+        if self.until != "pretrain" and self.dataset is None:
+            raise ConfigError("dataset is not chosen", "dataset=NAME; rt-data status lists them")
+
+
+@dataclass
+class EvaluateConfig(EvaluatorNodes):
+    """Everything that rt-eval can be told."""
+
+    checkpoint: str = option("a stage directory, a key, or a file")
+    model: ModelConfig = option("architecture of a foreign file")
+    format: str = option("format of a foreign file; auto: recognised by its keys")
+    normalize: str | list[list[float]] | None = option("normalisation of a foreign file; null: its own")
+    trust: bool = option("let the file run code while it is read", identity=False)
+    dataset: DatasetConfig = option("data set to evaluate on")
+    linear_probe: LinearConfig = option("training of the last layer by linear_probe")
+    budget: BudgetConfig = option("caps on cost")
+    data: DataConfig = option("where images are")
+    runtime: RuntimeConfig = option("how the machine is used")
+    evaluators: list[str] = option("evaluators to run", choices=(*EVALUATORS, LINEAR_PROBE))
+    seed: int = option("seed of the shots drawn", low=0)
+    store: str = option("the runs' root", identity=False)
+
+
+def train_config(values: Mapping[str, Any]) -> TrainConfig:
+    """Build rt-train's configuration from plain values, or raise ConfigError."""
+    chosen = dict(values)
+    chosen["pretrain"] = parse_choice(PRETRAIN, chosen.get("pretrain"), "pretrain")
+    if chosen.get("finetune") is not None:
+        chosen["finetune"] = parse_choice(FINETUNE, chosen["finetune"], "finetune")
+    config: TrainConfig = parse(TrainConfig, {"dataset": None, "finetune": None, **chosen}, "")
+    if isinstance(config.pretrain, TrainingConfig):
+        config.source = _with_split_seed(config.source, config.pretrain.seed)
+    if config.dataset is not None:
+        config.dataset = _with_split_seed(config.dataset, config.seed)
+    return config
+
+
+def evaluate_config(values: Mapping[str, Any]) -> EvaluateConfig:
+    """Build rt-eval's configuration from plain values, or raise ConfigError."""
+    if not values.get("checkpoint"):
+        raise ConfigError("checkpoint is not given", "checkpoint=DIR, KEY or FILE; rt-report runs lists keys")
+    if not values.get("dataset"):
+        raise ConfigError("dataset is not chosen", "dataset=NAME; rt-data status lists them")
+    config: EvaluateConfig = parse(EvaluateConfig, values, "")
+    if not config.evaluators:
+        raise ConfigError("evaluators is empty", f"choose from: {', '.join(EVALUATORS)}")
+    config.dataset = _with_split_seed(config.dataset, config.seed)
+    return config
+
+
+def _with_split_seed(dataset: DatasetConfig, seed: int) -> DatasetConfig:
+    return dataset if dataset.split_seed is not None else dataclasses.replace(dataset, split_seed=seed)

@@ -1,0 +1,46 @@
+"""Configuration of the machine and of limits on cost."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from robust_transfer.config.schema import option
+from robust_transfer.core.errors import ConfigError
+
+
+@dataclass
+class BudgetConfig:
+    """Caps on what a run may cost; null: no cap. Paths of code, model and transforms stay the full run's."""
+
+    name: str = option("full, short or smoke")
+    smoke: bool = option("generated images, records marked and kept out of every table")
+    max_steps: int | None = option("cap on optimiser steps of a stage", low=1)
+    batch_size: int | None = option("cap on images per optimiser step", low=2)
+    num_images: int | None = option("generated images per split of a smoke run", low=1)
+    subset: int | None = option("cap on test images", low=1)
+    attack_steps: int | None = option("cap on gradient steps of attack evaluators", low=1)
+    n: int | None = option("cap on noise samples of certify", low=100)
+
+
+@dataclass
+class RuntimeConfig:
+    """How a run uses the machine; changes no result beyond rounding."""
+
+    devices: int | str = option("number of devices, or auto", low=1, choices=("auto",))
+    device: str = option("kind of device", choices=("auto", "cpu", "cuda"))
+    num_workers: int = option("data loading processes per device", low=0)
+    compile: bool = option("torch.compile")
+    channels_last: bool = option("channels-last memory layout")
+    activation_checkpointing: bool = option("recompute activations: less memory, more time")
+    save_every_steps: int = option("optimiser steps between two checkpoints", low=1)
+    log_every_steps: int = option("optimiser steps between two lines of metrics.jsonl", low=1)
+    loggers: list[str] = option("further loggers", choices=("tensorboard", "wandb"))
+    sync_batchnorm: bool = option("BatchNorm over all devices; false: their number enters the key")
+
+    def check(self, path: str) -> None:
+        """Refuse a number of devices that enters the key but is not known when the run is planned."""
+        if not self.sync_batchnorm and self.devices == "auto":
+            raise ConfigError(
+                f"{path}.sync_batchnorm=false needs a number of devices (they enter the key)",
+                f"{path}.devices=N",
+            )

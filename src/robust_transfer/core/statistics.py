@@ -1,0 +1,237 @@
+"""Intervals, paired tests and fits over test images; NumPy and SciPy only, cheap to import.
+
+N images, S seeds, D data sets, R bootstrap resamples. All intervals are two-sided, 95 % unless said.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from robust_transfer.core import draws
+
+LEVEL = 0.95
+RESAMPLES = 4000
+CHUNK = 2_000_000  # indices drawn at once: bounds the memory of a bootstrap over 25,000 images
+
+Array = npt.NDArray[np.float64]
+Values = npt.ArrayLike
+
+
+def proportion_interval(successes: int, n: int, *, level: float = LEVEL) -> tuple[float, float, str]:
+    """Bound a proportion exactly: the interval covers the truth with at least `level`.
+
+    Parameters
+    ----------
+    successes, n : counts, 0 <= successes <= n, n >= 1
+
+    Returns
+    -------
+    (low, high, method) : fractions in [0, 1]
+
+    References
+    ----------
+    Clopper and Pearson 1934: quantiles of Beta(k, n - k + 1) and Beta(k + 1, n - k).
+    """
+    from scipy.special import betaincinv
+
+    if not 0 <= successes <= n or n < 1:
+        raise ValueError(f"{successes} successes of {n} (expected 0 <= successes <= n and n >= 1)")
+    tail = (1 - level) / 2
+    low = float(betaincinv(successes, n - successes + 1, tail)) if successes else 0.0
+    high = float(betaincinv(successes + 1, n - successes, 1 - tail)) if successes < n else 1.0
+    return low, high, "Clopper-Pearson"
+
+
+def mean_interval(values: Values, *, level: float = LEVEL, seed: int = 0) -> tuple[float, float, str]:
+    """Bound the mean of N values by a percentile bootstrap over them.
+
+    The draws are keyed by (seed, "mean_interval", N): the same values give the same interval.
+
+    Parameters
+    ----------
+    values : (N,) numbers, N >= 1, such as radius x correct per image
+
+    Returns
+    -------
+    (low, high, method)
+
+    References
+    ----------
+    Efron and Tibshirani 1993, section 13.3.
+    """
+    data = np.asarray(values, dtype=np.float64)
+    if data.ndim != 1 or data.size == 0:
+        raise ValueError(f"values have shape {data.shape} (expected (N,) with N >= 1)")
+    generator = draws.generator("mean_interval", data.size, seed=seed)
+    means = np.concatenate([data[rows].mean(axis=1) for rows in index_resamples(data.size, generator)])
+    low, high = percentiles(means, level=level)
+    return low, high, f"bootstrap, percentile, {RESAMPLES} resamples"
+
+
+def mean_per_class(labels: Values, correct: Values) -> float:
+    """Return the mean over classes of the share of correct images, as several data sets are scored.
+
+    Parameters
+    ----------
+    labels, correct : (N,) class of each image; true where it counts. Classes without images are left out.
+    """
+    _, position = np.unique(np.asarray(labels), return_inverse=True)
+    hits = np.bincount(position, weights=np.asarray(correct, dtype=np.float64))
+    return float(np.mean(hits / np.bincount(position)))
+
+
+def percentiles(samples: Values, *, level: float = LEVEL) -> tuple[float, float]:
+    """Return the central `level` of bootstrap samples, non-finite ones left out."""
+    finite = np.asarray(samples, dtype=np.float64)
+    finite = finite[np.isfinite(finite)]
+    if finite.size == 0:
+        return float("nan"), float("nan")
+    tail = (1 - level) / 2
+    low, high = np.quantile(finite, [tail, 1 - tail])
+    return float(low), float(high)
+
+
+def index_resamples(
+    n: int, generator: np.random.Generator, *, resamples: int = RESAMPLES
+) -> Iterator[npt.NDArray[np.int64]]:
+    """Yield blocks of rows of n indices drawn with replacement, `resamples` rows in all."""
+    rows = max(1, CHUNK // n)
+    for start in range(0, resamples, rows):
+        yield generator.integers(0, n, size=(min(rows, resamples - start), n))
+
+
+# ---------------------------------------------------------------- paired tests
+
+
+def mcnemar(first: Values, second: Values) -> tuple[int, int, float]:
+    """Test whether two models are right equally often on the same images, exactly.
+
+    Parameters
+    ----------
+    first, second : (N,) booleans, one per image, in the same order
+
+    Returns
+    -------
+    (only_first, only_second, p) : discordant counts, and their two-sided binomial p-value
+
+    References
+    ----------
+    McNemar 1947, in its exact form: only_first ~ Binomial(discordant, 1/2).
+    """
+    from scipy.special import bdtr
+
+    a, b = _paired(first, second, bool)
+    only_first, only_second = int(np.sum(a & ~b)), int(np.sum(~a & b))
+    discordant = only_first + only_second
+    p = 1.0 if discordant == 0 else min(1.0, 2 * float(bdtr(min(only_first, only_second), discordant, 0.5)))
+    return only_first, only_second, p
+
+
+def paired_bootstrap(first: Values, second: Values, *, seed: int = 0) -> tuple[float, float, float, float]:
+    """Test the mean of `first - second` over the same images by a bootstrap of the differences.
+
+    Returns
+    -------
+    (difference, low, high, p) : p is twice the smaller share of resampled means on either side of 0,
+        at least 2 / (R + 1)
+    """
+    a, b = _paired(first, second, np.float64)
+    difference = a - b
+    generator = draws.generator("paired_bootstrap", difference.size, seed=seed)
+    blocks = index_resamples(difference.size, generator)
+    means = np.concatenate([difference[rows].mean(axis=1) for rows in blocks])
+    low, high = percentiles(means)
+    side = 1 + min(int(np.sum(means <= 0)), int(np.sum(means >= 0)))
+    return float(difference.mean()), low, high, min(1.0, 2 * side / (means.size + 1))
+
+
+def _paired(first: Values, second: Values, dtype: type) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    a: npt.NDArray[Any] = np.asarray(first, dtype=dtype)
+    b: npt.NDArray[Any] = np.asarray(second, dtype=dtype)
+    if a.shape != b.shape or a.ndim != 1 or a.size == 0:
+        raise ValueError(f"shapes {a.shape} and {b.shape} (expected the same images, (N,) each)")
+    return a, b
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Adjust p-values so that the chance of any false rejection among them stays below the level.
+
+    References
+    ----------
+    Holm 1979, step-down.
+    """
+    p = np.asarray(p_values, dtype=np.float64)
+    order = np.argsort(p, kind="stable")
+    stepped = np.maximum.accumulate(p[order] * np.arange(p.size, 0, -1))
+    adjusted = np.empty_like(p)
+    adjusted[order] = np.minimum(stepped, 1.0)
+    return [float(value) for value in adjusted]
+
+
+# ---------------------------------------------------------------- line fits
+
+
+@dataclass(frozen=True)
+class Line:
+    """A least-squares line and the share of variance it explains."""
+
+    slope: float
+    intercept: float
+    r2: float
+
+
+def fit_line(x: Values, y: Values) -> Line:
+    """Fit y = intercept + slope x by least squares.
+
+    Parameters
+    ----------
+    x, y : (D,) numbers, D >= 3, neither constant; otherwise every field is NaN
+    """
+    a, b = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
+    r2 = float(r_squared(a, b)) if a.size >= 3 else float("nan")
+    if not np.isfinite(r2):
+        return Line(float("nan"), float("nan"), float("nan"))
+    dx = a - a.mean()
+    slope = float(dx @ (b - b.mean())) / float(dx @ dx)
+    return Line(slope, float(b.mean() - slope * a.mean()), r2)
+
+
+def r_squared(x: Array, y: Array) -> Array:
+    """Return the squared correlation along the last axis, NaN where x or y is constant."""
+    dx, dy = x - x.mean(axis=-1, keepdims=True), y - y.mean(axis=-1, keepdims=True)
+    product = (dx * dx).sum(axis=-1) * (dy * dy).sum(axis=-1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(product > 0, (dx * dy).sum(axis=-1) ** 2 / product, np.nan)
+
+
+def r2_spread(r2: float, samples: Array) -> tuple[float, float]:
+    """Bound R^2 by the deviation of its resamples on Fisher's z scale, around the estimate itself.
+
+    Resampling images adds noise to points that are noisy already, which lowers R^2: percentiles of the
+    resamples may lie wholly below the estimate.
+
+    Parameters
+    ----------
+    r2 : the estimate
+    samples : (R,) its resamples
+    """
+    from scipy.special import ndtri
+
+    def z(value: Array | float) -> Array:
+        return np.arctanh(np.minimum(np.sqrt(value), 1 - 1e-12))
+
+    width = float(ndtri((1 + LEVEL) / 2)) * float(np.std(z(samples[np.isfinite(samples)]), ddof=1))
+    low, high = np.tanh([max(0.0, float(z(r2)) - width), float(z(r2)) + width])
+    return float(low) ** 2, float(high) ** 2
+
+
+def r2_interval(x: Values, y: Values, *, seed: int = 0) -> tuple[float, float]:
+    """Bound R^2 of `fit_line` by a bootstrap over the D points."""
+    a, b = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
+    generator = draws.generator("r2_interval", a.size, seed=seed)
+    return percentiles(np.concatenate([r_squared(a[r], b[r]) for r in index_resamples(a.size, generator)]))

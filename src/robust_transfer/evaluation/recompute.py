@@ -1,0 +1,204 @@
+"""Recompute what an evaluation says from what it journalled."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from robust_transfer.core.errors import EvaluationError
+from robust_transfer.core.statistics import mean_interval, mean_per_class, proportion_interval
+from robust_transfer.report.index.collect import Run
+from robust_transfer.report.index.records import per_image
+from robust_transfer.store import journal
+
+MOST_SHOWN = 10
+DISTANCE_ROUNDING = 1e-4  # of a float32 projection and of pixels that are clamped after it
+CERTIFY_JOURNAL = {"index", "purpose", "start", "stop", "guess", "count", "near_ties", "nonfinite"}
+RELATIVE = 1e-12  # sums in another order; everything else is compared exactly
+
+
+@dataclass
+class Findings:
+    """What was compared and what differs."""
+
+    compared: int = 0
+    differences: list[str] = field(default_factory=list)
+
+    def check(self, what: str, stated: Any, recomputed: Any) -> None:
+        """Compare one number; floats up to the order of a sum."""
+        self.compared += 1
+        if not _equal(stated, recomputed):
+            self.differences.append(f"{what} is {stated!r}, recomputed {recomputed!r}")
+
+
+def _equal(stated: Any, recomputed: Any) -> bool:
+    if isinstance(stated, float) or isinstance(recomputed, float):
+        if stated is None or recomputed is None:
+            return stated is recomputed
+        return math.isclose(float(stated), float(recomputed), rel_tol=RELATIVE, abs_tol=RELATIVE)
+    return bool(stated == recomputed)
+
+
+def verify(run: Run) -> Findings:
+    """Recompute every number of records.csv and summary.json that follows from others.
+
+    Raises
+    ------
+    EvaluationError : a file is missing or cannot be read
+    """
+    findings = Findings()
+    rows = _records(run.path / "records.csv")
+    findings.check("num_images in summary.json", run.num_images, len(rows))
+    indices = [int(row["index"]) for row in rows]
+    findings.check("order of records.csv", indices, sorted(set(indices)))
+    for row in rows:
+        ROWS.get(run.evaluator, _clean_row)(run, row, findings)
+    _journals(run, rows, findings)
+    _summary(run, rows, findings)
+    return findings
+
+
+def _records(path: Path) -> list[dict[str, str]]:
+    try:
+        with open(path, encoding="utf-8", newline="") as stream:
+            return list(csv.DictReader(stream))
+    except FileNotFoundError as error:
+        raise EvaluationError(
+            f"{path} is missing", "run the same command again: it is rebuilt from journals"
+        ) from error
+
+
+# ---------------------------------------------------------------- rows
+
+
+def _clean_row(run: Run, row: dict[str, str], findings: Findings) -> None:
+    findings.check(_at(row, "correct"), row["correct"], str(int(row["prediction"] == row["label"])))
+
+
+def _attack_row(run: Run, row: dict[str, str], findings: Findings) -> None:
+    correct = row["clean_prediction"] == row["label"]
+    robust = correct and row["adversarial_prediction"] == row["label"]
+    findings.check(_at(row, "correct"), row["correct"], str(int(correct)))
+    findings.check(_at(row, "robust"), row["robust"], str(int(robust)))
+    eps = float(run.settings["eps"])
+    inside = float(row["distance"]) <= eps * (1 + DISTANCE_ROUNDING)
+    findings.check(_at(row, f"distance {row['distance']} within eps {eps}"), inside, True)
+
+
+def _certify_row(run: Run, row: dict[str, str], findings: Findings) -> None:
+    from robust_transfer.smoothing.bounds import certified_radius, lower_bound
+
+    sigma, samples = float(run.settings["sigma"]), int(row["num_samples"])
+    findings.check(_at(row, "correct"), row["correct"], str(int(row["prediction"] == row["label"])))
+    findings.check(_at(row, "prediction is guess or -1"), row["prediction"] in (row["guess"], "-1"), True)
+    if row["stopped"] == "label":
+        findings.check(_at(row, "prediction after the label skip"), row["prediction"], "-1")
+        findings.check(_at(row, "radius after the label skip"), float(row["radius"]), 0.0)
+        return
+    if sigma == 0 or samples == 0:
+        findings.check(_at(row, "radius without noise"), float(row["radius"]), 0.0)
+        return
+    within = float(row["alpha_spent"]) <= float(run.settings["alpha"]) * (1 + RELATIVE)
+    findings.check(_at(row, "alpha_spent within alpha"), within, True)
+    p_lower = lower_bound(int(row["count_top"]), samples, float(row["alpha_spent"]))
+    findings.check(_at(row, "p_lower"), float(row["p_lower"]), p_lower)
+    findings.check(_at(row, "abstention"), row["prediction"] == "-1", not p_lower > 0.5)
+    radius = certified_radius(p_lower, sigma)
+    if run.settings.get("mode") == "decide":
+        findings.check(_at(row, "radius at most the certified one"), float(row["radius"]) <= radius, True)
+    else:
+        findings.check(_at(row, "radius"), float(row["radius"]), radius)
+
+
+ROWS: dict[str, Callable[[Run, dict[str, str], Findings], None]] = {
+    "clean": _clean_row,
+    "pgd": _attack_row,
+    "autopgd": _attack_row,
+    "autoattack": _attack_row,
+    "certify": _certify_row,
+}
+
+
+def _at(row: dict[str, str], what: str) -> str:
+    return f"image {row['index']}: {what}"
+
+
+# ---------------------------------------------------------------- journals and summary
+
+
+def _journals(run: Run, rows: list[dict[str, str]], findings: Findings) -> None:
+    """Compare every record with what the journals say of its image."""
+    entries: dict[str, list[dict[str, str]]] = {}
+    needed = CERTIFY_JOURNAL if run.evaluator == "certify" else {"index"}
+    for path in journal.journals(run.path):
+        for entry in journal.read_journal(path)[1]:
+            if not needed <= entry.keys():
+                raise EvaluationError(f"{path} lacks columns (expected {', '.join(sorted(needed))})")
+            entries.setdefault(entry["index"], []).append(entry)
+    found = sorted(int(index) for index in entries)
+    findings.check("images in the journals", found, [int(row["index"]) for row in rows])
+    for row in rows:
+        of_image = entries.get(row["index"], [])
+        if run.evaluator == "certify":
+            _certify_journal(row, of_image, findings)
+            continue
+        for entry in of_image:
+            for name in sorted(entry.keys() & row.keys()):
+                findings.check(_at(row, name), row[name], entry[name])
+
+
+def _certify_journal(row: dict[str, str], entries: list[dict[str, str]], findings: Findings) -> None:
+    """Add up the votes; a unit of samples that stands twice is one draw and counts once."""
+    units = {(entry["purpose"], int(entry["start"])): entry for entry in entries}
+    estimates = {start: entry for (purpose, start), entry in units.items() if purpose == "estimate"}
+    for entry in entries:
+        findings.check(_at(row, "guess"), row["guess"], entry["guess"])
+    samples = int(row["num_samples"])
+    reported = [entry for start, entry in estimates.items() if start < samples]
+    findings.check(_at(row, "count_top"), int(row["count_top"]), _sum(reported, "count"))
+    findings.check(_at(row, "samples without a gap"), _drawn(reported), samples)
+    findings.check(_at(row, "samples_drawn"), int(row["samples_drawn"]), _drawn(list(estimates.values())))
+    for name in ("nonfinite", "near_ties"):
+        findings.check(_at(row, name), int(row[name]), _sum(list(units.values()), name))
+
+
+def _sum(entries: list[dict[str, str]], name: str) -> int:
+    return sum(int(entry[name]) for entry in entries)
+
+
+def _drawn(entries: list[dict[str, str]]) -> int:
+    return sum(int(entry["stop"]) - int(entry["start"]) for entry in entries)
+
+
+def _summary(run: Run, rows: list[dict[str, str]], findings: Findings) -> None:
+    labels = np.array([int(row["label"]) for row in rows])
+    _, values = per_image(run)
+    for metric in ("sa", "ra", "acr"):
+        stated = run.metrics.get(metric)
+        if metric not in values:
+            findings.check(metric, stated, None)
+            continue
+        found = values[metric]
+        findings.check(metric, stated, float(found.mean()))
+        if f"{metric}_per_class" in run.metrics:
+            per_class = run.metrics[f"{metric}_per_class"]
+            findings.check(f"{metric}_per_class", per_class, mean_per_class(labels, found))
+        if metric in run.intervals:
+            successes = round(float(found.sum()))
+            bounds = mean_interval(found) if metric == "acr" else proportion_interval(successes, found.size)
+            for name, bound in zip(("low", "high", "method"), bounds, strict=True):
+                findings.check(f"interval of {metric}: {name}", run.intervals[metric].get(name), bound)
+
+
+def to_text(run: Run, findings: Findings) -> str:
+    """Say what was compared and list what differs."""
+    head = f"{run.path.name}: {findings.compared:,} numbers recomputed, {len(findings.differences)} differ\n"
+    shown = "".join(f"  {line}\n" for line in findings.differences[:MOST_SHOWN])
+    more = len(findings.differences) - MOST_SHOWN
+    return head + shown + (f"  and {more} more\n" if more > 0 else "")

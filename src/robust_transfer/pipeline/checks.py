@@ -1,0 +1,52 @@
+"""What a plan refuses: parts that are right by themselves and contradict each other."""
+
+from __future__ import annotations
+
+from robust_transfer.config.data import DatasetConfig
+from robust_transfer.config.evaluation import CertifyConfig, EvaluatorConfig
+from robust_transfer.config.methods import TrainingConfig
+from robust_transfer.core.errors import CheckpointError, ConfigError, EvaluationError
+from robust_transfer.pipeline.stage import CheckpointFacts, DataFacts
+
+
+def check_selection(method: TrainingConfig, dataset: DatasetConfig, group: str) -> None:
+    """Refuse a plateau without images to measure on that are not trained on."""
+    if method.schedule == "plateau" and method.select_on == "validation" and dataset.validation_fraction == 0:
+        raise ConfigError(
+            f"{method.name}: schedule=plateau needs a held-out part of the training set "
+            f"({group}.validation_fraction is 0)",
+            f"{group}.validation_fraction=0.1",
+        )
+
+
+def sigma_mismatch(settings: CertifyConfig, train_sigma: float | None, *, allowed: bool) -> bool:
+    """Say whether sigma differs from the training's; refuse it unless asked for by name."""
+    if train_sigma is None or train_sigma == settings.sigma:
+        return False
+    if not (settings.allow_sigma_mismatch or allowed):
+        raise EvaluationError(
+            f"certify.sigma={settings.sigma:g} but the model is trained at sigma={train_sigma:g}",
+            f"certify.sigma={train_sigma:g}, or certify.allow_sigma_mismatch=true to mark the row",
+        )
+    return True
+
+
+def check_classes(name: str, settings: EvaluatorConfig, num_classes: int | None) -> None:
+    """Refuse a loss that ranks more classes than there are."""
+    loss = getattr(settings, "loss", "")
+    least = {"dlr": 3, "dlr_targeted": 4}.get(loss, 0)
+    if num_classes is not None and num_classes < least:
+        raise ConfigError(
+            f"{name}.loss={loss} needs at least {least} classes (found {num_classes})",
+            f"{name}.loss=ce",
+        )
+
+
+def check_head(checkpoint: CheckpointFacts, target: DataFacts, dataset: str) -> None:
+    """Refuse to evaluate a model whose head is for another number of classes."""
+    if target.num_classes is not None and checkpoint.num_classes != target.num_classes:
+        raise CheckpointError(
+            f"the checkpoint's head has {checkpoint.num_classes} classes "
+            f"(expected {target.num_classes}, as dataset '{dataset}')",
+            "fine-tune it first: rt-train pretrain=checkpoint pretrain.path=FILE finetune=... dataset=...",
+        )

@@ -1,0 +1,163 @@
+"""What a stage costs: steps and passes from its configuration, hours, memory and disk from what was measured.
+
+A pass is one forward pass of one image; a backward pass counts as one more for each gradient it takes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from robust_transfer.config.evaluation import AttackEvaluatorConfig, AutoAttackConfig, CertifyConfig
+from robust_transfer.config.methods import (
+    AdversarialConfig,
+    CheckpointConfig,
+    ConsistencyConfig,
+    LinearConfig,
+    SimCLRConfig,
+    TrainingConfig,
+)
+from robust_transfer.config.runtime import RuntimeConfig
+from robust_transfer.data import catalogue
+from robust_transfer.pipeline.inputs import expected_train_images
+from robust_transfer.pipeline.stage import Stage
+from robust_transfer.store import directories
+
+FORWARD, INPUT_GRADIENT, STEP = 1, 2, 3  # passes: forward; with the input's gradient; with the weights' too
+
+
+@dataclass(frozen=True)
+class Rate:
+    """What a finished or timed stage of the same recipe tells; None: unknown."""
+
+    seconds_per_pass: float
+    memory_bytes: int | None = None
+    disk_bytes: int | None = None
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a stage that is not done would cost; None: unknown."""
+
+    steps: int | None
+    passes: int | None
+    hours: float | None
+    memory_bytes: int | None
+    disk_bytes: int | None
+
+
+def cost(stage: Stage, rate: Rate | None) -> Cost:
+    """Return the cost of a stage from its configuration and the rate of its recipe."""
+    amount = passes(stage)
+    if amount == 0:
+        return Cost(None, 0, 0.0, None, None)
+    hours = None if rate is None or amount is None else rate.seconds_per_pass * amount / 3600
+    memory = None if rate is None else rate.memory_bytes
+    disk = None if rate is None else rate.disk_bytes
+    return Cost(total_steps(stage), amount, hours, memory, disk)
+
+
+def total_steps(stage: Stage) -> int | None:
+    """Return a training stage's steps as far as the catalogue tells; None for an evaluation or a plateau."""
+    config = stage.config
+    if not isinstance(config, TrainingConfig):
+        return None
+    images = stage.generated or expected_train_images(stage.dataset)
+    if images is None:
+        return config.max_steps
+    per_epoch = max(1, images // config.batch_size)
+    by_epochs = None if config.epochs is None else config.epochs * per_epoch
+    return min((s for s in (by_epochs, config.max_steps) if s is not None), default=None)
+
+
+def passes(stage: Stage) -> int | None:
+    """Return the passes of a whole stage; of an attack or a certificate the most that it can take."""
+    if isinstance(stage.config, CheckpointConfig):
+        return 0
+    if isinstance(stage.config, TrainingConfig):
+        steps = total_steps(stage)
+        return None if steps is None else steps * stage.config.batch_size * passes_per_image(stage.config)
+    images = _test_images(stage)
+    return None if images is None else images * passes_per_image(stage.config)
+
+
+def passes_per_image(config: Any) -> int:
+    """Return the passes that an image takes in one training step, or in its evaluation at most."""
+    match config:
+        case AdversarialConfig():
+            return INPUT_GRADIENT * config.attack.num_steps + STEP
+        case ConsistencyConfig():
+            return STEP * config.num_noise_samples
+        case SimCLRConfig():
+            return STEP * 2
+        case LinearConfig():
+            return FORWARD
+        case TrainingConfig():
+            return STEP
+        case CertifyConfig():
+            return FORWARD * (config.n0 + config.n if config.sigma else 1)
+        case AttackEvaluatorConfig():
+            return FORWARD + INPUT_GRADIENT * (config.num_steps + 1) * config.num_restarts
+        case AutoAttackConfig():
+            # APGD-CE; targeted APGD-DLR and FAB on 9 classes each; Square
+            runs = 1 + 9 + 9
+            return FORWARD + INPUT_GRADIENT * (config.num_steps + 1) * runs + config.num_queries
+        case _:
+            return FORWARD
+
+
+def _test_images(stage: Stage) -> int | None:
+    there = stage.generated or catalogue.get(stage.dataset.name).test
+    known = [number for number in (there, stage.config.subset) if number is not None]
+    return min(known, default=None)
+
+
+# ---------------------------------------------------------------- rates
+
+
+def recipe(stage_identity: dict[str, Any], lineage: dict[str, Any]) -> str:
+    """Name what the cost of a pass depends on: the network, the method, the arithmetic."""
+    network = [lineage.get(name) for name in ("arch", "width", "image_size")]
+    method = stage_identity.get("method") or stage_identity.get("settings") or {}
+    names = ("name", "batch_size", "micro_batch", "precision", "arithmetic", "attack", "num_noise_samples")
+    parts = [stage_identity.get("evaluator"), network, [method.get(name) for name in names]]
+    return json.dumps(parts, sort_keys=True)
+
+
+def finished_rates(root: Path | str) -> dict[str, Rate]:
+    """Return the rate of every recipe that finished in this store."""
+    import yaml
+
+    found = {}
+    for directory in directories.scan(root):
+        status = directory.status()
+        if status.get("state") != directories.DONE or not (directory.path / "config.yaml").is_file():
+            continue
+        config = yaml.safe_load((directory.path / "config.yaml").read_text(encoding="utf-8"))
+        amount = status.get("passes")
+        if amount:
+            size = sum(file.stat().st_size for file in directory.path.iterdir() if file.is_file())
+            key = recipe(config["identity"], config["lineage"])
+            found[key] = Rate(status["wall_seconds"] / amount, status.get("peak_memory_bytes"), size)
+    return found
+
+
+def measured_rates(stages: Iterable[Stage], runtime: RuntimeConfig) -> dict[str, Rate]:
+    """Time a few steps or forward passes of every recipe on this machine."""
+    from robust_transfer.training.measure import seconds_per_forward, seconds_per_step
+
+    found: dict[str, Rate] = {}
+    for stage in stages:
+        key = recipe(stage.identity, stage.lineage)
+        if key in found or isinstance(stage.config, CheckpointConfig):
+            continue
+        if isinstance(stage.config, TrainingConfig):
+            seconds = seconds_per_step(stage.config, stage.model, runtime, num_classes=10)
+            found[key] = Rate(seconds / (stage.config.batch_size * passes_per_image(stage.config)))
+        else:
+            kind = stage.config.arithmetic
+            found[key] = Rate(seconds_per_forward(stage.model, runtime, kind_of_arithmetic=kind))
+    return found

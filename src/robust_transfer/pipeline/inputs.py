@@ -1,0 +1,260 @@
+"""What is known before anything runs: the catalogue's facts, a checkpoint's, and which inputs are missing.
+
+Reads files, imports no torch unless a foreign checkpoint must be looked at; hands what it found to plan.py.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import importlib.util
+import re
+from pathlib import Path
+from typing import Any
+
+from robust_transfer.config.data import DataConfig, DatasetConfig
+from robust_transfer.config.evaluation import AUTOATTACK_EXTRA, LINEAR_PROBE, CertifyConfig
+from robust_transfer.config.methods import CheckpointConfig, NoneConfig
+from robust_transfer.config.run import EvaluateConfig, TrainConfig
+from robust_transfer.config.runtime import BudgetConfig
+from robust_transfer.core.errors import CheckpointError, ConfigError
+from robust_transfer.data import catalogue
+from robust_transfer.models.metadata import read_metadata
+from robust_transfer.pipeline import plan
+from robust_transfer.pipeline.stage import CheckpointFacts, DataFacts, Stage
+from robust_transfer.smoothing.settings import check_settings
+from robust_transfer.store import directories
+
+
+def training_stages(config: TrainConfig) -> list[Stage]:
+    """Look up what a run's configuration refers to and plan its stages."""
+    _check_evaluators(config)
+    source = target = checkpoint = None
+    if isinstance(config.pretrain, CheckpointConfig):
+        checkpoint = _pretrained_file(config, config.pretrain)
+    elif not isinstance(config.pretrain, NoneConfig):
+        source = data_facts(config.source, config.budget)
+    if config.dataset is not None:
+        target = data_facts(config.dataset, config.budget)
+    return plan.plan_training(config, source=source, target=target, checkpoint=checkpoint)
+
+
+def evaluation_stages(config: EvaluateConfig) -> list[Stage]:
+    """Look up the checkpoint and the data set of an evaluation and plan its stages."""
+    _check_evaluators(config)
+    stages = _probe_stages(config) if LINEAR_PROBE in config.evaluators else []
+    others = [name for name in config.evaluators if name != LINEAR_PROBE]
+    if others:
+        stages += plan.plan_evaluation(
+            dataclasses.replace(config, evaluators=others),
+            target=data_facts(config.dataset, config.budget),
+            checkpoint=evaluated_checkpoint(config),
+        )
+    return stages
+
+
+def _probe_stages(config: EvaluateConfig) -> list[Stage]:
+    """Plan the training and the evaluation of a last layer on a pre-training: a stage of ours, or a file."""
+    target = data_facts(config.dataset, config.budget)
+    path = Path(config.checkpoint)
+    if _is_foreign(path):
+        method = CheckpointConfig(
+            "checkpoint", str(path), None, config.format, config.normalize, config.trust
+        )
+        method.check("checkpoint")
+        run = plan.probe_run(config, pretrain=method, model=config.model)
+        return plan.plan_training(run, source=None, target=target, checkpoint=_pretrained_file(run, method))
+    start = evaluated_checkpoint(config)
+    if start.lineage.get("finetune"):
+        raise CheckpointError(
+            f"linear_probe judges a pre-training (found a model fine-tuned by {start.lineage['finetune']})",
+            "checkpoint=KEY of its pre-training; rt-report runs lists them",
+        )
+    shape = {name: start.lineage[name] for name in ("arch", "width", "image_size")}
+    run = plan.probe_run(
+        config, pretrain=NoneConfig("none"), model=dataclasses.replace(config.model, **shape)
+    )
+    return plan.plan_training(run, source=None, target=target, start=start)
+
+
+def data_facts(dataset: DatasetConfig, budget: BudgetConfig) -> DataFacts:
+    """Return the catalogue's identity of a data set's training part and of the part that is evaluated."""
+    entry = catalogue.get(dataset.name)
+    generated = budget.num_images if budget.smoke else None
+    where: dict[str, Any] = {"root": dataset.root, "partition": dataset.partition, "generated": generated}
+    training = catalogue.identity(
+        dataset.name,
+        **where,
+        shots=dataset.shots,
+        train_fraction=dataset.train_fraction,
+        split_seed=dataset.split_seed or 0,
+        validation_fraction=dataset.validation_fraction,
+    )
+    evaluated = catalogue.identity(dataset.name, **where) if dataset.evaluate_on == "test" else training
+    return DataFacts(
+        train_identity=training,
+        test_identity={**evaluated, "split": dataset.evaluate_on},
+        num_classes=entry.num_classes,
+    )
+
+
+def expected_train_images(dataset: DatasetConfig) -> int | None:
+    """Return how many images training sees by the catalogue's counts; None for a user's own folder."""
+    entry = catalogue.get(dataset.name)
+    if dataset.shots is not None and entry.num_classes is not None:
+        return dataset.shots * entry.num_classes
+    if entry.train is None:
+        return None
+    kept = round(entry.train * (1 - dataset.validation_fraction))
+    return kept if dataset.train_fraction is None else round(kept * dataset.train_fraction)
+
+
+def missing_input(stage: Stage, data: DataConfig) -> str | None:
+    """Say in one line what a stage that must run would not find, or None."""
+    if stage.kind == "pretrain" and isinstance(stage.config, CheckpointConfig):
+        return None  # its file was read to plan it
+    dataset = stage.dataset
+    split = dataset.evaluate_on if stage.kind == "eval" else "train"
+    return catalogue.missing(
+        dataset.name,
+        dataset.root or data.root,
+        split,
+        partition=dataset.partition,
+        verify=data.verify,
+        shots=dataset.shots if split == "train" else None,
+        validation_fraction=dataset.validation_fraction,
+        generated=stage.generated,
+    )
+
+
+def _check_evaluators(config: TrainConfig | EvaluateConfig) -> None:
+    if "autoattack" in config.evaluators and importlib.util.find_spec("pyautoattack") is None:
+        raise ConfigError("autoattack needs the package pyautoattack", AUTOATTACK_EXTRA)
+    certify: CertifyConfig = config.certify
+    check_settings(
+        sigma=certify.sigma,
+        n0=certify.n0,
+        n=certify.n,
+        alpha=certify.alpha,
+        mode=certify.mode,
+        radii=certify.radii,
+        tolerance=certify.tolerance,
+        batch_size=certify.batch_size,
+        prefix="certify.",
+    )
+
+
+# ---------------------------------------------------------------- checkpoints
+
+
+def evaluated_checkpoint(config: EvaluateConfig) -> CheckpointFacts:
+    """Find what `checkpoint=` names: a stage directory, a key in the store, or a file."""
+    path = Path(config.checkpoint)
+    if path.is_dir():
+        return _stage_facts(directories.StageDirectory(path.resolve()))
+    if _is_foreign(path):
+        return _file_facts(path, config)
+    if path.is_file():
+        return _stage_facts(directories.StageDirectory(path.parent.resolve()))
+    if re.fullmatch(r"[0-9a-f]{4,64}", config.checkpoint):
+        return _stage_facts(directories.find(config.store, config.checkpoint[:12]))
+    raise CheckpointError(
+        f"checkpoint={config.checkpoint} is neither a stage directory, a key nor a file",
+        "rt-report runs lists the keys in the store",
+    )
+
+
+def _is_foreign(path: Path) -> bool:
+    """Tell a file that belongs to no stage; `model.safetensors` beside a status.json stands for its stage."""
+    in_stage = path.name == "model.safetensors" and (path.parent / "status.json").is_file()
+    return path.is_file() and not in_stage
+
+
+def _stage_facts(stage: directories.StageDirectory) -> CheckpointFacts:
+    status = stage.status()
+    if stage.kind == "eval" and status:
+        raise CheckpointError(f"{stage.path} is an evaluation (expected a training stage)")
+    if not status or "key" not in status:
+        raise CheckpointError(f"{stage.path} is no stage directory (it has no status.json)")
+    if stage.state() != "done":
+        raise CheckpointError(
+            f"{stage.path} is not finished (state {status.get('state')})",
+            "run the command that began it again; it resumes",
+        )
+    metadata = read_metadata(stage.model)
+    lineage = status.get("lineage", {})
+    return CheckpointFacts(
+        key=status["key"],
+        path=stage.model,
+        arch=metadata["arch"],
+        num_classes=metadata["num_classes"],
+        train_sigma=metadata["train_sigma"],
+        lineage={**lineage, "finetune_key": stage.key, "image_size": metadata["image_size"]},
+        marks=tuple(status.get("marks", ())),
+    )
+
+
+def _file_facts(path: Path, config: EvaluateConfig) -> CheckpointFacts:
+    from robust_transfer.models import describe_file
+
+    found = describe_file(path, format=config.format, normalize=config.normalize, trust=config.trust)
+    reading = {
+        "arch": found["arch"],
+        "width": found["width"],
+        "image_size": found["image_size"] or config.model.image_size,
+        "format": config.format,
+        "normalize": config.normalize,
+        "trust": config.trust,
+    }
+    shape = {name: reading[name] for name in ("arch", "width", "image_size")}
+    return CheckpointFacts(
+        key=_digest(found["sha256"], {**reading, "trust": None}),
+        path=path.resolve(),
+        reading=reading,
+        arch=found["arch"],
+        num_classes=found["num_classes"],
+        train_sigma=found.get("train_sigma"),
+        lineage={
+            "pretrain": "checkpoint",
+            "finetune": None,
+            "file_sha256": found["sha256"],
+            "train_sigma": found.get("train_sigma"),
+            **shape,
+        },
+    )
+
+
+def _pretrained_file(config: TrainConfig, pretrain: CheckpointConfig) -> CheckpointFacts:
+    from robust_transfer.models import describe_file, torchvision_weights
+
+    if pretrain.weights:
+        path = torchvision_weights(pretrain.weights, arch=config.model.arch)
+    else:
+        path = Path(str(pretrain.path))
+    if path.is_dir() and (path / "model.safetensors").is_file():
+        path = path / "model.safetensors"
+    if not path.exists():
+        raise CheckpointError(f"pretrain.path={path} does not exist")
+    found = describe_file(
+        path,
+        arch=config.model.arch,
+        width=config.model.width,
+        format="torchvision" if pretrain.weights else pretrain.format,
+        normalize=pretrain.normalize,
+        trust=pretrain.trust,
+    )
+    if found["arch"] != config.model.arch:
+        raise ConfigError(
+            f"{path} holds a {found['arch']} (expected {config.model.arch})", f"model={found['arch']}"
+        )
+    return CheckpointFacts(
+        key=_digest(found["sha256"], pretrain.format, pretrain.normalize, config.model),
+        path=path.resolve(),
+        arch=found["arch"],
+        num_classes=found["num_classes"],
+        train_sigma=found.get("train_sigma"),
+    )
+
+
+def _digest(*parts: Any) -> str:
+    return hashlib.sha256(repr(parts).encode()).hexdigest()

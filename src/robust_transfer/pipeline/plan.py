@@ -1,0 +1,251 @@
+"""From a configuration to ordered stages and their parents; pure, and without torch.
+
+What is known of files (a checkpoint's content, the catalogue) is read before and handed in.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from robust_transfer.config.data import DatasetConfig
+from robust_transfer.config.evaluation import EVALUATORS, CertifyConfig, EvaluatorConfig, EvaluatorNodes
+from robust_transfer.config.methods import CheckpointConfig, NoneConfig, TrainingConfig
+from robust_transfer.config.model import ModelConfig
+from robust_transfer.config.run import EvaluateConfig, TrainConfig
+from robust_transfer.core.errors import ConfigError
+from robust_transfer.pipeline.checks import check_classes, check_head, check_selection, sigma_mismatch
+from robust_transfer.pipeline.limits import capped_evaluator, capped_method
+from robust_transfer.pipeline.stage import (
+    CheckpointFacts,
+    DataFacts,
+    Stage,
+    evaluation_identity,
+    model_identity,
+    training_identity,
+)
+
+AUTO_EVALUATORS = {"at": ["autopgd"], "cr": ["certify"]}
+
+
+def plan_training(
+    config: TrainConfig,
+    *,
+    source: DataFacts | None,
+    target: DataFacts | None,
+    checkpoint: CheckpointFacts | None = None,
+    start: CheckpointFacts | None = None,
+) -> list[Stage]:
+    """Return the stages of one run in the order in which they are computed.
+
+    Parameters
+    ----------
+    config : as composed; caps of the budget are applied here
+    source, target : the catalogue's facts; None where the run has no such stage
+    checkpoint : facts of the file of pretrain=checkpoint
+    start : a finished pre-training stage to start from, with pretrain=none
+
+    Raises
+    ------
+    ConfigError, EvaluationError, CheckpointError : anything in the run that cannot be right
+    """
+    stages: list[Stage] = []
+    pretrain: Stage | CheckpointFacts | None = start
+    if not isinstance(config.pretrain, NoneConfig):
+        pretrain = _pretrain_stage(config, source, checkpoint)
+        stages.append(pretrain)
+    elif config.until == "pretrain":
+        raise ConfigError(
+            "until=pretrain with pretrain=none leaves nothing to run", "pretrain=st, at, cr, simclr"
+        )
+    if config.until == "pretrain":
+        return stages
+    assert target is not None and config.dataset is not None and config.finetune is not None
+    finetune = _finetune_stage(config, config.finetune, config.dataset, target, pretrain)
+    stages.append(finetune)
+    if config.until != "finetune":
+        for name in chosen_evaluators(config, config.finetune):
+            stages.append(
+                _evaluation_stage(name, config, config.dataset, target, finetune, config.finetune.train_sigma)
+            )
+    return stages
+
+
+def probe_run(
+    config: EvaluateConfig, *, pretrain: NoneConfig | CheckpointConfig, model: ModelConfig
+) -> TrainConfig:
+    """Return the run that a linear probe is: finetune=st_linear on a pre-training, then clean accuracy."""
+    shared = {field.name: getattr(config, field.name) for field in dataclasses.fields(EvaluatorNodes)}
+    return TrainConfig(
+        **shared,
+        model=model,
+        source=config.dataset,  # not read: nothing is pre-trained
+        pretrain=pretrain,
+        dataset=config.dataset,
+        finetune=config.linear_probe,
+        budget=config.budget,
+        data=config.data,
+        runtime=config.runtime,
+        evaluators=["clean"],
+        seed=config.seed,
+        until=None,
+        store=config.store,
+        on_failure="stop",
+        label=None,
+    )
+
+
+def plan_evaluation(config: EvaluateConfig, *, target: DataFacts, checkpoint: CheckpointFacts) -> list[Stage]:
+    """Return the evaluation stages of one checkpoint."""
+    check_head(checkpoint, target, config.dataset.name)
+    return [
+        _evaluation_stage(name, config, config.dataset, target, checkpoint, checkpoint.train_sigma)
+        for name in config.evaluators
+    ]
+
+
+def chosen_evaluators(config: TrainConfig, finetune: TrainingConfig) -> list[str]:
+    """Return the evaluators to run; `auto` measures a method by what it is trained for."""
+    if config.evaluators == "auto":
+        return AUTO_EVALUATORS.get(finetune.name, ["autopgd", "certify"])
+    chosen = [config.evaluators] if isinstance(config.evaluators, str) else config.evaluators
+    if not chosen:
+        raise ConfigError("evaluators is empty", f"choose from: auto, {', '.join(EVALUATORS)}")
+    if "auto" in chosen:
+        raise ConfigError(f"evaluators={chosen} (expected auto alone, or names)", "evaluators=auto")
+    return chosen
+
+
+# ---------------------------------------------------------------- stages
+
+
+def _pretrain_stage(
+    config: TrainConfig, source: DataFacts | None, checkpoint: CheckpointFacts | None
+) -> Stage:
+    method, model = config.pretrain, config.model
+    if isinstance(method, CheckpointConfig):
+        assert checkpoint is not None
+        found = {"file": checkpoint.key, "recipe": method.recipe_version, "model": model_identity(model)}
+        lineage = {"pretrain": "checkpoint", **model_identity(model)}
+        label = f"checkpoint-{model.arch}"
+        data = config.source
+    else:
+        assert isinstance(method, TrainingConfig) and source is not None
+        method = capped_method(method, config.budget)
+        check_selection(method, config.source, "source")
+        found = {
+            **training_identity(method, config, config.source, source),
+            "model": {**model_identity(model), "normalize": model.normalize},
+        }
+        lineage = {
+            "pretrain": method.name,
+            "pretrain_seed": method.seed,
+            "source": config.source.name,
+            **model_identity(model),
+        }
+        expected = getattr(method, "expected_linear_probe", None)
+        if expected is not None:
+            lineage["pretrain_expected_linear_probe"] = expected
+        label = f"{method.name}-{config.source.name}-{model.arch}"
+        data = config.source
+    return _stage("pretrain", label, found, method, config, data, checkpoint, lineage, _marks(config, method))
+
+
+def _finetune_stage(
+    config: TrainConfig,
+    finetune: TrainingConfig,
+    dataset: DatasetConfig,
+    target: DataFacts,
+    pretrain: Stage | CheckpointFacts | None,
+) -> Stage:
+    method = capped_method(finetune, config.budget)
+    check_selection(method, dataset, "dataset")
+    model = model_identity(config.model)
+    if pretrain is None:
+        model["normalize"] = config.model.normalize  # pre-trained weights bring their own
+    found = {
+        **training_identity(method, config, dataset, target),
+        "model": model,
+        "parent": pretrain.key if pretrain else None,
+    }
+    lineage = {
+        "pretrain": "none",
+        **(pretrain.lineage if pretrain else model_identity(config.model)),
+        "finetune": method.name,
+        "seed": method.seed,
+        "dataset": dataset.name,
+        "shots": dataset.shots,
+        "train_fraction": dataset.train_fraction,
+        "split_seed": dataset.split_seed,
+        "train_sigma": method.train_sigma,
+        "experiment": config.label,
+        "pretrain_key": pretrain.key[:12] if pretrain else None,
+    }
+    lineage.pop("finetune_key", None)  # of a pre-training that was found in a store
+    label = f"{method.name}-{dataset.name}-{lineage['pretrain']}-{config.model.arch}"
+    marks = (*pretrain.marks, *_marks(config, method)) if pretrain else _marks(config, method)
+    return _stage(
+        "finetune", label, found, method, config, dataset, pretrain, lineage, tuple(dict.fromkeys(marks))
+    )
+
+
+def _evaluation_stage(
+    name: str,
+    config: TrainConfig | EvaluateConfig,
+    dataset: DatasetConfig,
+    target: DataFacts,
+    parent: Stage | CheckpointFacts,
+    train_sigma: float | None,
+) -> Stage:
+    settings: EvaluatorConfig = getattr(config, name)
+    marks = [*parent.marks]
+    if isinstance(settings, CertifyConfig):
+        allowed = getattr(config, "evaluators", None) == "auto" and train_sigma == 0
+        if settings.sigma != 0 and sigma_mismatch(settings, train_sigma, allowed=allowed):
+            marks.append("sigma mismatch")
+    check_classes(name, settings, target.num_classes)
+    settings = capped_evaluator(settings, config.budget)
+    marks.extend(_marks(config, settings))
+    found = evaluation_identity(name, settings, dataset, target, parent)
+    finetune_key = parent.key[:12] if isinstance(parent, Stage) else parent.lineage.get("finetune_key")
+    lineage = {**parent.lineage, "finetune_key": finetune_key}
+    label = f"{name}-{dataset.name}"
+    return _stage(
+        "eval", label, found, settings, config, dataset, parent, lineage, tuple(dict.fromkeys(marks))
+    )
+
+
+def _stage(
+    kind: str,
+    label: str,
+    found: dict[str, Any],
+    method: Any,
+    config: TrainConfig | EvaluateConfig,
+    dataset: DatasetConfig,
+    parent: Stage | CheckpointFacts | None,
+    lineage: dict[str, Any],
+    marks: tuple[str, ...],
+) -> Stage:
+    return Stage(
+        kind=kind,
+        label=label,
+        identity={"kind": kind, **found},
+        config=method,
+        model=config.model,
+        dataset=dataset,
+        generated=config.budget.num_images if config.budget.smoke else None,
+        parent=parent,
+        lineage=lineage,
+        marks=marks,
+    )
+
+
+def _marks(config: TrainConfig | EvaluateConfig, method: Any) -> tuple[str, ...]:
+    marks = []
+    if config.budget.smoke:
+        marks.append("smoke")
+    if not config.data.verify:
+        marks.append("data not verified")
+    if getattr(method, "schedule", None) == "plateau" and method.select_on == "test":
+        marks.append("selected on test")
+    return tuple(marks)

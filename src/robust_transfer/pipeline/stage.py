@@ -1,0 +1,116 @@
+"""A stage: one directory of the store, what is computed there and from what, and the key that names it.
+
+A key is the hash of everything that changes a stage's result: the identity fields of its method, the
+model, the data's identity in the catalogue, and the parent's key.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from robust_transfer.config.data import DatasetConfig
+from robust_transfer.config.evaluation import EvaluatorConfig
+from robust_transfer.config.methods import TrainingConfig
+from robust_transfer.config.model import ModelConfig
+from robust_transfer.config.run import TrainConfig
+from robust_transfer.config.schema import identity
+from robust_transfer.store.directories import StageDirectory
+
+STAGE_FORMAT = 1  # raised when what a stage directory holds changes
+
+
+@dataclass(frozen=True)
+class DataFacts:
+    """What the catalogue knows of a data set, as chosen by a DatasetConfig."""
+
+    train_identity: dict[str, Any]
+    test_identity: dict[str, Any]
+    num_classes: int | None
+
+
+@dataclass(frozen=True)
+class CheckpointFacts:
+    """What is known of the model that is fine-tuned or evaluated before it is loaded."""
+
+    key: str  # the stage's full key, or the hash of the file's content and how it is read
+    path: Path
+    arch: str
+    num_classes: int
+    train_sigma: float | None
+    reading: dict[str, Any] | None = None  # how a foreign file is read; None: it is ours
+    lineage: dict[str, Any] = field(default_factory=dict)
+    marks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One directory of the store: what is computed there and from what."""
+
+    kind: str
+    label: str
+    identity: dict[str, Any]
+    config: Any  # TrainingConfig, CheckpointConfig or EvaluatorConfig, caps of the budget applied
+    model: ModelConfig
+    dataset: DatasetConfig
+    generated: int | None  # images per split of a smoke run
+    parent: Stage | CheckpointFacts | None = None
+    lineage: dict[str, Any] = field(default_factory=dict)
+    marks: tuple[str, ...] = ()
+
+    @property
+    def key(self) -> str:
+        """The full sha256 of the stage's identity; directories and tables show 12 digits."""
+        text = json.dumps(self.identity, sort_keys=True, separators=(",", ":"), allow_nan=False)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def directory(self, store: Path | str) -> StageDirectory:
+        """Return where the stage lives under a store's root."""
+        return StageDirectory(Path(store) / self.kind / f"{self.label}-{self.key[:12]}")
+
+
+# ---------------------------------------------------------------- what a key holds
+
+
+def training_identity(
+    method: TrainingConfig, config: TrainConfig, dataset: DatasetConfig, facts: DataFacts
+) -> dict[str, Any]:
+    """Return what the key of every training holds beside its model and parent."""
+    found = {
+        "format": STAGE_FORMAT,
+        "recipe": method.recipe_version,
+        "method": identity(method),
+        "data": facts.train_identity,
+        "augment": dataset.augment,
+    }
+    if not config.runtime.sync_batchnorm and config.runtime.devices not in (1, "auto"):
+        found["batchnorm_devices"] = config.runtime.devices
+    return found
+
+
+def evaluation_identity(
+    name: str,
+    settings: EvaluatorConfig,
+    dataset: DatasetConfig,
+    facts: DataFacts,
+    parent: Stage | CheckpointFacts,
+) -> dict[str, Any]:
+    """Return what the key of an evaluation holds."""
+    return {
+        "format": STAGE_FORMAT,
+        "evaluator": name,
+        "recipe": settings.recipe_version,
+        "settings": identity(settings),
+        "data": facts.test_identity,
+        "whole_image": dataset.augment == "none",  # which of the two test transforms
+        "image_size": parent.lineage["image_size"],
+        "parent": parent.key,
+    }
+
+
+def model_identity(model: ModelConfig) -> dict[str, Any]:
+    """Return what names an architecture, in keys and in lineages."""
+    return {"arch": model.arch, "width": model.width, "image_size": model.image_size}

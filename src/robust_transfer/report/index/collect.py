@@ -1,0 +1,160 @@
+"""The index of a store: every evaluation as a Run, read from status.json and summary.json alone."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from robust_transfer.report.index.cells import Cell
+from robust_transfer.store import directories
+
+SMOKE = "smoke"
+
+
+@dataclass(frozen=True)
+class Run:
+    """One finished evaluation.
+
+    metrics : fractions in [0, 1]; acr in [0, 1] pixel units, None where there is none
+    """
+
+    path: Path
+    key: str
+    evaluator: str
+    dataset: str
+    summary: dict[str, Any] = field(repr=False, compare=False)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The evaluator's settings."""
+        return self._part("settings")
+
+    @property
+    def metrics(self) -> dict[str, float | None]:
+        """What was measured."""
+        return self._part("metrics")
+
+    @property
+    def intervals(self) -> dict[str, Any]:
+        """95 % intervals of the metrics."""
+        return self._part("intervals")
+
+    @property
+    def lineage(self) -> dict[str, Any]:
+        """How the model came about."""
+        return self._part("lineage")
+
+    @property
+    def marks(self) -> tuple[str, ...]:
+        """What a reader of a table must know about the run."""
+        return tuple(self.summary.get("marks") or ())
+
+    @property
+    def num_images(self) -> int:
+        """Number of test images."""
+        return int(self.summary.get("num_images") or 0)
+
+    @property
+    def commit(self) -> str:
+        """The commit of the code that ran."""
+        return str(self.summary.get("commit") or "unknown")
+
+    @property
+    def cell(self) -> Cell:
+        """The cell of a table that the run belongs to."""
+        sigma = float(self.settings.get("sigma", 0.0)) if self.evaluator == "certify" else None
+        lineage = self.lineage
+        return Cell(
+            self.dataset,
+            str(lineage.get("pretrain") or "unknown"),
+            str(lineage.get("finetune") or "unknown"),
+            self.evaluator,
+            sigma,
+            lineage.get("shots"),
+        )
+
+    @property
+    def seeds(self) -> dict[str, int | None]:
+        """Every seed behind the run's numbers, by what it varies."""
+        lineage = self.lineage
+        return {
+            "pre-training": lineage.get("pretrain_seed"),
+            "fine-tuning": lineage.get("seed"),
+            "labels drawn": lineage.get("split_seed"),
+            "evaluation": self.settings.get("seed"),
+        }
+
+    def _part(self, name: str) -> dict[str, Any]:
+        return self.summary.get(name) or {}
+
+
+@dataclass(frozen=True)
+class Index:
+    """What a store holds.
+
+    runs : finished evaluations that reports may use, sorted by directory
+    smoke : finished evaluations of smoke runs, which no report uses
+    unfinished : evaluations begun and not done
+    """
+
+    root: Path
+    runs: tuple[Run, ...]
+    smoke: tuple[Run, ...]
+    unfinished: tuple[directories.StageDirectory, ...]
+
+    @cached_property
+    def training(self) -> dict[str, directories.StageDirectory]:
+        """Training stages by their 12-digit key."""
+        return {s.key: s for s in directories.scan(self.root) if s.kind != "eval"}
+
+    @cached_property
+    def by_cell(self) -> dict[Cell, list[Run]]:
+        """Runs of each cell."""
+        found: dict[Cell, list[Run]] = {}
+        for run in self.runs:
+            found.setdefault(run.cell, []).append(run)
+        return found
+
+    def status(self, key: str | None) -> dict[str, Any]:
+        """Return the status of a training stage, {} if it is not in this store."""
+        stage = self.training.get(key or "")
+        return stage.status() if stage else {}
+
+
+def collect(root: Path | str) -> Index:
+    """Index a store; a directory without a readable summary counts as unfinished."""
+    runs: list[Run] = []
+    smoke: list[Run] = []
+    unfinished: list[directories.StageDirectory] = []
+    for stage in directories.scan(root):
+        if stage.kind != "eval":
+            continue
+        summary = _read(stage.path / "summary.json")
+        status = _read(stage.path / "status.json")
+        if not summary or status.get("state") != directories.DONE:
+            unfinished.append(stage)
+            continue
+        run = Run(stage.path, stage.key, str(summary["evaluator"]), str(summary["dataset"]), summary)
+        (smoke if SMOKE in run.marks else runs).append(run)
+    return Index(Path(root), tuple(runs), tuple(smoke), tuple(unfinished))
+
+
+def commits(runs: Iterable[Run]) -> list[str]:
+    """Return the commits that runs came from, the most frequent first."""
+    counted = Counter(run.commit for run in runs)
+    return sorted(counted, key=lambda commit: (-counted[commit], commit))
+
+
+def _read(path: Path) -> dict[str, Any]:
+    # A missing or cut file is an unfinished stage: files.read_json says None for both.
+    try:
+        with open(path, "rb") as stream:
+            found = json.load(stream)
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}

@@ -1,0 +1,52 @@
+"""What training cost, read from the status of the stages that runs came from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from robust_transfer.report.index.collect import Index, Run
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Device-seconds: wall seconds times the number of devices. None where a stage is not in the store.
+
+    pretrain : of the pre-training, which all data sets share; 0 without one
+    finetune : mean over the runs
+    evaluate : mean over the runs, on one device
+    """
+
+    pretrain: float | None
+    finetune: float | None
+    evaluate: float | None
+    device: str
+
+
+def cost_of(index: Index, runs: Sequence[Run]) -> Cost:
+    """Return the cost behind a cell's runs."""
+    first = runs[0].lineage
+    pretrain = 0.0 if first.get("pretrain") == "none" else _seconds(index, first.get("pretrain_key"))
+    finetunes = [_seconds(index, run.lineage.get("finetune_key")) for run in runs]
+    known = [seconds for seconds in finetunes if seconds is not None]
+    evaluations = [float(run.summary["wall_seconds"]) for run in runs if run.summary.get("wall_seconds")]
+    devices = {str(index.status(run.lineage.get("finetune_key")).get("device") or "") for run in runs} - {""}
+    return Cost(pretrain, _mean(known), _mean(evaluations), ", ".join(sorted(devices)))
+
+
+def _seconds(index: Index, key: str | None) -> float | None:
+    status = index.status(key)
+    if status.get("wall_seconds") is None:
+        return None
+    return float(status["wall_seconds"]) * int(status.get("world_size") or 1)
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return sum(values) / len(values) if values else None
+
+
+def duration(seconds: float | None) -> str:
+    """Write device-seconds for a table: seconds below an hour, device-hours above."""
+    if seconds is None:
+        return "unknown"
+    return f"{seconds:.0f} s" if seconds < 3600 else f"{seconds / 3600:.1f} h"

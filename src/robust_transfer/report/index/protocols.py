@@ -1,0 +1,183 @@
+"""Which runs of a store may stand in one table: nothing is compared that was measured differently.
+
+A protocol is everything that two runs must share to be compared on one target: the evaluator's settings,
+the images, the model's shape and the training recipe, but not the pre-training and no seed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from robust_transfer.report.index.cells import RA_RADIUS, Cell
+from robust_transfer.report.index.collect import Index, Run
+from robust_transfer.report.index.recipes import finetune_recipe, pretrain_recipe
+
+# What differs between the cells and the seeds of one table, and what says nothing about the numbers.
+FREE_LINEAGE = {"seed", "split_seed", "dataset", "source", "finetune_key", "experiment", "key"}
+FREE_SETTINGS = {"seed", "batch_size", "allow_sigma_mismatch", "allow_nonfinite"}
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What a table asks of its runs.
+
+    source : data of pre-training, None for any
+    experiment : preset whose runs come first where a store holds several protocols
+    threat : (norm, eps) of attacks, None for any
+    train_fraction : share of the training set that models saw, None for all
+    own : hold only protocols in which the experiment itself has a run
+    """
+
+    source: str | None
+    experiment: str
+    threat: tuple[str, float] | None = ("l2", RA_RADIUS)
+    train_fraction: float | None = None
+    own: bool = False
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The runs of a table's cells, and the runs of these cells that were left out, each with the reason."""
+
+    runs: dict[Cell, tuple[Run, ...]]
+    left_out: tuple[tuple[Run, str], ...]
+
+
+def choose(index: Index, cells: Iterable[Cell], spec: Spec) -> Choice:
+    """Pick for each target the one protocol that fills most of `cells`, and one run a seed."""
+    groups: dict[Cell, list[Cell]] = {}
+    for cell in cells:
+        groups.setdefault(cell.group, []).append(cell)
+    chosen: dict[Cell, tuple[Run, ...]] = {}
+    left_out: list[tuple[Run, str]] = []
+    for members in groups.values():
+        usable: dict[Cell, list[Run]] = {}
+        for cell in dict.fromkeys(members):
+            for run in index.by_cell.get(cell, []):
+                reason = _unusable(run, spec)
+                if reason:
+                    left_out.append((run, reason))
+                else:
+                    usable.setdefault(cell, []).append(run)
+        picked, others = _best_protocol(usable, spec, index)
+        left_out += others
+        for cell, runs in picked.items():
+            same, others = _best_pretraining(runs, spec, index)
+            chosen[cell], repeated = _one_a_seed(same, spec)
+            left_out += [*others, *repeated]
+    return Choice(chosen, tuple(left_out))
+
+
+def protocol(run: Run, index: Index) -> dict[str, Any]:
+    """Return what a run must share with those it is compared with."""
+    lineage = {
+        name: value
+        for name, value in run.lineage.items()
+        if name not in FREE_LINEAGE and not name.startswith("pretrain") and value is not None
+    }
+    settings = {name: value for name, value in run.settings.items() if name not in FREE_SETTINGS}
+    images = {"subset": run.summary.get("subset"), "num_images": run.num_images}
+    recipe = {f"finetune.{name}": value for name, value in finetune_recipe(index, run).items()}
+    return {**recipe, **lineage, **settings, **images}
+
+
+def _unusable(run: Run, spec: Spec) -> str | None:
+    if run.summary.get("split", "test") != "test":
+        return f"measured on split {run.summary.get('split')}"
+    if (
+        spec.source
+        and run.lineage.get("pretrain") != "none"
+        and run.lineage.get("source") not in (spec.source, None)
+    ):
+        return f"pre-trained on {run.lineage.get('source')}, the table holds {spec.source}"
+    fraction = run.lineage.get("train_fraction")
+    if fraction != spec.train_fraction:
+        return f"trained on another part of the training set (train_fraction={fraction})"
+    threat = (run.settings.get("norm"), run.settings.get("eps"))
+    if spec.threat and run.evaluator != "certify" and threat != spec.threat:
+        return (
+            f"attacked at {threat[0]} eps={threat[1]}, the table holds {spec.threat[0]} eps={spec.threat[1]}"
+        )
+    return None
+
+
+def _best_protocol(
+    usable: dict[Cell, list[Run]], spec: Spec, index: Index
+) -> tuple[dict[Cell, list[Run]], list[tuple[Run, str]]]:
+    by_protocol: dict[str, dict[Cell, list[Run]]] = {}
+    for cell, runs in usable.items():
+        for run in runs:
+            text = json.dumps(protocol(run, index), sort_keys=True)
+            by_protocol.setdefault(text, {}).setdefault(cell, []).append(run)
+    if not by_protocol:
+        return {}, []
+
+    def is_own(text: str) -> bool:
+        runs = (run for group in by_protocol[text].values() for run in group)
+        return any(run.lineage.get("experiment") == spec.experiment for run in runs)
+
+    def worth(text: str) -> tuple[Any, ...]:
+        found = by_protocol[text]
+        runs = [run for group in found.values() for run in group]
+        settings = runs[0].settings
+        effort = settings.get("n") or settings.get("num_steps", 0) * settings.get("num_restarts", 1)
+        return is_own(text), len(found), settings.get("mode") != "decide", effort, len(runs), text
+
+    best = max(by_protocol, key=worth)
+    if spec.own and not is_own(best):
+        reason = f"measured or trained as no run of experiment={spec.experiment}"
+        return {}, [(run, reason) for runs in usable.values() for run in runs]
+    others = [
+        (run, "measured or trained otherwise: " + _difference(best, text))
+        for text, found in sorted(by_protocol.items())
+        if text != best
+        for group in found.values()
+        for run in group
+    ]
+    return by_protocol[best], others
+
+
+def _difference(best: str, other: str) -> str:
+    wanted, found = json.loads(best), json.loads(other)
+    names = sorted(name for name in {*wanted, *found} if wanted.get(name) != found.get(name))
+    return ", ".join(f"{name}={found.get(name)} (table: {wanted.get(name)})" for name in names[:3])
+
+
+def _best_pretraining(runs: list[Run], spec: Spec, index: Index) -> tuple[list[Run], list[tuple[Run, str]]]:
+    """Keep the runs of one pre-training recipe: the preset's, then the one with most runs."""
+    by_recipe: dict[str, list[Run]] = {}
+    for run in runs:
+        recipe = {f"pretrain.{name}": value for name, value in pretrain_recipe(index, run).items()}
+        by_recipe.setdefault(json.dumps(recipe, sort_keys=True), []).append(run)
+
+    def worth(text: str) -> tuple[Any, ...]:
+        preset = any(run.lineage.get("experiment") == spec.experiment for run in by_recipe[text])
+        return preset, len(by_recipe[text]), text
+
+    best = max(by_recipe, key=worth)
+    others = [
+        (run, "pre-trained otherwise: " + _difference(best, text))
+        for text, group in sorted(by_recipe.items())
+        if text != best
+        for run in group
+    ]
+    return by_recipe[best], others
+
+
+def _one_a_seed(runs: list[Run], spec: Spec) -> tuple[tuple[Run, ...], list[tuple[Run, str]]]:
+    """Keep one run for each combination of seeds: the preset's, then the first by key."""
+    kept: dict[tuple[tuple[str, int | None], ...], Run] = {}
+    repeated = []
+    for run in sorted(runs, key=lambda r: (r.lineage.get("experiment") != spec.experiment, r.key)):
+        seeds = tuple(run.seeds.items())
+        if seeds in kept:
+            repeated.append((run, f"the same seeds as {kept[seeds].key}, other training settings"))
+        else:
+            kept[seeds] = run
+    ordered = sorted(
+        kept.values(), key=lambda r: ([s if s is not None else -1 for s in r.seeds.values()], r.key)
+    )
+    return tuple(ordered), repeated

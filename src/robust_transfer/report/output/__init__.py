@@ -1,0 +1,1 @@
+"""Tables and figures in their formats: Markdown, CSV, LaTeX, PDF, HTML."""

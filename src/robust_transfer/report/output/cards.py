@@ -1,0 +1,54 @@
+"""What a model card says of a stage beyond the weights themselves: how it was trained, what was measured."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from robust_transfer.data import catalogue
+from robust_transfer.report.index.collect import Index, Run
+from robust_transfer.report.output.listing import lineage_text
+from robust_transfer.report.output.notes import settings_line
+from robust_transfer.store.directories import StageDirectory
+
+
+def card_facts(stage: StageDirectory, index: Index) -> dict[str, Any]:
+    """Return the facts of a trained stage for its model card."""
+    name = "pretrain_key" if stage.kind == "pretrain" else "finetune_key"
+    runs = [run for run in index.runs if run.lineage.get(name) == stage.key and stage.kind == "finetune"]
+    status = stage.status()
+    lineage = status.get("lineage") or {}
+    facts: dict[str, Any] = {
+        "title": stage.path.name,
+        "recipe": lineage_text(lineage) + f". Training stage {stage.key}.",
+        "results": [result for run in runs for result in _results(run)],
+    }
+    if licences := _licences(lineage):
+        facts["licence"] = f"of the data, as their authors state it: {licences}"
+    if runs:
+        facts["commit"] = runs[0].commit
+        facts["data"] = f"fine-tuned and measured on {runs[0].cell.target}"
+        facts["threat_model"] = "; ".join(dict.fromkeys(settings_line(run) for run in runs))
+    return facts
+
+
+def _licences(lineage: dict[str, Any]) -> str:
+    """Name the terms of the data that the weights have seen; a user's own folder has none here."""
+    seen = [lineage.get(name) for name in ("source", "dataset")]
+    known = [catalogue.get(name) for name in seen if name in catalogue.NAMES and name != "imagefolder"]
+    return "; ".join(f"{entry.title}: {entry.licence}" for entry in known)
+
+
+def _results(run: Run) -> list[dict[str, Any]]:
+    found = []
+    for metric, value in run.metrics.items():
+        stated = run.intervals.get(metric)
+        if value is not None and stated:
+            interval = [stated["low"], stated["high"]]
+            place = {
+                "evaluator": run.evaluator,
+                "metric": metric,
+                "num_images": run.num_images,
+                "key": run.key,
+            }
+            found.append({**place, "value": value, "interval": interval, "settings": settings_line(run)})
+    return found

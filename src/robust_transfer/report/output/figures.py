@@ -1,0 +1,189 @@
+"""Relative gain in RA (and ACR) on relative gain in SA: the study's Figures 2 and 3 and the small ones."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from robust_transfer.core.errors import EvaluationError
+from robust_transfer.report.analysis.averages import GainFit, fit_gains, having
+from robust_transfer.report.analysis.estimates import Estimate, Result
+from robust_transfer.report.index.cells import TITLES, commands_for
+from robust_transfer.report.output import canvas, labels, notes
+from robust_transfer.report.output.drawings import Drawing, source_of
+from robust_transfer.report.study import mini_study, quickstart
+from robust_transfer.report.study.tables import Table
+
+Groups = dict[tuple[str, str], list[Result]]
+PLACE = ("dataset", "shots", "pretrain", "finetune", "metric")
+COLUMNS = (*PLACE, "sa_gain", "sa_low", "sa_high", "gain", "low", "high")
+SHARED_IMAGES = (
+    "SA and RA are measured on the same test images, and an image counts for RA only if it counts for SA: "
+    "part of R² is mechanical."
+)
+
+
+def figure(table: Table) -> Drawing:
+    """Draw the figure that belongs to a table: quickstart, 2, 3, mini2 or mini3."""
+    return quickstart_figure(table) if table.name == "quickstart" else gains_figure(table)
+
+
+def gains_figure(table: Table) -> Drawing:
+    """Draw figure 2 or 3: one point a target and pre-training, one line a pre-training."""
+    groups = _grouped(table)
+    metrics = [metric for metric in table.cells[0].metrics if metric != "sa"]
+    fits = {(group, m): fit_gains(having(found, m), m) for group, found in groups.items() for m in metrics}
+    few = [f"{p}: {len(found)} data sets, no fit" for (_, p), found in groups.items() if len(found) < 3]
+    caption = " ".join(
+        [
+            "Relative gain over no pre-training, one point a target; lines are least-squares fits,",
+            f"R² with its 95 % interval ({_methods(fits.values())})." if _methods(fits.values()) else "",
+            *(f"{line}." for line in (*few, *_undefined(table, metrics))),
+            "" if table.source == "runs" else "Published numbers, rounded as printed.",
+            f"{notes.scale(table.ordered)}." if table.name in mini_study.TABLES else "",
+            *(f"{line}." for line in notes.measured(table.ordered)),
+            SHARED_IMAGES,
+        ]
+    )
+
+    def draw(axes: list[Any]) -> None:
+        for axis, metric in zip(axes, metrics, strict=True):
+            for position, (group, found) in enumerate(groups.items()):
+                _points(axis, found, metric, group[1], position, fits[group, metric])
+            _finish(axis, metric, loc="lower left", bbox_to_anchor=(0, 1.0))  # no point is there
+
+    def label(axes: list[Any]) -> None:
+        for axis, metric in zip(axes, metrics, strict=True):
+            labels.place(axis, _names(groups, metric))
+
+    drawing = _drawing(table, " ".join(caption.split()), metrics, draw, groups)
+    return replace(drawing, label=label)
+
+
+def quickstart_figure(table: Table) -> Drawing:
+    """Draw the quickstart's gains: one data set, so one point a track and pre-training."""
+    groups = _grouped(table)
+    metrics = ["ra", "acr"] if any("acr" in r.gains for found in groups.values() for r in found) else ["ra"]
+    caption = " ".join(
+        [
+            "Relative gain over no pre-training, 95 % intervals (paired bootstrap over images and seeds);",
+            "the dotted line is equal gain. One data set gives no fit.",
+            "SA and RA are measured on the same test images.",
+            quickstart.caption(table.ordered),
+        ]
+    )
+
+    def draw(axes: list[Any]) -> None:
+        for axis, metric in zip(axes, metrics, strict=True):
+            axis.axline((0, 0), slope=1, color="#999999", linestyle=":", linewidth=1)
+            for position, ((finetune, pretrain), found) in enumerate(groups.items()):
+                for result in found:
+                    if metric in result.gains:
+                        _whiskers(axis, result, metric, f"{pretrain}, fine-tuned with {finetune}", position)
+            _finish(axis, metric, loc="best")
+
+    return _drawing(table, caption, metrics, draw, groups)
+
+
+def _drawing(table: Table, caption: str, metrics: Sequence[str], draw: Any, groups: Groups) -> Drawing:
+    results = [result for found in groups.values() for result in found]
+    rows = [_row(result, metric) for metric in metrics for result in results if metric in result.gains]
+    source = source_of(run for result in table.results.values() for run in result.runs)
+    name = f"figure-{table.name}" + ("-published" if table.source == "published" else "")
+    return Drawing(name, caption, (1, len(metrics)), draw, COLUMNS, tuple(rows), source)
+
+
+def _grouped(table: Table) -> Groups:
+    groups: Groups = {}
+    for result in table.ordered:
+        if result.gains:
+            groups.setdefault((result.cell.finetune, result.cell.pretrain), []).append(result)
+    if not groups:
+        absent = [cell for cell in table.cells if cell not in table.results]
+        raise EvaluationError(
+            "no data set has runs both with and without pre-training (expected at least one)",
+            *(f"run: {command}" for command in commands_for(table.name, absent or table.cells)[:2]),
+        )
+    return groups
+
+
+def _undefined(table: Table, metrics: Sequence[str]) -> list[str]:
+    """Name the targets without a point: what is 0 without pre-training has no relative gain."""
+    lines = []
+    for metric in metrics:
+        known = [result for result in table.ordered if result.cell.reference in table.results]
+        without = [r.cell for r in known if r.cell.pretrain != "none" and metric not in r.gains]
+        if without:
+            names = ", ".join(f"{cell.target} ({cell.pretrain})" for cell in without)
+            lines.append(f"No {TITLES[metric]} gain, as it is 0 without pre-training: {names}")
+    return lines
+
+
+def _row(result: Result, metric: str) -> tuple[object, ...]:
+    sa, gain = result.gains["sa"], result.gains[metric]
+    numbers = (sa.value, sa.low, sa.high, gain.value, gain.low, gain.high)
+    cell = result.cell
+    place = (cell.dataset, cell.shots, cell.pretrain, cell.finetune, metric)
+    return (*place, *(None if v is None else 100 * v for v in numbers))
+
+
+def _methods(fits: Any) -> str:
+    return ", ".join(sorted({fit.method for fit in fits} - {""}))
+
+
+def _points(
+    axis: Any, found: Sequence[Result], metric: str, pretrain: str, position: int, fit: GainFit
+) -> None:
+    color = canvas.COLORS[position % len(canvas.COLORS)]
+    shown = having(found, metric)
+    x = [100 * result.gains["sa"].value for result in shown]
+    y = [100 * result.gains[metric].value for result in shown]
+    label = pretrain
+    if math.isfinite(fit.line.r2):
+        label += f": R² = {fit.line.r2:.2f} [{fit.low:.2f}, {fit.high:.2f}]"
+        ends = [min(x), max(x)]
+        axis.plot(
+            ends, [100 * fit.line.intercept + fit.line.slope * e for e in ends], color=color, linewidth=1
+        )
+    marker = canvas.MARKERS[position % len(canvas.MARKERS)]
+    axis.scatter(x, y, s=18, color=color, marker=marker, label=label, zorder=3)
+
+
+def _names(groups: Groups, metric: str) -> list[tuple[float, float, str, str]]:
+    return [
+        (100 * r.gains["sa"].value, 100 * r.gains[metric].value, r.cell.target, color)
+        for color, found in zip(canvas.COLORS, groups.values(), strict=False)
+        for r in having(found, metric)
+    ]
+
+
+def _whiskers(axis: Any, result: Result, metric: str, label: str, position: int) -> None:
+    sa, gain = result.gains["sa"], result.gains[metric]
+    axis.errorbar(
+        [100 * sa.value],
+        [100 * gain.value],
+        xerr=_errors(sa),
+        yerr=_errors(gain),
+        color=canvas.COLORS[position % len(canvas.COLORS)],
+        marker=canvas.MARKERS[position % len(canvas.MARKERS)],
+        linewidth=1,
+        capsize=3,
+        markersize=5,
+        label=label,
+    )
+
+
+def _errors(found: Estimate) -> list[list[float]] | None:
+    if found.low is None or found.high is None:
+        return None
+    return [[100 * max(0.0, found.value - found.low)], [100 * max(0.0, found.high - found.value)]]
+
+
+def _finish(axis: Any, metric: str, **legend: Any) -> None:
+    axis.axhline(0, color="#777777", linewidth=0.8)
+    axis.axvline(0, color="#777777", linewidth=0.8)
+    axis.set_xlabel("relative gain in SA (%)")
+    axis.set_ylabel(f"relative gain in {TITLES[metric]} (%)")
+    axis.legend(fontsize=7.5, **legend)

@@ -1,0 +1,146 @@
+"""The index of a store as text, and everything that is known of one stage."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from robust_transfer.report.index.cells import TITLES
+from robust_transfer.report.index.collect import Index, Run
+from robust_transfer.report.index.costs import duration
+from robust_transfer.report.output.formats import interval_text, metric_text
+from robust_transfer.report.output.notes import settings_line
+from robust_transfer.store.directories import DONE, StageDirectory
+
+HEADER = ("key", "evaluator", "dataset", "model", "seed", "n", "SA", "RA", "ACR", "marks")
+
+
+def runs_text(index: Index) -> str:
+    """List every evaluation, then every training stage, one line each."""
+    rows = [_run_row(run) for run in (*index.runs, *index.smoke)]
+    rows += [_unfinished_row(stage) for stage in index.unfinished]
+    stages = [_stage_row(stage) for stage in index.training.values()]
+    if not rows and not stages:
+        return f"no runs in {index.root}; to begin: rt-train experiment=quickstart\n"
+    evaluations = columns([HEADER, *rows]) if rows else "no evaluation yet\n"
+    training = columns([("key", "kind", "what", "state", "steps", "time"), *stages]) if stages else ""
+    return evaluations + ("\n" if training else "") + training
+
+
+def columns(rows: Sequence[Sequence[str]]) -> str:
+    """Align text in columns two spaces apart."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
+    return "\n".join(line.rstrip() for line in lines) + "\n"
+
+
+def model_text(lineage: dict[str, Any]) -> str:
+    """Name a model by its two methods."""
+    return f"{lineage.get('pretrain') or '?'}>{lineage.get('finetune') or '-'}"
+
+
+def _run_row(run: Run) -> tuple[str, ...]:
+    seed = run.lineage.get("seed")
+    values = (metric_text(metric, run.metrics.get(metric)) for metric in TITLES)
+    place = (run.key, run.evaluator, run.cell.target, model_text(run.lineage))
+    return (*place, "–" if seed is None else str(seed), str(run.num_images), *values, ", ".join(run.marks))
+
+
+def _unfinished_row(stage: StageDirectory) -> tuple[str, ...]:
+    evaluator, dataset = (*stage.path.name.split("-"), "?")[:2]
+    state = stage.status().get("state") or "empty"
+    return (stage.key, evaluator, dataset, "", "", "", "–", "–", "–", f"not finished ({state})")
+
+
+def _stage_row(stage: StageDirectory) -> tuple[str, ...]:
+    status = stage.status()
+    what = stage.path.name.removesuffix(f"-{stage.key}")
+    steps = str(status.get("steps", "–"))
+    return (stage.key, stage.kind, what, str(status.get("state", "empty")), steps, duration(_seconds(status)))
+
+
+def _seconds(status: dict[str, Any]) -> float | None:
+    return status.get("wall_seconds") if status.get("state") == DONE else None
+
+
+def show_text(stage: StageDirectory, index: Index) -> str:
+    """Tell everything that is known of one stage."""
+    status = stage.status()
+    facts: list[tuple[str, str]] = [("directory", str(stage.path)), ("state", stage.state())]
+    run = next((r for r in (*index.runs, *index.smoke) if r.path == stage.path), None)
+    facts += _run_facts(run) if run else _training_facts(stage, status, index)
+    if status.get("error"):
+        facts.append(("error", str(status["error"])))
+    width = max(len(name) for name, _ in facts)
+    return stage.path.name + "\n" + "".join(f"  {name.ljust(width)}  {text}\n" for name, text in facts)
+
+
+def _run_facts(run: Run) -> list[tuple[str, str]]:
+    facts = [("measured", settings_line(run)), ("images", _images_text(run))]
+    for metric, value in run.metrics.items():
+        if value is None:
+            continue
+        stated = run.intervals.get(metric) or {}
+        interval = interval_text(metric, stated.get("low"), stated.get("high"))
+        text = f"{_with_unit(metric, value)} {interval} {stated.get('method', '')}"
+        facts.append((TITLES.get(metric, metric.replace("_", " ")), " ".join(text.split())))
+    lineage = run.lineage
+    facts.append(("model", lineage_text(lineage)))
+    stages = [
+        f"{name} {lineage[name + '_key']}" for name in ("pretrain", "finetune") if lineage.get(name + "_key")
+    ]
+    return [
+        *facts,
+        ("stages", ", ".join(stages) or str(run.summary.get("parent"))),
+        ("marks", ", ".join(run.marks) or "none"),
+        ("flags", "; ".join(run.summary.get("flags") or []) or "none"),
+        ("time", f"{duration(run.summary.get('wall_seconds'))} on {run.summary.get('device', 'unknown')}"),
+        ("commit", run.commit),
+    ]
+
+
+def _images_text(run: Run) -> str:
+    subset = run.summary.get("subset")
+    spaced = f", {subset} evenly spaced" if subset else ""
+    return f"{run.num_images} of {run.dataset} {run.summary.get('split', 'test')}{spaced}"
+
+
+def _with_unit(metric: str, value: float | None) -> str:
+    if metric.endswith("per_class"):
+        return "–" if value is None else f"{100 * value:.1f} % mean per class"
+    unit = " L2" if metric == "acr" else " %"
+    return metric_text(metric, value) + (unit if value is not None else "")
+
+
+def lineage_text(lineage: dict[str, Any]) -> str:
+    """Tell how a model came about."""
+    source = f" on {lineage['source']} (seed {lineage.get('pretrain_seed')})" if lineage.get("source") else ""
+    tune = (
+        f", fine-tuned by {lineage['finetune']} (seed {lineage.get('seed')})"
+        if lineage.get("finetune")
+        else ""
+    )
+    few = "".join(
+        f", {name} {lineage[name]}" for name in ("shots", "train_fraction") if lineage.get(name) is not None
+    )
+    shape = f"{lineage.get('arch')} width {lineage.get('width')} at {lineage.get('image_size')} px"
+    return f"{shape}, pre-training {lineage.get('pretrain')}{source}{tune}{few}"
+
+
+def _training_facts(stage: StageDirectory, status: dict[str, Any], index: Index) -> list[tuple[str, str]]:
+    facts = [
+        (name, str(status[name]))
+        for name in ("steps", "device", "world_size")
+        if status.get(name) is not None
+    ]
+    facts.append(("time", duration(status.get("wall_seconds"))))
+    below = {"pretrain": "pretrain_key", "finetune": "finetune_key"}.get(stage.kind, "")
+    found = [run for run in (*index.runs, *index.smoke) if run.lineage.get(below) == stage.key]
+    return [*facts, *(("evaluation", f"{run.path.name}  {_metrics_text(run)}") for run in found)]
+
+
+def _metrics_text(run: Run) -> str:
+    pairs = ((metric, run.metrics.get(metric)) for metric in TITLES)
+    return "  ".join(
+        f"{TITLES[metric]} {_with_unit(metric, value)}" for metric, value in pairs if value is not None
+    )

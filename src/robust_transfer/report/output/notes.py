@@ -1,0 +1,154 @@
+"""What stands under a table: how it was measured, what is marked, missing or left out, its origin."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from robust_transfer.data import catalogue
+from robust_transfer.data.entries import MEAN_PER_CLASS
+from robust_transfer.report.analysis.estimates import Result
+from robust_transfer.report.index.cells import TITLES, Cell, commands_for
+from robust_transfer.report.index.collect import Run, commits
+from robust_transfer.report.output.formats import percent
+
+SYMBOLS = "*†‡§¶"
+MOST_LEFT_OUT = 6
+
+
+def settings_line(run: Run) -> str:
+    """Say in one line how a run's numbers were measured."""
+    s = run.settings
+    if run.evaluator == "certify":
+        if not s.get("sigma"):
+            return "Plain classifier (sigma 0, radius 0)"
+        mode = "" if s.get("mode", "exact") == "exact" else f", mode {s['mode']}"
+        return f"Certified at sigma {s['sigma']:g}: n0 {s['n0']:,}, n {s['n']:,}, alpha {s['alpha']:g}{mode}"
+    name = {"autopgd": "AutoPGD", "pgd": "PGD"}.get(run.evaluator, run.evaluator)
+    norm = {"l2": "L2", "linf": "L-inf"}.get(str(s.get("norm")), s.get("norm"))
+    if run.evaluator == "autoattack":
+        steps = f"{s.get('num_steps')} steps, {s.get('num_queries')} queries"
+        return f"AutoAttack (APGD-CE, APGD-T, FAB-T, Square): {norm} eps {s.get('eps')}, {steps}"
+    restarts = s.get("num_restarts", 1)
+    return (
+        f"{name}: {norm} eps {s.get('eps')}, {s.get('num_steps')} steps, "
+        f"{restarts} restart{'s' if restarts != 1 else ''}, loss {s.get('loss', 'ce')}"
+    )
+
+
+def measured(results: Iterable[Result]) -> list[str]:
+    """Return one line for each way in which results were measured, with the targets where ways differ."""
+    ways: dict[tuple[str, float | None], dict[str, dict[str, None]]] = {}
+    for result in results:
+        for run in result.runs:
+            kind = (run.evaluator, result.cell.sigma)
+            ways.setdefault(kind, {}).setdefault(settings_line(run), {})[result.cell.target] = None
+    return [
+        f"{line} ({', '.join(sets)})" if len(lines) > 1 else line
+        for lines in ways.values()
+        for line, sets in lines.items()
+    ]
+
+
+def varying(results: Iterable[Result]) -> str:
+    """Say what the ± of a table varies."""
+    counts = sorted({r.seeds for r in results if r.runs})
+    varies = sorted({name for r in results for name in r.varies})
+    if not varies:
+        return "One seed a cell: the intervals are over test images alone."
+    return (
+        f"± is the standard deviation over {'-'.join(map(str, counts[:1] + counts[1:][-1:]))} seeds "
+        f"(varied: {', '.join(varies)}); intervals resample test images and seeds." + few_seeds(results)
+    )
+
+
+def few_seeds(results: Iterable[Result]) -> str:
+    """Warn of intervals over few seeds."""
+    most = max((result.seeds for result in results), default=0)
+    return " Few seeds: such intervals come out too narrow." if 1 < most < 10 else ""
+
+
+def scale(results: Iterable[Result]) -> str:
+    """Say how large images and networks are and where pre-training took place."""
+    lineages = [run.lineage for result in results for run in result.runs]
+
+    def values(name: str) -> str:
+        return ", ".join(str(v) for v in sorted({found[name] for found in lineages if found.get(name)}))
+
+    source = f", pre-training on {values('source')}" if values("source") else ""
+    sizes = f"{values('image_size')}-pixel images, {values('arch')} with {values('width')} channels{source}"
+    return sizes if lineages else ""
+
+
+def mark_symbols(results: Iterable[Result]) -> dict[str, str]:
+    """Give each mark that occurs a symbol."""
+    marks = sorted({mark for result in results for mark in result.marks})
+    return {mark: SYMBOLS[i] if i < len(SYMBOLS) else f"({i})" for i, mark in enumerate(marks)}
+
+
+def falls(results: Iterable[Result]) -> list[str]:
+    """Return one line for each pre-training and metric under which some set falls, with the sets."""
+    lines: dict[tuple[str, str, str], list[str]] = {}
+    for result in results:
+        for metric in result.estimates:
+            found = lines.setdefault((result.cell.finetune, result.cell.pretrain, metric), [])
+            if metric in result.gains and result.gains[metric].value < 0:
+                found.append(f"{result.cell.target} {percent(result.gains[metric].value, signed=True)}%")
+    return [
+        f"{TITLES[metric]} falls with pre-training {pretrain}, fine-tuning {finetune}: {', '.join(found)}"
+        for (finetune, pretrain, metric), found in lines.items()
+        if found
+    ]
+
+
+def mean_per_class(results: Iterable[Result]) -> list[str]:
+    """Return the accuracies averaged over classes, on the sets where Kornblith et al. 2019 report those.
+
+    The study reports top-1 accuracy on every set; a line gives the mean over a cell's seeds.
+    """
+    lines = []
+    for result in results:
+        dataset = result.cell.dataset
+        if dataset not in catalogue.NAMES or catalogue.get(dataset).metric != MEAN_PER_CLASS:
+            continue
+        found = []
+        for metric in ("sa", "ra"):
+            values = [run.metrics.get(f"{metric}_per_class") for run in result.runs]
+            known = [value for value in values if value is not None]
+            if known:
+                found.append(f"{TITLES[metric]} {percent(sum(known) / len(known))}")
+        if found:
+            methods = f"{result.cell.pretrain} -> {result.cell.finetune}"
+            lines.append(f"mean per class, {result.cell.target}, {methods}: {', '.join(found)}")
+    return lines
+
+
+def missing(table: str, cells: Sequence[Cell], results: Mapping[Cell, Result]) -> list[str]:
+    """Say how many cells are missing and what to run for them."""
+    absent = [cell for cell in cells if cell not in results]
+    if not absent:
+        return []
+    return [
+        f"{len(absent)} of {len(cells)} cells are missing. To fill them:",
+        "",
+        *_code(commands_for(table, absent)),
+    ]
+
+
+def _code(commands: Iterable[str]) -> list[str]:
+    return [f"    {command}" for command in commands]
+
+
+def left_out(found: Sequence[tuple[Run, str]]) -> list[str]:
+    """List runs of the table's cells that do not stand in it."""
+    lines = [f"- {run.key}: {reason}" for run, reason in found[:MOST_LEFT_OUT]]
+    if len(found) > MOST_LEFT_OUT:
+        lines.append(f"- and {len(found) - MOST_LEFT_OUT} more")
+    return [f"Left out ({len(found)}):", "", *lines] if found else []
+
+
+def provenance(results: Iterable[Result]) -> list[str]:
+    """Name the commit and the stage keys that a file came from."""
+    runs = {run.key: run for result in results for run in result.runs}
+    if not runs:
+        return []
+    return [f"commit: {', '.join(commits(runs.values()))}", f"stages: {' '.join(runs)}"]

@@ -1,0 +1,104 @@
+"""RA and SA against the number of labels: where pre-training helps, and by how much."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from robust_transfer.core.errors import EvaluationError
+from robust_transfer.report.analysis.estimates import Result, from_runs
+from robust_transfer.report.index.cells import TITLES, Cell
+from robust_transfer.report.index.collect import Index, Run
+from robust_transfer.report.index.protocols import Spec, choose
+from robust_transfer.report.output import canvas, notes
+from robust_transfer.report.output.drawings import Drawing, source_of
+from robust_transfer.report.output.formats import percent
+
+AXES = {"shots": "training images per class", "train_fraction": "share of the training set"}
+COLUMNS = ("dataset", "finetune", "pretrain", "axis", "amount", "metric", "value", "low", "high", "seeds")
+Lines = dict[str, list[tuple[float, Result]]]  # pretrain -> (amount, result), by amount
+
+
+def shots_figure(index: Index) -> Drawing:
+    """Draw SA and RA against shots or train_fraction, one row of panels a data set and track.
+
+    Raises
+    ------
+    EvaluationError : the store has no run with few labels
+    """
+    rows = {place: lines for axis in AXES for place, lines in _lines(index, axis).items()}
+    if not rows:
+        raise EvaluationError(
+            "no run has dataset.shots or dataset.train_fraction",
+            "rt-train -m pretrain=none,simclr finetune=at dataset=pets dataset.shots=2,5,10,20",
+        )
+    results = [r for lines in rows.values() for points in lines.values() for _, r in points]
+    data = [
+        (cell.dataset, cell.finetune, pretrain, axis, amount, m, e.value, e.low, e.high, result.seeds)
+        for (cell, axis), lines in rows.items()
+        for pretrain, points in lines.items()
+        for amount, result in points
+        for m, e in result.estimates.items()
+    ]
+
+    def draw(axes: list[Any]) -> None:
+        for position, ((cell, axis), lines) in enumerate(rows.items()):
+            for column, metric in enumerate(("sa", "ra")):
+                _panel(axes[2 * position + column], cell, axis, lines, metric)
+
+    caption = " ".join(
+        [
+            "Accuracy against the number of labels, with 95 % intervals.",
+            notes.varying(results),
+            *(f"{line}." for line in notes.measured(results)),
+        ]
+    )
+    source = source_of(run for result in results for run in result.runs)
+    return Drawing("figure-shots", caption, (len(rows), 2), draw, COLUMNS, tuple(data), source)
+
+
+def _lines(index: Index, axis: str) -> dict[tuple[Cell, str], Lines]:
+    amounts = sorted({run.lineage[axis] for run in index.runs if run.lineage.get(axis) is not None})
+    found: dict[tuple[Cell, str], Lines] = {}
+    for amount in amounts:
+        some: Sequence[Run] = [run for run in index.runs if run.lineage.get(axis) == amount]
+        part = replace(index, runs=tuple(some))
+        share = amount if axis == "train_fraction" else None
+        choice = choose(part, part.by_cell, Spec(None, "", threat=None, train_fraction=share))
+        for cell, result in from_runs(part, choice).items():
+            if "ra" in result.estimates:
+                lines = found.setdefault((replace(cell.group, shots=None), axis), {})
+                lines.setdefault(cell.pretrain, []).append((float(amount), result))
+    return found
+
+
+def _panel(panel: Any, cell: Cell, axis: str, lines: Lines, metric: str) -> None:
+    for position, (pretrain, points) in enumerate(
+        sorted(lines.items(), key=lambda i: (i[0] != "none", i[0]))
+    ):
+        found = [(amount, result.estimates[metric]) for amount, result in points]
+        values = [100 * e.value for _, e in found]
+        low = [max(0.0, 100 * (e.value - (e.value if e.low is None else e.low))) for _, e in found]
+        high = [max(0.0, 100 * ((e.value if e.high is None else e.high) - e.value)) for _, e in found]
+        panel.errorbar(
+            [amount for amount, _ in found],
+            values,
+            yerr=[low, high],
+            color=canvas.COLORS[position % len(canvas.COLORS)],
+            marker=canvas.MARKERS[position % len(canvas.MARKERS)],
+            markersize=4,
+            linewidth=1.2,
+            capsize=2.5,
+            label=pretrain,
+        )
+    amounts = sorted({amount for points in lines.values() for amount, _ in points})
+    panel.set_xscale("log")
+    panel.set_xticks(amounts, [f"{a:g}" if axis == "shots" else f"{percent(a)} %" for a in amounts])
+    panel.minorticks_off()
+    panel.set(
+        xlabel=AXES[axis],
+        ylabel=f"{TITLES[metric]} (%)",
+        title=f"{cell.dataset}, fine-tuned with {cell.finetune}",
+    )
+    panel.legend(fontsize=7.5)

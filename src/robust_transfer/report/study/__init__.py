@@ -1,0 +1,1 @@
+"""What each table, claim and finding of the study is."""

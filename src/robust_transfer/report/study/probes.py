@@ -1,0 +1,77 @@
+"""Linear probes of ImageNet pre-trainings beside the accuracy that is published for their recipe."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from robust_transfer.report.index.collect import Index, Run
+from robust_transfer.report.index.recipes import pretrain_recipe
+from robust_transfer.report.output.formats import Grid, comma_separated, interval_text, percent
+
+COLUMNS = ("pretrain", "epochs", "batch_size", "published", "ours", "low", "high", "difference")
+SOURCE = "imagenet"
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A measured linear probe; published and ours as fractions.
+
+    recipe : (epochs, batch size) of the pre-training, None where it is not in the store
+    """
+
+    run: Run
+    recipe: tuple[int | None, int | None]
+    published: float
+    ours: float
+    low: float | None
+    high: float | None
+
+
+def linear_probes(index: Index) -> list[Probe]:
+    """Return the probes on all of ImageNet of pre-trainings that a published value belongs to."""
+    found = []
+    for run in index.runs:
+        lineage = run.lineage
+        published = lineage.get("pretrain_expected_linear_probe")
+        kind = (run.evaluator, lineage.get("finetune"), run.dataset, lineage.get("source"))
+        some = [name for name in ("shots", "train_fraction") if lineage.get(name) is not None]
+        ours = run.metrics.get("sa")
+        if run.summary.get("split", "test") != "test":
+            continue
+        if published is None or ours is None or some or kind != ("clean", "st_linear", SOURCE, SOURCE):
+            continue
+        settings = pretrain_recipe(index, run)
+        stated = run.intervals.get("sa") or {}
+        recipe = (settings.get("epochs"), settings.get("batch_size"))
+        found.append(Probe(run, recipe, published / 100, ours, stated.get("low"), stated.get("high")))
+    return found
+
+
+def probes_grid(probes: Sequence[Probe]) -> Grid:
+    """Return the probes as a grid; the recipes stand beside them, as the published value holds for one."""
+    rows = tuple(
+        (
+            str(probe.run.lineage["pretrain"]),
+            *(str(value or "unknown") for value in probe.recipe),
+            percent(probe.published),
+            percent(probe.ours),
+            interval_text("sa", probe.low, probe.high),
+            percent(probe.ours - probe.published, signed=True),
+        )
+        for probe in probes
+    )
+    headers = ("pretrain", "epochs", "batch", "published", "ours", "95 %", "difference")
+    return Grid(headers, rows, 1, f"Linear probe on {SOURCE}, top-1 in %")
+
+
+def probes_csv(probes: Sequence[Probe]) -> str:
+    """Write the probes in full precision, in %."""
+    rows = []
+    for probe in probes:
+        difference = probe.ours - probe.published
+        numbers = (probe.published, probe.ours, probe.low, probe.high, difference)
+        scaled = (None if number is None else 100 * number for number in numbers)
+        place = (probe.run.lineage["pretrain"], *probe.recipe)
+        rows.append([*place, *scaled, probe.run.key, probe.run.commit])
+    return comma_separated((*COLUMNS, "stages", "commit"), rows)

@@ -1,0 +1,95 @@
+"""The miniature of the study's Tables 2 and 3: digits from MNIST, none against pre-trained, two tracks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from robust_transfer.report.analysis.estimates import Estimate, Result
+from robust_transfer.report.index.cells import TITLES
+from robust_transfer.report.index.collect import Run
+from robust_transfer.report.output.formats import Grid, interval_text, markdown, metric_text, percent, wrapped
+
+TRACKS = {"at": "AT track: robustness against an attack", "cr": "CR track: certified robustness"}
+CONCLUDE = (
+    "What 8x8 digits show: that the whole pipeline runs, and the direction of the effect at this small "
+    "training budget; much of that effect is faster convergence. What they do not show: the size of the "
+    "effect on natural images, or what is left of it after training to convergence."
+)
+
+
+def sections(results: Sequence[Result]) -> list[str]:
+    """Return the table's parts in Markdown, at most 80 columns wide."""
+    parts = []
+    for track, title in TRACKS.items():
+        found = [result for result in results if result.cell.finetune == track]
+        if found:
+            whole = grid(found)
+            parts.append(markdown(Grid(whole.headers[1:], tuple(row[1:] for row in whole.rows), 2, title)))
+    return [*parts, wrapped([caption(results)])] if parts else ["No run yet."]
+
+
+def grid(results: Sequence[Result]) -> Grid:
+    """Return one row for each track, pre-training and metric."""
+    rows = []
+    for result in results:
+        for metric, found in result.estimates.items():
+            unit = "" if metric == "acr" else " %"
+            interval = interval_text(metric, found.low, found.high)
+            name = f"{TITLES[metric]}{unit}"
+            label = (result.cell.finetune.upper(), result.cell.pretrain, name)
+            rows.append((*label, _mean(metric, found), interval, _gain(result.gains.get(metric))))
+    headers = ("track", "pretrain", "metric", "mean", "95 % interval", "gain % [95 %]")
+    return Grid(headers, tuple(rows), 3)
+
+
+def _mean(metric: str, found: Estimate) -> str:
+    spread = "" if found.deviation is None else f" ± {metric_text(metric, found.deviation)}"
+    return metric_text(metric, found.value) + spread
+
+
+def _gain(found: Estimate | None) -> str:
+    if found is None:
+        return ""
+    value, low, high = (percent(v, signed=True) for v in (found.value, found.low, found.high))
+    return f"{value} [{low}, {high}]"
+
+
+def caption(results: Sequence[Result]) -> str:
+    """Say how many images and seeds, the largest possible radius, and what may be concluded."""
+    lines = []
+    for track in TRACKS:
+        found = [result for result in results if result.cell.finetune == track]
+        if found:
+            images = sorted({result.num_images or 0 for result in found})
+            seeds = sorted({result.seeds for result in found})
+            lines.append(f"{track.upper()}: {_range(images)} test images, seeds a row: {_range(seeds)}.")
+    radius = largest_radius(results)
+    if radius:
+        lines.append(radius)
+    lines.append(CONCLUDE)
+    return " ".join(lines)
+
+
+def _range(values: Sequence[int]) -> str:
+    return f"{values[0]}" if len(values) == 1 else f"{values[0]}-{values[-1]}"
+
+
+def largest_possible_radius(run: Run) -> float | None:
+    """Return the radius that a certificate has at most, when all n noises agree; None without noise."""
+    from robust_transfer.smoothing.bounds import certified_radius, lower_bound
+
+    s = run.settings
+    if run.evaluator != "certify" or not s.get("sigma"):
+        return None
+    return certified_radius(lower_bound(s["n"], s["n"], s["alpha"]), s["sigma"])
+
+
+def largest_radius(results: Sequence[Result]) -> str:
+    """Say the largest possible radius of every way in which the results were certified."""
+    sentences: dict[str, None] = {}
+    for run in (run for result in results for run in result.runs):
+        radius, s = largest_possible_radius(run), run.settings
+        if radius is not None:
+            noises = f"n = {s['n']:,} noises, alpha = {s['alpha']:g} and sigma = {s['sigma']:g}"
+            sentences[f"With {noises} the largest possible radius is {radius:.2f}."] = None
+    return " ".join(sentences)

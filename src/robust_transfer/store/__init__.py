@@ -1,0 +1,1 @@
+"""Stage directories on disk: whole files, locks, journals, provenance."""

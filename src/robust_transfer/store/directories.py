@@ -1,0 +1,131 @@
+"""Stage directories: names, locks, states, whole-or-not-at-all files, journals, scan.
+
+Layout (design: one directory a stage, named by the content of its configuration)::
+
+    <root>/pretrain/<label>-<key12>/   config.yaml status.json env.json metrics.jsonl last.pt
+                                       model.safetensors
+    <root>/finetune/<label>-<key12>/   the same
+    <root>/eval/<label>-<key12>/       config.yaml status.json env.json journal.<shard>.csv
+                                       records.csv summary.json
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from robust_transfer.core.errors import ConfigError, did_you_mean
+from robust_transfer.store.files import atomic_path, read_json, write_json
+
+KINDS = ("pretrain", "finetune", "eval")
+RUNNING, DONE, FAILED = "running", "done", "failed"
+_status_lock = threading.Lock()  # the heartbeat thread and the stage itself both write status.json
+
+
+@dataclass(frozen=True)
+class StageDirectory:
+    """One stage on disk: where its files are and what state it is in."""
+
+    path: Path
+
+    @property
+    def kind(self) -> str:
+        """`pretrain`, `finetune` or `eval`."""
+        return self.path.parent.name
+
+    @property
+    def key(self) -> str:
+        """The 12 hex digits at the end of the directory's name."""
+        return self.path.name.rsplit("-", 1)[-1]
+
+    @property
+    def model(self) -> Path:
+        """The resulting weights of a training stage."""
+        return self.path / "model.safetensors"
+
+    @property
+    def records(self) -> Path:
+        """The per-image records of an evaluation."""
+        return self.path / "records.csv"
+
+    def status(self) -> dict[str, Any]:
+        """Return status.json, or {} where there is none yet."""
+        return read_json(self.path / "status.json") or {}
+
+    def summary(self) -> dict[str, Any]:
+        """Return summary.json, or {} where there is none yet."""
+        return read_json(self.path / "summary.json") or {}
+
+    def state(self) -> str:
+        """`done`, `resumable` (started, not finished) or `missing`."""
+        status = self.status()
+        names = ("records.csv", "summary.json") if self.kind == "eval" else ("model.safetensors",)
+        if status.get("state") == DONE and all((self.path / name).is_file() for name in names):
+            return "done"
+        return "resumable" if status else "missing"
+
+    def update(self, **fields: Any) -> None:
+        """Merge fields into status.json."""
+        with _status_lock:
+            write_json(self.path / "status.json", {**self.status(), **fields})
+
+    def begin(self, **fields: Any) -> None:
+        """Mark the stage as running in this process, which holds its lock."""
+        for left_over in self.path.glob(".*.tmp"):  # by a process that was killed while it wrote
+            left_over.unlink(missing_ok=True)
+        now = time.time()
+        holder = {"host": socket.gethostname(), "pid": os.getpid(), "heartbeat": now}
+        started = self.status().get("started", now)
+        self.update(state=RUNNING, started=started, error=None, **holder, **fields)
+
+
+def open_root(root: Path | str) -> Path:
+    """Make the store's root and show that it can be written, or raise ConfigError."""
+    if not str(root):
+        raise ConfigError("store is empty (expected a directory)", "store=DIR")
+    path = Path(root)
+    try:
+        for kind in KINDS:
+            (path / kind).mkdir(parents=True, exist_ok=True)
+        with atomic_path(path / ".writable") as temporary:
+            temporary.write_bytes(b"")
+        (path / ".writable").unlink(missing_ok=True)
+    except OSError as error:
+        raise ConfigError(
+            f"store={path} cannot be written ({error.strerror or error})",
+            "choose another directory: store=DIR",
+        ) from error
+    return path
+
+
+def scan(root: Path | str) -> Iterator[StageDirectory]:
+    """Yield every stage directory under the store's root, sorted by kind and name."""
+    for kind in KINDS:
+        try:
+            entries = sorted(os.scandir(Path(root) / kind), key=lambda entry: entry.name)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        for entry in entries:
+            if entry.is_dir() and "-" in entry.name:
+                yield StageDirectory(Path(entry.path))
+
+
+def find(root: Path | str, key: str) -> StageDirectory:
+    """Find the one stage whose key starts with `key` (hex digits), or raise ConfigError."""
+    stages = list(scan(root))
+    found = [stage for stage in stages if stage.key.startswith(key)] if key else []
+    if len(found) == 1:
+        return found[0]
+    if found:
+        names = ", ".join(stage.path.name for stage in found[:4])
+        raise ConfigError(f"key '{key}' is short: {len(found)} stages begin with it ({names})")
+    hint = (
+        did_you_mean(key, (s.key for s in stages)) if 0 < len(stages) <= 12 else "rt-report runs lists them"
+    )
+    raise ConfigError(f"no stage with key '{key}' in store={root} ({len(stages)} stages there)", hint)

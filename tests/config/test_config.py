@@ -1,0 +1,176 @@
+"""The shipped configs: each composes and parses, and its defaults are the study's."""
+
+import copy
+import dataclasses
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from robust_transfer.cli.compose import conf_directory, hydra_session, read
+from robust_transfer.config.methods import FINETUNE, PRETRAIN
+from robust_transfer.config.run import TrainConfig, evaluate_config, train_config
+from robust_transfer.core.errors import ConfigError
+from robust_transfer.data import catalogue
+from tiny_runs import composed
+
+
+def names(group):
+    return sorted(p.stem for p in (conf_directory() / group).glob("*.yaml") if not p.stem.startswith("_"))
+
+
+def values_of(*overrides, config_name="train"):
+    with hydra_session("rt-train", None):
+        composition = read(config_name, list(overrides), multirun=False)
+    return [job.values for job in composition.jobs]
+
+
+BASE = {"pretrain": "none", "finetune": "st", "dataset": "digits"}
+
+
+@pytest.mark.parametrize(
+    ("group", "name"),
+    [
+        (group, name)
+        for group in ("model", "source", "dataset", "pretrain", "finetune", "budget")
+        for name in names(group)
+    ],
+)
+def test_every_shipped_choice_composes_and_parses(group, name):
+    more = []
+    if name == "imagefolder":
+        more = [f"{group}.root=somewhere"]
+    if name == "checkpoint":
+        more = ["pretrain.path=weights.pt"]
+    config = composed(*(f"{k}={v}" for k, v in {**BASE, group: name}.items()), *more)
+    chosen = getattr(config, group)
+    assert getattr(chosen, "name", None) or chosen.arch == name
+    if group in ("pretrain", "finetune"):
+        assert chosen.name == name
+        assert type(chosen) is {"pretrain": PRETRAIN, "finetune": FINETUNE}[group][name]
+
+
+MODIFIERS = ("all12", "lr_search")  # sweeps of any recipe
+
+
+@pytest.mark.parametrize(
+    "experiment",
+    [pytest.param(n, marks=[pytest.mark.slow] if n.startswith("table") else []) for n in names("experiment")],
+)
+def test_every_experiment_composes_and_parses(experiment):
+    recipe = (
+        ("pretrain=none", "finetune=st", *(["dataset=digits"] if experiment != "all12" else []))
+        if experiment in MODIFIERS
+        else ()
+    )
+    found = [train_config(values) for values in values_of(f"experiment={experiment}", *recipe)]
+    assert len(found) > 1
+    if experiment not in MODIFIERS:
+        assert {config.label for config in found} == {experiment}
+
+
+def test_every_data_set_and_method_has_a_config():
+    assert set(names("dataset")) == set(catalogue.NAMES) - {"mnist5k"}
+    assert set(names("source")) <= set(catalogue.NAMES)
+    assert set(names("pretrain")) == set(PRETRAIN) and set(names("finetune")) == set(FINETUNE)
+
+
+# The study's values, written here a second time.
+STUDY = [
+    ("pretrain=none finetune=cr dataset=pets", "finetune", {
+        "sigma": 0.5, "num_noise_samples": 2, "consistency_weight": 5.0, "entropy_weight": 0.5, "epochs": 150,
+        "batch_size": 32, "lr": 0.01, "momentum": 0.9, "weight_decay": 1e-4, "schedule": "step",
+        "step_epochs": 50, "gamma": 0.1,
+    }),
+    ("pretrain=none finetune=at dataset=pets", "finetune.attack", {
+        "norm": "l2", "eps": 0.5, "num_steps": 3, "step_size": 1 / 3, "random_start": True,
+    }),
+    ("pretrain=at finetune=at dataset=pets", "pretrain.attack", {
+        "norm": "l2", "eps": 0.5, "num_steps": 3, "step_size": 1 / 3,
+    }),
+    ("pretrain=cr finetune=cr dataset=pets", "pretrain", {
+        "sigma": 0.5, "num_noise_samples": 2, "consistency_weight": 5.0, "entropy_weight": 0.5,
+    }),
+    ("pretrain=none finetune=at dataset=pets", "finetune", {
+        "batch_size": 64, "lr": 0.01, "select_on": "validation",
+    }),
+    ("pretrain=none finetune=at dataset=pets", "autopgd", {
+        "norm": "l2", "eps": 0.5, "num_steps": 100, "num_restarts": 1, "loss": "ce", "subset": None,
+    }),
+    ("pretrain=none finetune=cr dataset=pets", "certify", {
+        "sigma": 0.5, "n0": 100, "n": 100_000, "alpha": 0.001, "subset": 500, "mode": "exact",
+    }),
+    ("pretrain=none finetune=cr dataset=pets", "model", {"arch": "resnet50", "image_size": 224, "width": 64}),
+    ("pretrain=none finetune=cr dataset=dtd", "dataset", {
+        "partition": 1, "shots": None, "train_fraction": None,
+    }),
+    ("pretrain=none finetune=cr dataset=pets", "dataset", {
+        "augment": "crop_flip", "validation_fraction": 0.0,
+    }),
+    ("pretrain=simclr finetune=cr dataset=pets", "source", {"name": "imagenet"}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("overrides", "path", "expected"), STUDY)
+def test_defaults_are_the_studys(overrides, path, expected):
+    node = composed(*overrides.split())
+    for name in path.split("."):
+        node = getattr(node, name)
+    assert {name: getattr(node, name) for name in expected} == pytest.approx(expected)
+
+
+def test_the_step_of_the_attack_follows_eps_and_steps():
+    at = composed("pretrain=none", "finetune=at", "dataset=pets", "finetune.attack.eps=1.2")
+    assert at.finetune.attack.step_size == pytest.approx(0.8)
+
+
+def test_every_field_has_a_help_text():
+    seen, waiting = set(), [TrainConfig, *PRETRAIN.values(), *FINETUNE.values()]
+    values = composed("pretrain=at", "finetune=at", "dataset=digits")
+    for cls in waiting:
+        for field in dataclasses.fields(cls):
+            assert field.metadata["help"], (cls, field.name)
+            inner = getattr(values, field.name, None)
+            if dataclasses.is_dataclass(inner) and type(inner) not in seen:
+                seen.add(type(inner))
+                waiting.append(type(inner))
+    assert len(seen) > 8
+
+
+(PLAIN,) = values_of("pretrain=cr", "finetune=at", "dataset=digits")
+(EVALUATION,) = values_of("checkpoint=abcd", "dataset=digits", "evaluators=[clean]", config_name="evaluate")
+wild = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=4),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=2),
+    max_leaves=5,
+)
+
+
+def paths(values, prefix=()):
+    for name, value in values.items():
+        yield (*prefix, name)
+        if isinstance(value, dict):
+            yield from paths(value, (*prefix, name))
+
+
+@given(data=st.data(), value=wild, add=st.booleans())
+def test_one_wild_value_anywhere_is_parsed_or_refused(data, value, add):
+    for plain, build in ((PLAIN, train_config), (EVALUATION, evaluate_config)):
+        changed = copy.deepcopy(plain)
+        *parents, name = data.draw(st.sampled_from(sorted(paths(plain))))
+        node = changed
+        for parent in parents:
+            node = node[parent]
+        node[f"{name}x" if add else name] = value
+        try:
+            config = build(changed)
+        except ConfigError:
+            continue
+        assert not add and dataclasses.is_dataclass(config)
+
+
+@given(values=wild)
+def test_anything_at_all_is_parsed_or_refused(values):
+    for build in (train_config, evaluate_config):
+        with pytest.raises(ConfigError):
+            build(values if isinstance(values, dict) else {"pretrain": values})

@@ -1,0 +1,52 @@
+import sys
+
+from robust_transfer.core import progress
+from robust_transfer.core.progress import Progress
+
+
+class Clock:
+    now = 0.0
+
+    def monotonic(self):
+        return self.now
+
+
+def run(monkeypatch, *, shown=True, total=600, seconds_a_step=1.0, steps=150, done=0):
+    clock = Clock()
+    monkeypatch.setattr(progress, "time", clock)
+    bar = Progress("cr-digits", total=total, done=done, shown=shown)
+    for step in range(steps):
+        clock.now += seconds_a_step
+        bar.show(f"loss={step}")
+        bar.step()
+    bar.close()
+
+
+def test_one_line_a_minute_where_there_is_no_terminal(monkeypatch, capsys):
+    run(monkeypatch)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines == [
+        "cr-digits: step 60 of 600, 9 min left (1 a second) loss=59",
+        "cr-digits: step 120 of 600, 8 min left (1 a second) loss=119",
+    ]
+
+
+def test_a_resumed_run_counts_its_own_speed_and_an_endless_one_has_no_end(monkeypatch, capsys):
+    run(monkeypatch, done=300, steps=30, seconds_a_step=2.0)
+    assert capsys.readouterr().err.startswith("cr-digits: step 330 of 600, 9 min left (0.5 a second)")
+    run(monkeypatch, total=None, steps=60)
+    assert capsys.readouterr().err.startswith("cr-digits: step 60 (1 a second)")
+
+
+def test_other_processes_say_nothing(monkeypatch, capsys):
+    run(monkeypatch, shown=False)
+    assert capsys.readouterr().err == ""
+
+
+def test_a_terminal_gets_a_bar(monkeypatch, capsys):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    bar = Progress("cr-digits", total=3)
+    bar.show("loss=0.5")
+    bar.step()
+    bar.close()
+    assert "cr-digits" in capsys.readouterr().err

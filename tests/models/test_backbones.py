@@ -1,0 +1,58 @@
+import pytest
+import torch
+import torchvision
+from torch import nn
+
+from robust_transfer.core import rng
+from robust_transfer.core.errors import ConfigError
+from robust_transfer.models.backbones import ARCHITECTURES, backbone, num_features
+
+
+def shapes(module):
+    return {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
+
+
+def test_small_network_is_torchvisions_resnet18_with_another_stem():
+    with rng.global_state(0, "test"):
+        ours = backbone("resnet18_small", 5, 64).eval()
+    reference = torchvision.models.resnet18(num_classes=5)
+    reference.conv1 = nn.Conv2d(3, 64, kernel_size=3, stride=1, padding=1, bias=False)
+    reference.maxpool = nn.Identity()
+    reference.load_state_dict(ours.state_dict())
+    images = rng.normal((2, 3, 16, 16), 0, "test-images")
+    with torch.no_grad():
+        assert torch.equal(ours(images), reference.eval()(images))
+
+
+@pytest.mark.parametrize("arch", ["resnet18", "resnet50"])
+def test_keys_and_shapes_are_torchvisions(arch):
+    with torch.device("meta"):
+        expected = torchvision.models.get_model(arch, weights=None, num_classes=7)
+        assert shapes(backbone(arch, 7)) == shapes(expected)
+
+
+@pytest.mark.parametrize("width", [1, 8, 16])
+def test_small_network_scales_every_channel_by_its_width(width):
+    scaled, full = shapes(backbone("resnet18_small", 4, width)), shapes(torchvision.models.resnet18())
+    assert scaled.keys() == full.keys()
+    assert scaled["layer3.1.conv2.weight"] == (4 * width, 4 * width, 3, 3)
+    assert scaled["fc.weight"] == (4, 8 * width)
+
+
+@pytest.mark.parametrize("arch", ARCHITECTURES)
+def test_without_classes_it_returns_features_of_the_stated_length(arch):
+    width = 8 if arch == "resnet18_small" else 64
+    with torch.device("meta"):
+        network = backbone(arch, 0, width)
+        features = network(torch.empty(2, 3, 64, 64))
+    assert features.shape == (2, num_features(arch, width))
+    assert not any(name.startswith("fc") for name in network.state_dict())
+
+
+def test_unknown_architectures_and_widths_are_refused():
+    with pytest.raises(ConfigError, match="did you mean 'resnet50'"):
+        backbone("resnet5O", 10)
+    with pytest.raises(ConfigError, match="only resnet18_small has a width"):
+        backbone("resnet18", 10, 32)
+    with pytest.raises(ConfigError, match="at least 1"):
+        backbone("resnet18_small", 10, 0)

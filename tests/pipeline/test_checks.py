@@ -1,0 +1,74 @@
+"""What is refused before anything runs: sigma, classes, a plateau without images."""
+
+import pytest
+
+from planned import checkpoint, evaluation_of, set_field
+from robust_transfer.core.errors import CheckpointError, ConfigError, EvaluationError
+from robust_transfer.pipeline.inputs import data_facts, training_stages
+from robust_transfer.pipeline.plan import plan_evaluation, plan_training
+from robust_transfer.pipeline.stage import DataFacts
+from tiny_runs import composed
+
+
+def test_another_sigma_than_the_trainings_is_refused_unless_asked_for(base):
+    config = set_field(base, "certify.sigma", 0.25)
+    with pytest.raises(EvaluationError, match=r"certify.sigma=0.25 but the model is trained at sigma=0.5"):
+        training_stages(config)
+    stages = training_stages(set_field(config, "certify.allow_sigma_mismatch", True))
+    assert stages[-1].marks == ("sigma mismatch",) and stages[-2].marks == ()
+
+
+def test_a_named_evaluator_refuses_the_mismatch_that_auto_marks():
+    config = composed("pretrain=none", "finetune=st", "dataset=digits")
+    assert training_stages(config)[-1].marks == ("sigma mismatch",)
+    with pytest.raises(EvaluationError, match="trained at sigma=0"):
+        training_stages(set_field(config, "evaluators", ["certify"]))
+
+
+def test_sigma_zero_is_the_plain_classifier_and_needs_no_leave(base):
+    assert training_stages(set_field(base, "certify.sigma", 0.0))[-1].marks == ()
+
+
+def test_an_unknown_training_sigma_is_no_mismatch(base):
+    target = data_facts(base.dataset, base.budget)
+    config = evaluation_of(base, ["certify"])
+    for sigma, refused in ((None, False), (0.5, False), (0.25, True), (0.0, True)):
+        facts = checkpoint(train_sigma=sigma)
+        if refused:
+            with pytest.raises(EvaluationError, match=r"certify\.sigma=0\.5"):
+                plan_evaluation(config, target=target, checkpoint=facts)
+        else:
+            assert plan_evaluation(config, target=target, checkpoint=facts)[0].marks == ()
+
+
+def test_a_head_of_another_size_is_refused(base):
+    target = data_facts(base.dataset, base.budget)
+    with pytest.raises(CheckpointError, match=r"head has 37 classes \(expected 10, as dataset 'digits'\)"):
+        plan_evaluation(evaluation_of(base, ["clean"]), target=target, checkpoint=checkpoint(num_classes=37))
+
+
+@pytest.mark.parametrize(("loss", "least"), [("ce", 0), ("dlr", 3), ("dlr_targeted", 4)])
+def test_dlr_needs_enough_classes(attacked, loss, least):
+    config = set_field(set_field(attacked, "autopgd.loss", loss), "evaluators", ["autopgd"])
+    source = data_facts(config.source, config.budget)
+    for classes in (2, 3, 4, None):
+        target = DataFacts({"name": "x"}, {"name": "x"}, classes)
+        if classes is not None and classes < least:
+            with pytest.raises(ConfigError, match=f"{loss} needs at least {least} classes .found {classes}"):
+                plan_training(config, source=source, target=target)
+        else:
+            assert len(plan_training(config, source=source, target=target)) == 3
+
+
+def test_a_plateau_needs_images_to_measure_on():
+    config = composed("pretrain=none", "finetune=at", "dataset=pets", "finetune.schedule=plateau")
+    with pytest.raises(ConfigError, match=r"dataset.validation_fraction is 0") as caught:
+        training_stages(config)
+    assert caught.value.hints == ("dataset.validation_fraction=0.1",)
+    held_out = training_stages(set_field(config, "dataset.validation_fraction", 0.1))
+    assert held_out[0].marks == ()
+    leak = training_stages(set_field(config, "finetune.select_on", "test"))
+    assert leak[0].marks == leak[1].marks == ("selected on test",)
+    source = composed("pretrain=at", "finetune=at", "dataset=pets", "pretrain.schedule=plateau")
+    with pytest.raises(ConfigError, match=r"source.validation_fraction is 0"):
+        training_stages(source)

@@ -1,0 +1,93 @@
+"""Steps and passes by hand; hours from what finished stages took."""
+
+import json
+
+import pytest
+import yaml
+
+from robust_transfer.cli import compose, launching
+from robust_transfer.pipeline import cost
+from small_model import small_model
+
+
+def stages(*words):
+    with compose.hydra_session("rt-train", None):
+        (job,) = launching.planned(compose.read("train", list(words), multirun=False))
+    return {stage.kind: stage for stage in job.stages}
+
+
+def test_training_steps_follow_from_the_catalogue():
+    finetune = stages("pretrain=none", "finetune=at", "dataset=pets")["finetune"]
+    assert cost.total_steps(finetune) == 150 * (3680 // 64)
+    shots = stages("pretrain=none", "finetune=cr", "dataset=pets", "dataset.shots=4")["finetune"]
+    assert cost.total_steps(shots) == 150 * (4 * 37 // 32)
+    capped = stages("pretrain=none", "finetune=cr", "dataset=pets", "finetune.max_steps=7")["finetune"]
+    assert cost.total_steps(capped) == 7
+
+
+@pytest.mark.parametrize(
+    ("method", "units"),
+    [("st", 3), ("st_linear", 1), ("at", 3 * 2 + 3), ("cr", 2 * 3)],
+)
+def test_passes_of_a_training_step(method, units):
+    finetune = stages("pretrain=none", f"finetune={method}", "dataset=pets")["finetune"]
+    batch = finetune.config.batch_size
+    assert cost.passes(finetune) == 150 * (3680 // batch) * batch * units
+
+
+@pytest.mark.parametrize(
+    ("words", "per_image", "images"),
+    [
+        (["certify"], 100_100, 500),
+        (["certify", "certify.sigma=0", "certify.allow_sigma_mismatch=true"], 1, 500),
+        (["autopgd", "autopgd.num_restarts=5"], 1 + 2 * 101 * 5, 3669),
+        (["pgd", "pgd.subset=10"], 1 + 2 * 21, 10),
+        (["clean"], 1, 3669),
+    ],
+)
+def test_passes_of_an_evaluation(words, per_image, images):
+    evaluator, *rest = words
+    found = stages("pretrain=none", "finetune=cr", "dataset=pets", f"evaluators=[{evaluator}]", *rest)["eval"]
+    assert cost.passes(found) == per_image * images
+
+
+def test_a_plateau_alone_has_no_known_end():
+    words = ["finetune.schedule=plateau", "finetune.epochs=null", "dataset.validation_fraction=0.1"]
+    finetune = stages("pretrain=none", "finetune=at", "dataset=pets", *words)["finetune"]
+    assert cost.cost(finetune, cost.Rate(1.0)) == cost.Cost(None, None, None, None, None)
+
+
+def test_hours_come_from_a_finished_stage_of_the_same_recipe(tmp_path):
+    finetune = stages("pretrain=none", "finetune=at", "dataset=pets")["finetune"]
+    other = stages("pretrain=none", "finetune=at", "dataset=dtd")["finetune"]
+    directory = finetune.directory(tmp_path)
+    directory.path.mkdir(parents=True)
+    document = {"identity": finetune.identity, "lineage": finetune.lineage}
+    (directory.path / "config.yaml").write_text(yaml.safe_dump(document))
+    amount = cost.passes(finetune)
+    status = {"state": "done", "wall_seconds": amount / 100, "passes": amount, "peak_memory_bytes": 5}
+    (directory.path / "status.json").write_text(json.dumps(status))
+    rate = cost.finished_rates(tmp_path)[cost.recipe(other.identity, other.lineage)]
+    found = cost.cost(other, rate)
+    assert found.hours == pytest.approx(cost.passes(other) / 100 / 3600)
+    assert found.memory_bytes == 5 and found.disk_bytes > 0
+    cheaper = stages("pretrain=none", "finetune=cr", "dataset=dtd")["finetune"]
+    assert cost.recipe(cheaper.identity, cheaper.lineage) not in cost.finished_rates(tmp_path)
+
+
+def test_reading_a_checkpoint_costs_nothing(tmp_path):
+    from robust_transfer.models import save_model
+
+    model = small_model(10, width=4)
+    save_model(tmp_path / "weights.safetensors", model)
+    found = stages(
+        "pretrain=checkpoint",
+        f"pretrain.path={tmp_path}/weights.safetensors",
+        "finetune=st",
+        "dataset=digits",
+        "model=resnet18_small",
+        "model.width=4",
+        "model.image_size=8",
+    )["pretrain"]
+    assert cost.passes(found) == 0
+    assert cost.cost(found, None).hours == 0

@@ -1,0 +1,112 @@
+import csv
+import io
+
+import matplotlib
+import numpy as np
+import pytest
+from PIL import Image
+from scipy import stats
+
+from robust_transfer.core.errors import EvaluationError
+from robust_transfer.report.index.collect import collect
+from robust_transfer.report.output import canvas, drawings, figures
+from robust_transfer.report.study import tables
+from synthetic_store import add_attack, mini_study, quickstart, study
+
+
+def drawing(name, store, source="runs"):
+    return figures.figure(tables.build(name, source, collect(store)))
+
+
+def texts(drawn):
+    with canvas.panels(*drawn.shape) as (figure, axes):
+        drawn.draw(axes)
+        canvas.arrange(figure, drawn.caption)
+        if drawn.label:
+            drawn.label(axes)
+        legends = [text.get_text() for axis in axes for text in axis.get_legend().get_texts()]
+        labels = [text.get_text() for axis in axes for text in axis.texts]
+    return legends, labels
+
+
+def test_figure_2_published_has_the_studys_r2_and_all_labels(tmp_path):
+    drawn = drawing("2", tmp_path, "published")
+    legends, labels = texts(drawn)
+    assert [text.split(" [")[0] for text in legends] == ["at: R² = 0.98", "simclr: R² = 0.94"]
+    assert sorted(labels) == sorted([row[0] for row in drawn.rows]) and len(labels) == 24
+    assert "part of R² is mechanical" in drawn.caption
+
+
+def test_figure_3_fits_what_scipy_fits(tmp_path):
+    drawn = drawing("3", study(tmp_path, tables=("3",)))
+    assert drawn.shape == (1, 2)
+    for metric, position in (("ra", 0), ("acr", 2)):
+        points = np.array([[r[5], r[8]] for r in drawn.rows if r[4] == metric and r[2] == "cr"])
+        assert len(points) == 12
+        expected = stats.linregress(points[:, 0], points[:, 1]).rvalue ** 2
+        assert texts(drawn)[0][position].startswith(f"cr: R² = {expected:.2f} [")
+
+
+def test_two_sets_give_no_fit_and_say_so(tmp_path):
+    drawn = drawing("2", study(tmp_path, tables=("2",), datasets=("pets", "dtd")))
+    assert "2 data sets, no fit" in drawn.caption
+    assert texts(drawn)[0] == ["at", "simclr"]
+
+
+def test_mini_figures_have_a_named_point_a_target_and_the_same_fits(tmp_path):
+    store = mini_study(tmp_path, seeds=(0, 1), n=20)
+    for name, robust, metrics in (("mini2", "at", 1), ("mini3", "cr", 2)):
+        drawn = drawing(name, store)
+        legends, labels = texts(drawn)
+        points = np.array([[r[5], r[8]] for r in drawn.rows if r[2] == robust and r[4] == "ra"])
+        expected = stats.linregress(points[:, 0], points[:, 1]).rvalue ** 2
+        assert len(points) == 9 and legends[0].startswith(f"{robust}: R² = {expected:.2f} [")
+        targets = [f"{d} {s}-shot" for d in ("digits", "textures", "faces") for s in (2, 5, 20)]
+        assert sorted(labels) == sorted(2 * metrics * targets)
+        assert drawn.name == f"figure-{name}" and "8-pixel images" in drawn.caption
+
+
+def test_a_target_without_a_gain_has_no_point_and_is_named(tmp_path):
+    options = {"experiment": "mini_study", "shots": 5, "n": 20}
+    for number, dataset in enumerate(("digits", "textures", "faces")):
+        add_attack(tmp_path, dataset, 9 + number, number, **options)  # none of digits is robust
+        add_attack(tmp_path, dataset, 15 + number, 8, pretrain="at", **options)
+    drawn = drawing("mini2", tmp_path)
+    assert {row[0] for row in drawn.rows} == {"textures", "faces"}
+    assert "No RA gain, as it is 0 without pre-training: digits 5-shot (at)." in drawn.caption
+    assert "digits 5-shot" not in texts(drawn)[1]
+
+
+def test_without_a_reference_the_error_says_what_to_run(tmp_path):
+    add_attack(tmp_path, "pets", 60, 50, pretrain="at", source="imagenet")
+    with pytest.raises(EvaluationError, match="with and without pre-training") as error:
+        drawing("2", tmp_path)
+    assert error.value.hints[0].startswith("run: rt-train experiment=table2 pretrain=none dataset=")
+
+
+def test_quickstart_points_have_intervals_and_the_caption_its_limits(tmp_path):
+    drawn = drawing("quickstart", quickstart(tmp_path))
+    row = next(r for r in drawn.rows if r[:5] == ("digits", 5, "at", "at", "ra"))
+    assert row[5] == pytest.approx(100 * (279 / 237 - 1)) and row[6] < row[5] < row[7]
+    assert "1.23" in drawn.caption and "8x8" in drawn.caption and "same test images" in drawn.caption
+
+
+def test_files_are_equal_bytes_without_times_and_name_their_stages(tmp_path):
+    store = quickstart(tmp_path / "store")
+    contents = []
+    for name in ("one", "two"):
+        directory = tmp_path / name
+        directory.mkdir()
+        written = drawings.write(drawing("quickstart", store), directory)
+        contents.append({path.name: path.read_bytes() for path in written})
+    assert contents[0] == contents[1]
+    assert sorted(path.rsplit(".")[-1] for path in contents[0]) == ["csv", "md", "pdf", "png"]
+    key = collect(store).runs[0].key
+    with Image.open(tmp_path / "one" / "figure-quickstart.png") as image:
+        information = image.info
+    assert key in information["Description"] and "Software" not in information
+    pdf = contents[0]["figure-quickstart.pdf"]
+    assert key.encode() in pdf and b"CreationDate" not in pdf and matplotlib.__version__.encode() not in pdf
+    assert key in contents[0]["figure-quickstart.md"].decode()
+    plotted = list(csv.DictReader(io.StringIO(contents[0]["figure-quickstart.csv"].decode())))
+    assert len(plotted) == 6 and all(key in row["source"] for row in plotted)

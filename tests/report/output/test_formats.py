@@ -1,0 +1,48 @@
+from robust_transfer.report.output.formats import (
+    Grid,
+    comma_separated,
+    escape,
+    latex,
+    markdown,
+    metric_text,
+    percent,
+    wrapped,
+)
+
+
+def test_markdown_columns_line_up():
+    lines = markdown(
+        Grid(("name", "value", "why"), (("a", "1.25", "x"), ("long name", "-10", "")), notes=1)
+    ).splitlines()
+    assert lines == [
+        "| name      | value | why |",
+        "| --------- | ----: | --- |",
+        "| a         |  1.25 | x   |",
+        "| long name |   -10 |     |",
+    ]
+
+
+def test_latex_alignment_follows_the_grid():
+    assert r"\begin{tabular}{lrl}" in latex(Grid(("a", "b", "c"), (("1", "2", "3"),), notes=1))
+
+
+def test_escape():
+    assert escape("st_linear 5% ± σ") == r"st\_linear 5\% $\pm$ $\sigma$"
+
+
+def test_csv_keeps_full_precision():
+    assert (
+        comma_separated(("a", "b", "c"), [[0.1 + 0.2, None, 'x,"y"']])
+        == 'a,b,c\n0.30000000000000004,,"x,""y"""\n'
+    )
+
+
+def test_numbers():
+    assert (percent(-0.049), percent(0.1, signed=True), percent(None)) == ("-4.9", "+10.0", "–")
+    assert (metric_text("acr", 1.23456), metric_text("ra", 0.5)) == ("1.235", "50.0")
+
+
+def test_wrapping_keeps_tables_and_commands_whole():
+    command = "    rt-train " + "x" * 100
+    assert wrapped(["| " + "y" * 100, command]).splitlines() == ["| " + "y" * 100, command]
+    assert wrapped(["- " + "word " * 30]).splitlines()[1].startswith("  word")

@@ -1,0 +1,69 @@
+import re
+from html.parser import HTMLParser
+
+from robust_transfer.report.index.collect import collect
+from robust_transfer.report.output.html import page
+from synthetic_store import add_attack, mini_study, quickstart, study
+
+VOID = {"meta", "img", "br"}
+
+
+class Balanced(HTMLParser):
+    def __init__(self):
+        super().__init__()
+        self.open, self.links, self.ids = [], [], set()
+
+    def handle_starttag(self, tag, attrs):
+        found = dict(attrs)
+        self.links += [found["href"]] if "href" in found else []
+        self.ids |= {found["id"]} if "id" in found else set()
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+def test_the_page_is_whole_and_every_link_leads_somewhere(tmp_path):
+    store = study(quickstart(tmp_path / "runs"), tables=("2",), datasets=("pets", "cars"), n=40)
+    add_attack(store, "pets", 6, 3, 40, shots=5, marks=["selected on test"])
+    directory = store / "report"
+    directory.mkdir()
+    text = page(collect(store), directory)
+    parser = Balanced()
+    parser.feed(text)
+    assert parser.open == []
+    for link in parser.links:
+        assert link[1:] in parser.ids if link.startswith("#") else (directory / link).is_file(), link
+    stages = {run.key for run in collect(store).runs}
+    assert all(any(key in link for link in parser.links) for key in stages)
+    assert {"quickstart", "2", "claims", "flags", "runs", "shots", "figure-quickstart"} <= parser.ids
+    assert not {"mini2", "findings"} & parser.ids
+    assert "▼" in text and "selected on test" in text and 'name="viewport"' in text
+    assert not re.search(r'(src|href)="https?:', text)
+
+
+def test_a_miniature_has_its_tables_figures_and_findings(tmp_path):
+    store = mini_study(tmp_path / "runs", seeds=(0,), datasets=("digits",), n=10)
+    directory = store / "report"
+    directory.mkdir()
+    text = page(collect(store), directory)
+    parser = Balanced()
+    parser.feed(text)
+    sections = {"mini2", "mini3", "mini4", "mini5", "figure-mini2", "figure-mini3", "findings"}
+    assert sections <= parser.ids and not any(" " in name for name in parser.ids)
+    assert "digits 5-shot" in text and "do not cover other data sets" in text
+    assert parser.open == [] and "quickstart" not in parser.ids
+
+
+def test_two_pages_are_equal(tmp_path):
+    store = quickstart(tmp_path / "runs", seeds=(0,))
+    directory = store / "report"
+    directory.mkdir()
+    assert page(collect(store), directory) == page(collect(store), directory)
+
+
+def test_an_empty_store_has_a_page(tmp_path):
+    parser = Balanced()
+    parser.feed(page(collect(tmp_path), tmp_path))
+    assert parser.open == []

@@ -1,0 +1,100 @@
+import numpy as np
+import pytest
+
+from robust_transfer.report.index import published
+from robust_transfer.report.index.collect import collect
+from robust_transfer.report.study import claims, tables
+from synthetic_store import add_attack, study
+
+
+def verdicts(store, source):
+    index = collect(store)
+    return {
+        v.claim: v for v in claims.verdicts({name: tables.build(name, source, index) for name in ("2", "3")})
+    }
+
+
+def test_every_published_number_is_reproduced_from_the_published_tables(tmp_path):
+    found = verdicts(tmp_path, "published")
+    expected = {
+        "table2_at_mean_rel_sa": 11.4, "table2_at_mean_rel_ra": 12.6,
+        "table2_simclr_mean_rel_sa": 14.1, "table2_simclr_mean_rel_ra": 10.0,
+        "table3_cr_mean_rel_sa": 7.1, "table3_cr_mean_rel_ra": 7.5, "table3_cr_mean_rel_acr": 7.3,
+        "table3_simclr_mean_rel_sa": 9.8, "table3_simclr_mean_rel_ra": 9.1, "table3_simclr_mean_rel_acr": 6.9,
+    }  # fmt: skip
+    assert {name: round(found[name].value, 1) for name in expected} == expected
+    fits = {
+        "figure2_at_r2": 0.98, "figure2_simclr_r2": 0.94,
+        "figure3_cr_r2_sa_ra": 0.92, "figure3_simclr_r2_sa_ra": 0.89,
+        "figure3_cr_r2_sa_acr": 0.94, "figure3_simclr_r2_sa_acr": 0.86,
+    }  # fmt: skip
+    assert {name: round(found[name].value, 2) for name in fits} == fits
+    assert all(found[claim.name].verdict == "holds" for claim in published.claims())
+
+
+def test_all_target_tasks_fails_and_names_the_sets(tmp_path):
+    found = verdicts(tmp_path, "published")
+    falling = {
+        "all_sets_improve_2_at_ra": {"birdsnap", "cars"},
+        "all_sets_improve_2_simclr_ra": {"birdsnap", "cars", "aircraft"},
+        "all_sets_improve_3_cr_ra": {"food101", "birdsnap", "cars", "aircraft"},
+    }
+    for name, sets in falling.items():
+        assert found[name].verdict == "fails"
+        assert {part.split()[0] for part in found[name].detail.removeprefix("falls: ").split(", ")} == sets
+        assert found[name].value == 12 - len(sets)
+    assert len([name for name in found if name.startswith("all_sets_improve_")]) == 2 * 2 + 2 * 3
+
+
+def test_an_empty_store_has_not_enough_runs_and_says_what_to_run(tmp_path):
+    found = verdicts(tmp_path, "runs")
+    assert {v.verdict for v in found.values()} == {"not enough runs"}
+    assert (
+        "rt-train experiment=table2 pretrain=none dataset=food101,cifar100,"
+        in found["table2_at_mean_rel_sa"].detail
+    )
+    assert found["table2_at_mean_rel_sa"].value is None
+
+
+def test_a_part_of_the_sets_is_not_enough(tmp_path):
+    found = verdicts(study(tmp_path, tables=("2",), datasets=("pets", "dtd", "caltech101")), "runs")
+    claim = found["table2_at_mean_rel_sa"]
+    assert claim.verdict == "not enough runs"
+    assert "known for 3 of 12 sets" in claim.detail
+    # the mean of (87-73)/73, (66-54.5)/54.5 and (88.5-66.5)/66.5, 200 images each
+    gains = [round(200 * a) / round(200 * b) - 1 for a, b in ((0.869, 0.732), (0.658, 0.543), (0.885, 0.667))]
+    assert claim.value == pytest.approx(100 * np.mean(gains))
+
+
+def test_runs_with_the_published_accuracies_hold_with_intervals(tmp_path):
+    found = verdicts(study(tmp_path, tables=("2",)), "runs")
+    for name in ("table2_at_mean_rel_sa", "table2_at_mean_rel_ra", "table2_simclr_mean_rel_ra"):
+        claim = found[name]
+        assert claim.verdict == "holds"
+        assert claim.low < claim.value < claim.high
+        assert claim.value == pytest.approx(claim.published, abs=0.3)
+    fit = found["figure2_at_r2"]
+    assert fit.low <= fit.value <= fit.high
+    assert "[" in found["all_sets_improve_2_at_ra"].detail
+
+
+def test_runs_with_other_accuracies_fail(tmp_path):
+    for cell in published.results()["2"]:
+        shares = (16, 15) if cell.pretrain == "at" else (10, 9)
+        add_attack(tmp_path, cell.dataset, *shares, 20, pretrain=cell.pretrain, source="imagenet")
+    found = verdicts(tmp_path, "runs")
+    assert found["table2_at_mean_rel_sa"].verdict == "fails"
+    assert found["table2_at_mean_rel_sa"].value == pytest.approx(60)
+    assert found["all_sets_improve_2_at_sa"].verdict == "holds"
+    assert found["all_sets_improve_2_simclr_sa"].detail.startswith(
+        "no set falls; no change: food101, cifar100"
+    )
+    assert found["all_sets_improve_2_simclr_sa"].verdict == "fails"
+
+
+def test_the_files_hold_the_columns_that_were_promised(tmp_path):
+    index = collect(tmp_path)
+    found = claims.verdicts({name: tables.build(name, "published", index) for name in ("2", "3")})
+    header = claims.to_csv(found, []).splitlines()[0]
+    assert header.startswith("claim,published,value,low,high,verdict,detail")
+    assert claims.to_markdown(found, "published", []).startswith("| claim ")

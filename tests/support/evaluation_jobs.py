@@ -1,0 +1,126 @@
+"""Evaluations that take a tenth of a second: a narrow network with a fitted head on real 8x8 digits."""
+
+import csv
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from robust_transfer.config.runtime import RuntimeConfig
+from robust_transfer.data import open_dataset
+from robust_transfer.distributed.context import Context, single
+from robust_transfer.evaluation.job import EvaluationJob, evaluate
+from robust_transfer.models.checkpoint import save_model
+from robust_transfer.models.normalized import Classifier
+from small_model import small_model
+from tiny_runs import composed
+
+CONFIG = composed("pretrain=none", "finetune=st", "dataset=digits", "model=resnet18_small")
+SMALL = {
+    "clean": {"subset": 40, "batch_size": 16},
+    "pgd": {"subset": 20, "num_steps": 3, "batch_size": 8},
+    "autopgd": {"subset": 20, "num_steps": 4, "batch_size": 8},
+    "certify": {"subset": 8, "n": 500, "sigma": 0.1, "radii": [0.1], "batch_size": 100},
+}
+RUNTIME = RuntimeConfig(
+    devices=1,
+    device="cpu",
+    num_workers=0,
+    compile=False,
+    channels_last=True,
+    activation_checkpointing=False,
+    save_every_steps=500,
+    log_every_steps=10,
+    loggers=[],
+    sync_batchnorm=True,
+)
+
+
+def digit_pixels(split: str = "test") -> tuple[torch.Tensor, torch.Tensor]:
+    """Return all digits of a split, (N, 3, 8, 8) in [0, 1], with their labels; without our transforms."""
+    dataset = open_dataset("digits", "data", split)
+    pixels = np.stack([np.asarray(dataset[i][0]) for i in range(len(dataset))])
+    return torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous() / 255, torch.tensor(dataset.labels)
+
+
+def fitted_model(num_classes: int = 10) -> Classifier:
+    """Random features with a linear head fitted by least squares: right on most digits, without training."""
+    model = small_model(num_classes, width=4).eval()
+    pixels, labels = digit_pixels("train")
+    head = model.backbone.fc
+    with torch.no_grad():
+        model.backbone.fc = torch.nn.Identity()
+        features = model(pixels).double()
+        features = torch.cat([features, torch.ones(len(features), 1)], 1)
+        targets = torch.nn.functional.one_hot(labels % num_classes, num_classes).double()
+        gram = features.T @ features + 1e-3 * torch.eye(features.shape[1])
+        solved = torch.linalg.solve(gram, features.T @ targets)
+        head.weight.copy_(10 * solved[:-1].T)
+        head.bias.copy_(10 * solved[-1])
+    model.backbone.fc = head
+    return model
+
+
+def save(model: Classifier, path: Path) -> Path:
+    save_model(path, model, key="f" * 12)
+    return path
+
+
+def make_job(name: str, directory: Path, model: Path, *, dataset=None, **settings) -> EvaluationJob:
+    """Build a job; settings given here win over the small ones, and those over the shipped configs."""
+    directory.mkdir(parents=True, exist_ok=True)
+    return EvaluationJob(
+        evaluator=name,
+        settings=dataclasses.replace(getattr(CONFIG, name), **{**SMALL[name], **settings}),
+        dataset=dataset or CONFIG.dataset,
+        data=CONFIG.data,
+        runtime=RUNTIME,
+        image_size=8,
+        model=model,
+        reading=None,
+        directory=directory,
+        key="a" * 12,
+        parent="b" * 12,
+        generated=None,
+        lineage={"pretrain": "none", "finetune": "st"},
+        marks=(),
+        commit=None,
+    )
+
+
+def run(job: EvaluationJob) -> bytes:
+    """Run an evaluation in this process and return the bytes of its records."""
+    evaluate(job, single("cpu"))
+    return (job.directory / "records.csv").read_bytes()
+
+
+class Shard(Context):
+    """A process that waits for nobody and leaves the records to another."""
+
+    is_main = False
+
+    def barrier(self) -> None:
+        pass
+
+
+def run_shards(job: EvaluationJob, number: int) -> bytes:
+    """Measure each shard of `number` in a directory of its own, then fold all journals in the job's."""
+    for rank in range(number):
+        alone = dataclasses.replace(job, directory=job.directory / f"of-{rank}")
+        alone.directory.mkdir()
+        evaluate(alone, Shard(rank, number, torch.device("cpu")))
+        assert not (alone.directory / "records.csv").exists()
+        for name in (f"journal.{rank}.csv", f"flags.{rank}.json"):
+            if (alone.directory / name).exists():  # a shard without doubts writes no flags
+                (alone.directory / name).rename(job.directory / name)
+    return run(job)
+
+
+def records(job: EvaluationJob) -> list[dict[str, str]]:
+    with open(job.directory / "records.csv", newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def journal_lines(job: EvaluationJob, shard: int = 0) -> list[bytes]:
+    return (job.directory / f"journal.{shard}.csv").read_bytes().splitlines(keepends=True)

@@ -1,0 +1,110 @@
+"""Small configurations and jobs for tests of training: a narrow network on real 8x8 digits."""
+
+from pathlib import Path
+
+from robust_transfer.config.data import DataConfig, DatasetConfig
+from robust_transfer.config.methods import (
+    AdversarialConfig,
+    AttackConfig,
+    ConsistencyConfig,
+    LinearConfig,
+    SimCLRConfig,
+    StandardConfig,
+    TrainingConfig,
+)
+from robust_transfer.config.model import ModelConfig
+from robust_transfer.config.runtime import RuntimeConfig
+from robust_transfer.training.job import TrainingJob
+
+COMMON = {
+    "seed": 0,
+    "epochs": 2,
+    "max_steps": None,
+    "batch_size": 10,
+    "micro_batch": None,
+    "optimizer": "sgd",
+    "lr": 0.05,
+    "momentum": 0.9,
+    "nesterov": False,
+    "weight_decay": 1e-4,
+    "schedule": "step",
+    "step_epochs": 1,
+    "gamma": 0.1,
+    "patience": 2,
+    "drops": 1,
+    "select_on": "validation",
+    "warmup_epochs": 0.0,
+    "precision": "fp32",
+}
+ATTACK = AttackConfig(norm="l2", eps=0.5, num_steps=3, step_size=None, random_start=True)
+SPECIFIC = {
+    "st": (StandardConfig, {}),
+    "st_linear": (LinearConfig, {}),
+    "at": (AdversarialConfig, {"attack": ATTACK}),
+    "cr": (
+        ConsistencyConfig,
+        {"sigma": 0.5, "num_noise_samples": 2, "consistency_weight": 5.0, "entropy_weight": 0.5},
+    ),
+    "simclr": (
+        SimCLRConfig,
+        {
+            "temperature": 0.1,
+            "projection_dim": 16,
+            "projection_layers": 2,
+            "color_strength": 0.5,
+            "decoupled": False,
+            "expected_linear_probe": None,
+            "augment_on": "cpu",
+            "optimizer": "lars",
+            "schedule": "cosine",
+            "warmup_epochs": 0.5,
+        },
+    ),
+}
+
+
+def make_method(name: str, **changes) -> TrainingConfig:
+    config_type, specific = SPECIFIC[name]
+    return config_type(name=name, **{**COMMON, **specific, **changes})
+
+
+def make_runtime(**changes) -> RuntimeConfig:
+    values = {
+        "devices": 1,
+        "device": "cpu",
+        "num_workers": 0,
+        "compile": False,
+        "channels_last": False,
+        "activation_checkpointing": False,
+        "save_every_steps": 4,
+        "log_every_steps": 1,
+        "loggers": [],
+        "sync_batchnorm": True,
+    }
+    return RuntimeConfig(**{**values, **changes})
+
+
+def make_job(name: str, directory: Path, *, runtime: RuntimeConfig | None = None, **changes) -> TrainingJob:
+    """A stage on 5 digits a class, 50 images, 5 steps an epoch at the common batch size."""
+    return TrainingJob(
+        method=make_method(name, **changes),
+        model=ModelConfig(arch="resnet18_small", width=4, image_size=16, normalize="none"),
+        dataset=DatasetConfig(
+            name="digits",
+            root=None,
+            shots=5,
+            train_fraction=None,
+            partition=None,
+            split_seed=0,
+            augment="none",
+            validation_fraction=0.0,
+            evaluate_on="test",
+        ),
+        data=DataConfig(root="data", verify=True, on_error="stop"),
+        runtime=runtime or make_runtime(),
+        parent=None,
+        directory=directory,
+        key="0" * 12,
+        generated=None,
+        finetune=False,
+    )
