@@ -31,11 +31,11 @@ from torch import Tensor, nn
 
 from robust_transfer.attacks import autopgd, perturb
 from robust_transfer.core import rng
+from robust_transfer.core.files import atomic_path
 from robust_transfer.data.sources.package_csv import read_package_csv
 from robust_transfer.models.backbones import backbone
 from robust_transfer.models.fast import fast_inference
 from robust_transfer.models.modes import eval_mode, no_param_grad
-from robust_transfer.store.files import atomic_path
 
 NUM_TEST = 1000
 NUM_STEPS = 100

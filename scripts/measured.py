@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from robust_transfer.store.files import write_json
+from robust_transfer.core.files import write_json
 from robust_transfer.store.provenance import git_commit
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -38,9 +38,9 @@ from study_scale_report import (
 )
 
 from robust_transfer.config.methods import TrainingConfig
+from robust_transfer.core import files
 from robust_transfer.data import open_dataset
 from robust_transfer.pipeline.stage import Stage
-from robust_transfer.store import files
 from robust_transfer.training import checkpoints
 
 METHODS = ("st", "at", "cr", "simclr")

@@ -15,9 +15,9 @@ from typing import Any
 from robust_transfer.cli import compose, launching
 from robust_transfer.config.evaluation import CertifyConfig
 from robust_transfer.config.methods import TrainingConfig
+from robust_transfer.core import files
 from robust_transfer.pipeline import cost
 from robust_transfer.pipeline.stage import Stage
-from robust_transfer.store import files
 
 TRUE = {"arch": "resnet50", "size": 224, "steps": 200, "n": 100_000, "certify_images": 20}
 ATTACK_IMAGES = 256  # two batches: the end of one, when images leave and none enter, is slow

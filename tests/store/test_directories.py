@@ -8,10 +8,11 @@ import time
 
 import pytest
 
+from robust_transfer.core import files
 from robust_transfer.core.errors import ConfigError
-from robust_transfer.store import directories, files, locks
+from robust_transfer.core.files import atomic_path
+from robust_transfer.store import directories, locks
 from robust_transfer.store.directories import StageDirectory
-from robust_transfer.store.files import atomic_path
 
 
 def make(root, name, *, kind="finetune", **status):

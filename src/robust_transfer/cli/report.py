@@ -154,7 +154,7 @@ def _directory(arguments: argparse.Namespace) -> Path:
 
 
 def _write(arguments: argparse.Namespace, files: dict[str, str]) -> None:
-    from robust_transfer.store.files import write_text
+    from robust_transfer.core.files import write_text
 
     directory = _directory(arguments)
     for name, text in files.items():

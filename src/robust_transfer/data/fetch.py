@@ -10,12 +10,12 @@ from pathlib import Path
 from tqdm import tqdm
 
 from robust_transfer.core.errors import ConfigError, DataError
+from robust_transfer.core.files import atomic_path
 from robust_transfer.data import catalogue
 from robust_transfer.data.archive import unpack
 from robust_transfer.data.checksums import md5_of
 from robust_transfer.data.sources.imagenet import sort_validation
 from robust_transfer.data.status import status
-from robust_transfer.store.files import atomic_path
 
 TIMEOUT_SECONDS = 30
 FOLDER = "archives"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from robust_transfer.store import files
+from robust_transfer.core import files
 
 
 class Doubts:

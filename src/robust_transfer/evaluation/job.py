@@ -15,6 +15,7 @@ from robust_transfer.config.data import DataConfig, DatasetConfig
 from robust_transfer.config.evaluation import EvaluatorConfig
 from robust_transfer.config.runtime import RuntimeConfig
 from robust_transfer.config.schema import identity
+from robust_transfer.core import files
 from robust_transfer.core.errors import CheckpointError
 from robust_transfer.core.progress import Progress
 from robust_transfer.data.loaders import subset_indices
@@ -29,7 +30,7 @@ from robust_transfer.evaluation.images import read_parts
 from robust_transfer.evaluation.protocol import Bench, Evaluator, evaluators
 from robust_transfer.models import import_checkpoint, load_model
 from robust_transfer.models.normalized import Classifier
-from robust_transfer.store import directories, files
+from robust_transfer.store import directories
 from robust_transfer.store.journal import Journal, journals, read_journal
 
 __all__ = ["EvaluationJob", "attack", "autoattack", "certify", "clean", "evaluate"]

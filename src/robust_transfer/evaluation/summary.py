@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from robust_transfer.core import files
 from robust_transfer.core.statistics import mean_interval, mean_per_class, proportion_interval
-from robust_transfer.store import files
 from robust_transfer.store.journal import format_cell
 
 

@@ -12,11 +12,11 @@ import safetensors.torch
 import torch
 
 from robust_transfer.core.errors import CheckpointError, ConfigError
+from robust_transfer.core.files import atomic_path
 from robust_transfer.models.backbones import backbone
 from robust_transfer.models.container import read_header
 from robust_transfer.models.metadata import ModelMetadata, parse_metadata
 from robust_transfer.models.normalized import Classifier
-from robust_transfer.store.files import atomic_path
 
 
 def save_model(path: str | Path, model: Classifier, *, key: str = "") -> None:

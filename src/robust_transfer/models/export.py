@@ -9,10 +9,10 @@ from typing import Any
 import torch
 
 from robust_transfer.core.errors import CheckpointError
+from robust_transfer.core.files import atomic_path, write_text
 from robust_transfer.models.card import model_card
 from robust_transfer.models.checkpoint import load_model, save_model
 from robust_transfer.models.metadata import read_metadata
-from robust_transfer.store.files import atomic_path, write_text
 
 
 def export_model(

@@ -21,12 +21,13 @@ import yaml
 from robust_transfer.config.data import DataConfig
 from robust_transfer.config.methods import CheckpointConfig, TrainingConfig
 from robust_transfer.config.runtime import RuntimeConfig
+from robust_transfer.core import files
 from robust_transfer.core.errors import EXIT_RESUMABLE, DataError, UserError
 from robust_transfer.distributed.environment import started_by_launcher
 from robust_transfer.pipeline import cost
 from robust_transfer.pipeline.inputs import missing_input
 from robust_transfer.pipeline.stage import CheckpointFacts, Stage
-from robust_transfer.store import directories, files, locks
+from robust_transfer.store import directories, locks
 from robust_transfer.store.directories import DONE, FAILED, StageDirectory
 from robust_transfer.store.provenance import environment, git_commit
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from robust_transfer.core.errors import ConfigError, did_you_mean
-from robust_transfer.store.files import atomic_path, read_json, write_json
+from robust_transfer.core.files import atomic_path, read_json, write_json
 
 KINDS = ("pretrain", "finetune", "eval")
 RUNNING, DONE, FAILED = "running", "done", "failed"

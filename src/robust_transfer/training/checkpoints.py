@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from robust_transfer.core.errors import CheckpointError
-from robust_transfer.store.files import atomic_path
+from robust_transfer.core.files import atomic_path
 
 LAST, PREVIOUS = "last.pt", "last.previous.pt"
 UNREADABLE = (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError, zipfile.BadZipFile)

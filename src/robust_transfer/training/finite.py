@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from robust_transfer.core.errors import ConfigError
+from robust_transfer.core.files import write_json
 from robust_transfer.distributed.context import Context
-from robust_transfer.store.files import write_json
 
 
 class FiniteWatch:

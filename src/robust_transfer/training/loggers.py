@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from robust_transfer.core.errors import ConfigError
-from robust_transfer.store.files import write_text
+from robust_transfer.core.files import write_text
 
 PACKAGES = {"tensorboard": "tensorboard", "wandb": "wandb"}
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from robust_transfer.store.files import atomic_path
+from robust_transfer.core.files import atomic_path
 
 COLORS = (
     "#0072b2",

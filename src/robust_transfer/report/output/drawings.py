@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from robust_transfer.core.files import write_text
 from robust_transfer.report.index.collect import Run, commits
 from robust_transfer.report.output import canvas
 from robust_transfer.report.output.formats import comma_separated
-from robust_transfer.store.files import write_text
 
 
 @dataclass(frozen=True)
