@@ -31,8 +31,9 @@ from measured import compared, machine, save
 from scipy.special import ndtr
 
 from robust_transfer.core import rng
+from robust_transfer.core.choices import ARITHMETICS
 from robust_transfer.models import build_model
-from robust_transfer.models.fast import ARITHMETICS, fast_inference
+from robust_transfer.models.fast import fast_inference
 from robust_transfer.smoothing import certify, certify_counts
 from robust_transfer.smoothing.counts import Unit, count_votes
 from robust_transfer.smoothing.sequential import Progress, Rules

@@ -43,9 +43,9 @@ from robust_transfer.config.methods import (
 from robust_transfer.config.model import ModelConfig
 from robust_transfer.config.runtime import RuntimeConfig
 from robust_transfer.core import rng
+from robust_transfer.core.numerics import autocast, training_arithmetic
 from robust_transfer.models.modes import eval_mode, no_param_grad
 from robust_transfer.training.measure import synthetic_batch, synthetic_stepper
-from robust_transfer.training.precision import arithmetic, autocast
 
 NUM_CLASSES = 1000
 EPS, ATTACK_STEPS, NOISE_COPIES = 0.5, 3, 2
@@ -276,7 +276,7 @@ def main() -> None:
     options = arguments()
     rows, compared_rows = [], []
     for precision in options.precision:
-        with arithmetic(precision):
+        with training_arithmetic(precision):
             rounds = measure(contestants(options, precision), options)
         seconds = {name: statistics.median(values) for name, values in rounds.items()}
         compared_rows += comparisons(rounds, options, precision)

@@ -10,7 +10,8 @@ from torch import nn
 
 from robust_transfer.core import rng
 from robust_transfer.core.errors import ConfigError
-from robust_transfer.models.fast import arithmetic, fast_inference, weights_hash
+from robust_transfer.core.numerics import arithmetic
+from robust_transfer.models.fast import fast_inference, weights_hash
 
 FLAGS = (
     torch.backends.cuda.matmul,

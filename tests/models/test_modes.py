@@ -47,11 +47,3 @@ def test_replaced_buffers_are_put_back(frozen_norm):
     with modes.kept_state(frozen_norm) as moved:
         frozen_norm[1].running_mean = torch.ones(2)
     assert moved == ["1.running_mean"] and frozen_norm[1].running_mean is buffer
-
-
-def test_exact_arithmetic_switches_autocast_off_and_gives_it_back():
-    a = torch.rand(4, 4)
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        with modes.exact_arithmetic(torch.device("cpu")):
-            assert (a @ a).dtype == torch.float32
-        assert (a @ a).dtype == torch.bfloat16

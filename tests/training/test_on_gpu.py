@@ -8,11 +8,11 @@ import torch
 from PIL import Image
 
 from robust_transfer.core import rng
+from robust_transfer.core.numerics import training_arithmetic
 from robust_transfer.data import two_views
 from robust_transfer.data.device_views import finish
 from robust_transfer.distributed.launch import launch
 from robust_transfer.training.job import train
-from robust_transfer.training.precision import arithmetic
 from training_jobs import make_job, make_runtime
 
 pytestmark = [
@@ -56,7 +56,7 @@ def test_views_are_finished_on_a_gpu_as_on_a_cpu(precision):
         with rng.global_state(0, "views", i):
             views.append(make(image))
     crops, drawn = (torch.stack(part) for part in zip(*views, strict=True))
-    with arithmetic(precision):
+    with training_arithmetic(precision):
         found = finish(crops.cuda(), drawn)
     assert found.is_cuda and found.dtype == torch.float32
     torch.testing.assert_close(found.cpu(), finish(crops, drawn), rtol=0, atol=1e-4)

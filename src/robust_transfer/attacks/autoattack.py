@@ -22,7 +22,8 @@ from robust_transfer.attacks.attack import MAX_TARGETS, AttackResult
 from robust_transfer.attacks.evaluate import JUDGE_SHARE
 from robust_transfer.attacks.judge import Judge, is_near_tie, pick_device, refuse_nonfinite
 from robust_transfer.attacks.packaged import attack_classes, constant_shape, fab_point, square_point
-from robust_transfer.models.modes import eval_mode, exact_arithmetic, kept_state, no_param_grad
+from robust_transfer.core.numerics import exact_arithmetic
+from robust_transfer.models.modes import eval_mode, kept_state, no_param_grad
 
 CLEAN, CE, TARGETED, FAB, SQUARE = "clean", "apgd-ce", "apgd-t", "fab-t", "square"
 STANDARD = (100, 5000)  # steps, queries

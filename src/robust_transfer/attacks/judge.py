@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from robust_transfer.attacks import losses
 from robust_transfer.core.errors import EvaluationError
-from robust_transfer.models.modes import exact_arithmetic
+from robust_transfer.core.numerics import exact_arithmetic
 
 # A margin below this share of the spread of an image's logits may turn with the forward shape or the kernel:
 # an attack of many steps amplifies rounding of 1e-6 by about this much.

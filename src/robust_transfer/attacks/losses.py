@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from robust_transfer.attacks.threat import TINY
+from robust_transfer.core.choices import MIN_CLASSES
 from robust_transfer.core.errors import EvaluationError, did_you_mean
 
 # (logits (B, K), labels (B,), targets (B,)) -> losses (B,); untargeted losses do not read the targets.
@@ -66,7 +67,6 @@ LOSSES: dict[str, Loss] = {
     "dlr_targeted": dlr_targeted,
     "margin": margin_loss,
 }
-MIN_CLASSES = {"ce": 2, "dlr": 3, "dlr_targeted": 4, "margin": 2}
 TARGETED = ("dlr_targeted",)
 
 

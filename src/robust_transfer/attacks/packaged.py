@@ -10,9 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from robust_transfer.config.evaluation import AUTOATTACK_EXTRA
 from robust_transfer.core import rng
-from robust_transfer.core.errors import EvaluationError
+from robust_transfer.core.errors import EvaluationError, install_extra
 
 NORMS = {"l2": "L2", "linf": "Linf"}
 Predict = Callable[[Tensor], Tensor]
@@ -24,7 +23,9 @@ def attack_classes() -> tuple[Any, Any]:
         from pyautoattack.fab_pt import FABAttack_PT
         from pyautoattack.square import SquareAttack
     except ImportError as error:
-        raise EvaluationError("autoattack needs the package pyautoattack", AUTOATTACK_EXTRA) from error
+        raise EvaluationError(
+            "autoattack needs the package pyautoattack", install_extra("autoattack")
+        ) from error
     return FABAttack_PT, SquareAttack
 
 

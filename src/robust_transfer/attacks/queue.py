@@ -17,7 +17,7 @@ from robust_transfer.attacks.attack import Attack
 from robust_transfer.attacks.judge import Judge, is_near_tie, refuse_nonfinite
 from robust_transfer.attacks.ledger import Ledger
 from robust_transfer.core.errors import EvaluationError
-from robust_transfer.models.modes import exact_arithmetic
+from robust_transfer.core.numerics import exact_arithmetic
 
 SettledPositions = Callable[[list[int]], None]
 # A gradient shorter than this loses more than a hundredth of its unit length to `threat.TINY`.

@@ -7,9 +7,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from robust_transfer.core.choices import NORMS
 from robust_transfer.core.errors import EvaluationError, did_you_mean
-
-NORMS = ("l2", "linf")
 
 # Keeps 0/0 away from images whose gradient vanishes: their unit vector is 0 and they stay where they are.
 TINY = 1e-12

@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from robust_transfer.config.choices import ARITHMETICS, NORMS
 from robust_transfer.config.schema import option
+from robust_transfer.core.choices import ARITHMETICS, NORMS
 
 EVALUATORS = ("clean", "pgd", "autopgd", "autoattack", "certify")
 LINEAR_PROBE = "linear_probe"  # rt-eval's word for a last layer that is trained, then measured by `clean`
-AUTOATTACK_EXTRA = "pip install 'robust-transfer[autoattack]'"
 
 
 @dataclass

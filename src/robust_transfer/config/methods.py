@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from robust_transfer.config.choices import ARITHMETICS, NORMS
 from robust_transfer.config.model import check_normalize
 from robust_transfer.config.schema import option
+from robust_transfer.core.choices import ARITHMETICS, NORMS
 from robust_transfer.core.errors import ConfigError
 
 

@@ -51,3 +51,8 @@ def did_you_mean(word: str, choices: Iterable[str]) -> str:
         return f"did you mean '{near[0]}'?"
     shown = known if len(known) <= 20 else [*known[:20], "..."]
     return f"choose from: {', '.join(shown)}"
+
+
+def install_extra(name: str) -> str:
+    """Return the command that installs an optional part of this package."""
+    return f"pip install 'robust-transfer[{name}]'"

@@ -11,9 +11,10 @@ import torch
 from robust_transfer.attacks import autopgd, pgd
 from robust_transfer.attacks.attack import AttackResult
 from robust_transfer.config.evaluation import AttackEvaluatorConfig, AutoPGDConfig, PGDConfig
+from robust_transfer.core.numerics import arithmetic
 from robust_transfer.evaluation.images import TestImages
 from robust_transfer.evaluation.protocol import Bench, RowPerImage, Rows, evaluators
-from robust_transfer.models.fast import arithmetic, fast_inference
+from robust_transfer.models.fast import fast_inference
 from robust_transfer.store.journal import Journal, Row
 
 # Images handed to an attack at once, in batches: as the fooled leave, waiting ones keep the batch full.

@@ -10,9 +10,10 @@ import torch
 from robust_transfer.attacks import autoattack
 from robust_transfer.attacks.autoattack import AutoAttackResult
 from robust_transfer.config.evaluation import AutoAttackConfig
+from robust_transfer.core.numerics import arithmetic
 from robust_transfer.evaluation.attack import AttackEvaluator, Outcomes, attack_rows
 from robust_transfer.evaluation.protocol import Bench, evaluators
-from robust_transfer.models.fast import arithmetic, fast_inference
+from robust_transfer.models.fast import fast_inference
 from robust_transfer.store.journal import Row
 
 

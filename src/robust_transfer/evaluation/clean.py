@@ -11,6 +11,7 @@ from robust_transfer.config.evaluation import CleanConfig
 from robust_transfer.core.errors import EvaluationError
 from robust_transfer.evaluation.images import TestImages
 from robust_transfer.evaluation.protocol import Bench, RowPerImage, Rows, evaluators
+from robust_transfer.models import batching
 from robust_transfer.models.fast import fast_inference
 from robust_transfer.store.journal import Journal
 
@@ -28,14 +29,13 @@ class CleanEvaluator(RowPerImage):
         model = fast_inference(bench.model, arithmetic=self.config.arithmetic, compile=bench.compile)
         size = self.config.batch_size
         for first in range(0, len(images), size):
-            part = images[first : first + size]
-            padded = torch.cat([part, part[:1].expand(size - len(part), -1, -1, -1)])
+            pixels = images[first : first + size].to(bench.device)
             with torch.inference_mode():
-                logits = model(padded.to(bench.device))[: len(part)]
+                logits = batching.forward(model, pixels, size)
             indices = images.indices[first : first + size].tolist()
             check_finite(logits, indices)
             journal.append(zip(indices, logits.argmax(1).tolist(), strict=True))
-            bench.progress.step(len(part))
+            bench.progress.step(len(pixels))
 
     def records(self, rows: Rows, labels: Sequence[int]) -> list[dict[str, Any]]:
         """Return one record per image."""

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from robust_transfer.config.data import DataConfig, DatasetConfig
 from robust_transfer.config.evaluation import EvaluatorConfig
@@ -17,6 +15,7 @@ from robust_transfer.config.runtime import RuntimeConfig
 from robust_transfer.config.schema import identity
 from robust_transfer.core import files
 from robust_transfer.core.errors import CheckpointError
+from robust_transfer.core.numerics import deterministic
 from robust_transfer.core.progress import Progress
 from robust_transfer.data.loaders import subset_indices
 from robust_transfer.data.opening import open_split
@@ -188,20 +187,5 @@ def _check_head(model: Classifier, num_classes: int, dataset: str) -> None:
         )
 
 
-# ---------------------------------------------------------------- shards
-
-
 def _all_rows(directory: Path) -> list[dict[str, str]]:
     return [row for path in journals(directory) for row in read_journal(path)[1]]
-
-
-@contextmanager
-def deterministic() -> Iterator[None]:
-    """Fix the choice of GPU kernels: no autotuning, and the same ones every time."""
-    cudnn = torch.backends.cudnn
-    saved = cudnn.benchmark, cudnn.deterministic
-    cudnn.benchmark, cudnn.deterministic = False, True
-    try:
-        yield
-    finally:
-        cudnn.benchmark, cudnn.deterministic = saved

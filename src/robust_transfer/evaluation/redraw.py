@@ -15,13 +15,13 @@ from robust_transfer.config.data import DataConfig, DatasetConfig
 from robust_transfer.config.evaluation import CertifyConfig
 from robust_transfer.core import rng
 from robust_transfer.core.errors import ConfigError, EvaluationError
+from robust_transfer.core.numerics import deterministic
 from robust_transfer.core.progress import Progress
 from robust_transfer.data.opening import open_split
 from robust_transfer.distributed.devices import device_name
 from robust_transfer.evaluation.certify import SELECT, CertifyEvaluator
 from robust_transfer.evaluation.doubts import Doubts
 from robust_transfer.evaluation.images import TestImages, read_parts
-from robust_transfer.evaluation.job import deterministic
 from robust_transfer.evaluation.protocol import Bench
 from robust_transfer.evaluation.recompute import Findings
 from robust_transfer.models import load_model

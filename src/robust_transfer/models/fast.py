@@ -1,4 +1,4 @@
-"""A private copy of a model that computes the same logits in less time, and the arithmetic it does so in.
+"""A private copy of a model that computes the same logits in less time.
 
 B batch, C channels, H/W pixels, K classes.
 """
@@ -7,39 +7,13 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 
 import torch
 from torch import fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torch.nn.utils.parametrize import is_parametrized
 
-from robust_transfer.core.errors import ConfigError, did_you_mean
-
-ARITHMETICS = ("fp32", "tf32", "bf16")
-
-
-@contextmanager
-def arithmetic(kind: str) -> Iterator[None]:
-    """Compute float32 models in one arithmetic; every flag is afterwards as it was.
-
-    Parameters
-    ----------
-    kind : "fp32" (TF32 off), "tf32" (matrix products and convolutions of GPUs that have it), "bf16"
-        (autocast, on the CPU and on GPUs; what autocast leaves in float32 has TF32 off)
-
-    Raises
-    ------
-    ConfigError : another kind
-    """
-    _check_arithmetic(kind)
-    with ExitStack() as stack:
-        stack.enter_context(_tf32(kind == "tf32"))
-        if kind == "bf16":
-            for device in ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",):
-                stack.enter_context(torch.autocast(device, dtype=torch.bfloat16))
-        yield
+from robust_transfer.core import numerics
 
 
 class FastInference(nn.Module):
@@ -55,7 +29,7 @@ class FastInference(nn.Module):
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Map (B, C, H, W) images in [0, 1] to logits (B, K)."""
-        with arithmetic(self.kind):
+        with numerics.arithmetic(self.kind):
             logits = self.body(images.contiguous(memory_format=torch.channels_last))
         return logits.float()
 
@@ -71,7 +45,7 @@ def fast_inference(model: nn.Module, *, arithmetic: str = "fp32", compile: bool 
     Parameters
     ----------
     model : (B, C, H, W) in [0, 1] to logits (B, K); left as it is
-    arithmetic : "fp32", "tf32" or "bf16", see `arithmetic`
+    arithmetic : "fp32", "tf32" or "bf16", see `core.numerics.arithmetic`
     compile : by torch.compile, the weights as constants where no gradient is asked for; one compilation a
         shape
 
@@ -79,7 +53,7 @@ def fast_inference(model: nn.Module, *, arithmetic: str = "fp32", compile: bool 
     ------
     ConfigError : another arithmetic
     """
-    _check_arithmetic(arithmetic)
+    numerics.check_arithmetic(arithmetic)
     body = copy.deepcopy(model).eval().requires_grad_(False)
     body = _folded(body)
     if arithmetic == "bf16":
@@ -112,41 +86,6 @@ class Float32Linear(nn.Module):
         """Map (B, D) features to float32 (B, K)."""
         with torch.autocast(features.device.type, enabled=False):
             return self.linear(features.float())
-
-
-def _check_arithmetic(kind: str) -> None:
-    if kind not in ARITHMETICS:
-        raise ConfigError(
-            f"arithmetic={kind!r} (expected {', '.join(ARITHMETICS)})", did_you_mean(kind, ARITHMETICS)
-        )
-
-
-@contextmanager
-def _tf32(enabled: bool) -> Iterator[None]:
-    # torch keeps two generations of these flags. The older setters keep both in step; the older getters
-    # refuse to answer where someone has used the newer ones, which can always be read.
-    backends = torch.backends
-    newer = [backends.cuda.matmul, *(getattr(backends.cudnn, part) for part in ("conv", "rnn"))]
-    newer += [getattr(backends.mkldnn, part) for part in ("matmul", "conv")]
-    precisions = [flag.fp32_precision for flag in newer]
-    try:
-        older = (torch.get_float32_matmul_precision(), backends.cudnn.allow_tf32)
-    except RuntimeError:
-        older = None
-    try:
-        _set_older("high" if enabled else "highest", enabled)
-        yield
-    finally:
-        if older is not None:
-            _set_older(*older)
-        for flag, precision in zip(newer, precisions, strict=True):
-            if flag.fp32_precision != precision:
-                flag.fp32_precision = precision
-
-
-def _set_older(matmul: str, convolution: bool) -> None:
-    torch.set_float32_matmul_precision(matmul)
-    torch.backends.cudnn.allow_tf32 = convolution
 
 
 def _channels_last(model: nn.Module) -> nn.Module:

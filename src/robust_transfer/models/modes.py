@@ -41,24 +41,6 @@ def no_param_grad(*models: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
-def exact_arithmetic(device: torch.device) -> Iterator[None]:
-    """Compute in float32 as written: no autocast, no TF32 or bf16 inside products and convolutions."""
-    with torch.autocast(device.type, enabled=False):
-        backends = [
-            (torch.backends.cuda if device.type == "cuda" else torch.backends.mkldnn).matmul,
-            (torch.backends.cudnn if device.type == "cuda" else torch.backends.mkldnn).conv,
-        ]
-        before = [backend.fp32_precision for backend in backends]
-        try:
-            for backend in backends:
-                backend.fp32_precision = "ieee"
-            yield
-        finally:
-            for backend, precision in zip(backends, before, strict=True):
-                backend.fp32_precision = precision
-
-
-@contextmanager
 def kept_state(model: nn.Module) -> Iterator[list[str]]:
     """Give every buffer and parameter back with the values it had; the list names those that had moved.
 

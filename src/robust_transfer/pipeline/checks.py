@@ -5,6 +5,7 @@ from __future__ import annotations
 from robust_transfer.config.data import DatasetConfig
 from robust_transfer.config.evaluation import CertifyConfig, EvaluatorConfig
 from robust_transfer.config.methods import TrainingConfig
+from robust_transfer.core.choices import MIN_CLASSES
 from robust_transfer.core.errors import CheckpointError, ConfigError, EvaluationError
 from robust_transfer.pipeline.stage import CheckpointFacts, DataFacts
 
@@ -34,7 +35,7 @@ def sigma_mismatch(settings: CertifyConfig, train_sigma: float | None, *, allowe
 def check_classes(name: str, settings: EvaluatorConfig, num_classes: int | None) -> None:
     """Refuse a loss that ranks more classes than there are."""
     loss = getattr(settings, "loss", "")
-    least = {"dlr": 3, "dlr_targeted": 4}.get(loss, 0)
+    least = MIN_CLASSES.get(loss, 0)
     if num_classes is not None and num_classes < least:
         raise ConfigError(
             f"{name}.loss={loss} needs at least {least} classes (found {num_classes})",

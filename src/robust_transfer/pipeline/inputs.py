@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from robust_transfer.config.data import DataConfig, DatasetConfig
-from robust_transfer.config.evaluation import AUTOATTACK_EXTRA, LINEAR_PROBE, CertifyConfig
+from robust_transfer.config.evaluation import LINEAR_PROBE, CertifyConfig
 from robust_transfer.config.methods import CheckpointConfig, NoneConfig
 from robust_transfer.config.run import EvaluateConfig, TrainConfig
 from robust_transfer.config.runtime import BudgetConfig
-from robust_transfer.core.errors import CheckpointError, ConfigError
+from robust_transfer.core.errors import CheckpointError, ConfigError, install_extra
 from robust_transfer.data import catalogue
 from robust_transfer.models.metadata import read_metadata
 from robust_transfer.pipeline import plan
@@ -129,7 +129,7 @@ def missing_input(stage: Stage, data: DataConfig) -> str | None:
 
 def _check_evaluators(config: TrainConfig | EvaluateConfig) -> None:
     if "autoattack" in config.evaluators and importlib.util.find_spec("pyautoattack") is None:
-        raise ConfigError("autoattack needs the package pyautoattack", AUTOATTACK_EXTRA)
+        raise ConfigError("autoattack needs the package pyautoattack", install_extra("autoattack"))
     certify: CertifyConfig = config.certify
     check_settings(
         sigma=certify.sigma,

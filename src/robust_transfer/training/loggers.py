@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
 
-from robust_transfer.core.errors import ConfigError
+from robust_transfer.core.errors import ConfigError, install_extra
 from robust_transfer.core.files import write_text
 
 PACKAGES = {"tensorboard": "tensorboard", "wandb": "wandb"}
@@ -99,7 +99,7 @@ def check_loggers(names: Sequence[str]) -> None:
         if find_spec(PACKAGES[name]) is None:
             raise ConfigError(
                 f"runtime.loggers names {name}, which is not installed",
-                f"pip install 'robust-transfer[{name}]'",
+                install_extra(name),
             )
 
 

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from robust_transfer.config.methods import TrainingConfig
 from robust_transfer.config.runtime import RuntimeConfig
+from robust_transfer.core.numerics import training_arithmetic
 from robust_transfer.core.progress import Progress
 from robust_transfer.data.loaders import Batch
 from robust_transfer.distributed.context import Context
@@ -27,7 +28,6 @@ from robust_transfer.training.finite import FiniteWatch
 from robust_transfer.training.interrupt import Interrupted, listening
 from robust_transfer.training.loggers import Logger, open_loggers
 from robust_transfer.training.optim import Plateau, build_optimizer, lr_at, set_lr
-from robust_transfer.training.precision import arithmetic
 from robust_transfer.training.step import Stepper, prepare
 
 ENDLESS = sys.maxsize // 2  # steps of a run that only a plateau ends
@@ -101,7 +101,7 @@ def fit(
     """
     total_steps = planned_steps(config, steps_per_epoch)
     with ExitStack() as stack:
-        stack.enter_context(arithmetic(config.precision))
+        stack.enter_context(training_arithmetic(config.precision))
         listener = stack.enter_context(listening())
         trained = prepare(model, objective, runtime, context)
         optimizer = build_optimizer(trained.parameters(), config)

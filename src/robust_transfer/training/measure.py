@@ -12,6 +12,7 @@ from robust_transfer.config.methods import SimCLRConfig, TrainingConfig
 from robust_transfer.config.model import ModelConfig
 from robust_transfer.config.runtime import RuntimeConfig
 from robust_transfer.core import rng
+from robust_transfer.core.numerics import training_arithmetic
 from robust_transfer.data.loaders import Batch
 from robust_transfer.data.views import two_views
 from robust_transfer.distributed.context import single
@@ -20,7 +21,6 @@ from robust_transfer.models.fast import fast_inference
 from robust_transfer.models.normalized import build_model
 from robust_transfer.objectives import build
 from robust_transfer.training.optim import build_optimizer
-from robust_transfer.training.precision import arithmetic
 from robust_transfer.training.step import Stepper, prepare
 
 WARM_UP, MEASURED = 2, 3
@@ -38,7 +38,7 @@ def seconds_per_step(
     devices = choose_devices(runtime.devices, batch_size=config.batch_size, device_kind=kind)
     share = config.batch_size // devices
     size = min(share, IMAGES_ON_CPU) if kind == "cpu" else share
-    with arithmetic(config.precision):
+    with training_arithmetic(config.precision):
         stepper = synthetic_stepper(config, model, runtime, device=kind, num_classes=num_classes)
         batch = synthetic_batch(stepper, size, model.image_size)
         return timed(lambda: stepper.step(batch), stepper.context.device) * share / size

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from robust_transfer.config.methods import TrainingConfig
 from robust_transfer.config.runtime import RuntimeConfig
 from robust_transfer.core.errors import ConfigError
+from robust_transfer.core.numerics import autocast
 from robust_transfer.data import device_views
 from robust_transfer.data.loaders import Batch
 from robust_transfer.distributed.context import Context, accumulating
@@ -20,7 +21,6 @@ from robust_transfer.objectives import Objective
 from robust_transfer.training.activation_checkpointing import checkpoint_blocks
 from robust_transfer.training.layout import memory_layout
 from robust_transfer.training.noise import KeyedNoise
-from robust_transfer.training.precision import autocast
 from robust_transfer.training.sync_batchnorm import synchronise
 
 

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from robust_transfer.config.methods import TrainingConfig
+from robust_transfer.core.numerics import autocast
 from robust_transfer.data.dataset import ImageDataset
 from robust_transfer.data.loaders import evaluation_batches
 from robust_transfer.data.transforms import Transform
@@ -15,7 +16,6 @@ from robust_transfer.distributed.context import Context
 from robust_transfer.models.modes import eval_mode
 from robust_transfer.objectives import Objective
 from robust_transfer.training.noise import KeyedNoise
-from robust_transfer.training.precision import autocast
 
 EPOCH = -1  # no epoch of training has it: the same noise in every look, and none that was trained on
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib.util import find_spec
 from pathlib import Path
 
-from robust_transfer.core.errors import DataError
+from robust_transfer.core.errors import DataError, install_extra
 
 
 def package_file(package: str, inner_path: str, install: str) -> Path:
@@ -19,7 +19,7 @@ def package_file(package: str, inner_path: str, install: str) -> Path:
     if spec is None or not spec.submodule_search_locations:
         raise DataError(
             f"the Python package {install} is not installed (its images are used)",
-            "pip install 'robust-transfer[demo]'",
+            install_extra("demo"),
         )
     path = Path(spec.submodule_search_locations[0]) / inner_path
     if not path.is_file():
