@@ -1,5 +1,7 @@
 import sys
 
+import pytest
+
 from robust_transfer.core import progress
 from robust_transfer.core.progress import Progress
 
@@ -9,6 +11,11 @@ class Clock:
 
     def monotonic(self):
         return self.now
+
+
+@pytest.fixture(autouse=True)
+def all_messages(caplog):
+    caplog.set_level("INFO", "robust_transfer")
 
 
 def run(monkeypatch, *, shown=True, total=600, seconds_a_step=1.0, steps=150, done=0):
@@ -22,25 +29,25 @@ def run(monkeypatch, *, shown=True, total=600, seconds_a_step=1.0, steps=150, do
     bar.close()
 
 
-def test_one_line_a_minute_where_there_is_no_terminal(monkeypatch, capsys):
+def test_one_line_a_minute_where_there_is_no_terminal(monkeypatch, caplog):
     run(monkeypatch)
-    lines = capsys.readouterr().err.splitlines()
-    assert lines == [
+    assert caplog.messages == [
         "cr-digits: step 60 of 600, 9 min left (1 a second) loss=59",
         "cr-digits: step 120 of 600, 8 min left (1 a second) loss=119",
     ]
 
 
-def test_a_resumed_run_counts_its_own_speed_and_an_endless_one_has_no_end(monkeypatch, capsys):
+def test_a_resumed_run_counts_its_own_speed_and_an_endless_one_has_no_end(monkeypatch, caplog):
     run(monkeypatch, done=300, steps=30, seconds_a_step=2.0)
-    assert capsys.readouterr().err.startswith("cr-digits: step 330 of 600, 9 min left (0.5 a second)")
     run(monkeypatch, total=None, steps=60)
-    assert capsys.readouterr().err.startswith("cr-digits: step 60 (1 a second)")
+    resumed, endless = caplog.messages
+    assert resumed.startswith("cr-digits: step 330 of 600, 9 min left (0.5 a second)")
+    assert endless.startswith("cr-digits: step 60 (1 a second)")
 
 
-def test_other_processes_say_nothing(monkeypatch, capsys):
+def test_other_processes_say_nothing(monkeypatch, caplog):
     run(monkeypatch, shown=False)
-    assert capsys.readouterr().err == ""
+    assert not caplog.messages
 
 
 def test_a_terminal_gets_a_bar(monkeypatch, capsys):

@@ -36,12 +36,12 @@ def empty(path):
 
 
 @pytest.mark.parametrize("damage", [truncate, flip_a_weight, empty])
-def test_an_unreadable_one_falls_back_to_the_one_before_with_one_line(tmp_path, capsys, damage):
+def test_an_unreadable_one_falls_back_to_the_one_before_with_one_line(tmp_path, caplog, damage):
     checkpoints.save(tmp_path, state(2))
     checkpoints.save(tmp_path, state(3))
     damage(tmp_path / "last.pt")
     assert checkpoints.load(tmp_path)["step"] == 2
-    (line,) = capsys.readouterr().err.splitlines()
+    (line,) = caplog.messages
     assert "last.pt cannot be read" in line and "last.previous.pt" in line
     # The next save must not put the damaged file in the place of the good one.
     checkpoints.save(tmp_path, state(4))

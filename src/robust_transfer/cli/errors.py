@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from robust_transfer.core.errors import UserError
+from robust_transfer.core.logging import messages_on_stderr
 
 EXIT_USER_ERROR = 2
 Main = Callable[[Sequence[str] | None], int]
@@ -31,6 +32,10 @@ def command(program: str) -> Callable[[Main], Main]:
         @functools.wraps(main)
         def wrapped(argv: Sequence[str] | None = None) -> int:
             arguments = list(sys.argv[1:] if argv is None else argv)
+            with messages_on_stderr():
+                return run(arguments)
+
+        def run(arguments: list[str]) -> int:
             if os.environ.get("RT_FULL_ERROR") == "1":
                 return main(arguments)
             try:
@@ -38,7 +43,7 @@ def command(program: str) -> Callable[[Main], Main]:
             except UserError as error:
                 return report_user_error(program, error)
             except KeyboardInterrupt:
-                print(f"{program}: interrupted; the same command goes on from here", file=sys.stderr)
+                print(f"{program}: interrupted; the same command resumes", file=sys.stderr)
                 return 130
             except BrokenPipeError:
                 # The reader of our output went away (| head): nothing is left to say to it.

@@ -1,4 +1,4 @@
-"""How far a run is: a bar on a terminal, one line a minute elsewhere."""
+"""How far a run is: a bar on a terminal, one logged line a minute elsewhere."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ import time
 
 from tqdm import tqdm
 
+from robust_transfer.core.logging import logger
+
 LINE_SECONDS = 60.0
 
 
 class Progress:
-    """Count steps on stderr; silent where `shown` is false (all processes but the first)."""
+    """Count steps; silent where `shown` is false (all processes but the first)."""
 
     def __init__(self, what: str, *, total: int | None, done: int = 0, shown: bool = True) -> None:
         self._what, self._total, self._done = what, total, done
@@ -29,7 +31,7 @@ class Progress:
             self._bar.update(number)
         elif self._shown and time.monotonic() >= self._line_at:
             self._line_at = time.monotonic() + LINE_SECONDS
-            print(self._line(), file=sys.stderr, flush=True)
+            logger.info(self._line())
 
     def show(self, text: str) -> None:
         """Set the numbers beside the count."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import logging
 import os
 import pickle
 import signal
@@ -14,7 +13,7 @@ import time
 import traceback
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +23,13 @@ from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from robust_transfer.core.errors import EXIT_RESUMABLE, UserError
+from robust_transfer.core.logging import messages_on_stderr, shows_messages, silenced
 from robust_transfer.distributed.context import join, single
 from robust_transfer.distributed.devices import choose_devices, choose_kind
 from robust_transfer.distributed.environment import started_by_launcher
 
 HANDLED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
+REPEATING = ("torch.distributed.elastic", "torch.multiprocessing")  # log what we say in one line
 SHUTDOWN_SECONDS = 300  # that a stopped worker has for its last step and its checkpoint
 
 
@@ -66,14 +67,11 @@ def launch(
 
 
 def _launch_workers(function: Callable[..., Any], args: Sequence[Any], devices: int, device_kind: str) -> Any:
-    for name in ("torch.distributed.elastic", "torch.multiprocessing"):
-        # Their log repeats what we say in one line.
-        logging.getLogger(name).setLevel(logging.CRITICAL)
     with tempfile.TemporaryDirectory(prefix="rt-workers-") as folder:
         try:
-            with _kept_handlers():
+            with _kept_handlers(), silenced(*REPEATING):
                 results = elastic_launch(_launch_config(devices), _worker)(
-                    function, args, device_kind, folder
+                    function, args, device_kind, folder, shows_messages()
                 )
         except ChildFailedError as failed:
             raise _root_cause(Path(folder), failed, devices) from None
@@ -114,13 +112,15 @@ def _launch_config(devices: int) -> LaunchConfig:
     )
 
 
-def _worker(function: Callable[..., Any], args: Sequence[Any], device_kind: str, folder: str) -> Any:
+def _worker(
+    function: Callable[..., Any], args: Sequence[Any], device_kind: str, folder: str, messages: bool
+) -> Any:
     """Run in a new process; whatever ends it is left in a file, because only exit codes reach the parent."""
     path = Path(folder) / os.environ["RANK"]
     if device_kind == "cpu" and "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(max(1, (os.cpu_count() or 1) // int(os.environ["WORLD_SIZE"])))
     try:
-        with join(device_kind) as context:
+        with messages_on_stderr() if messages else nullcontext(), join(device_kind) as context:
             try:
                 return function(*args, context)
             except BaseException as error:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import pickle
-import sys
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import torch
 
 from robust_transfer.core.errors import CheckpointError
 from robust_transfer.core.files import atomic_path
+from robust_transfer.core.logging import logger
 
 LAST, PREVIOUS = "last.pt", "last.previous.pt"
 UNREADABLE = (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError, zipfile.BadZipFile)
@@ -46,7 +46,7 @@ def load(directory: Path) -> dict[str, Any] | None:
             unreadable.append((path, str(error).splitlines()[0] if str(error) else type(error).__name__))
             continue
         for broken, why in unreadable:
-            print(f"warning: {broken} cannot be read ({why}); going on from {name}", file=sys.stderr)
+            logger.warning("%s cannot be read (%s); resuming from %s", broken, why, name)
             # The next save would put it in the place of the good one.
             broken.unlink()
         return state

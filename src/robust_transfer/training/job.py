@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from robust_transfer.config.methods import SimCLRConfig, TrainingConfig
 from robust_transfer.config.model import ModelConfig
 from robust_transfer.config.runtime import RuntimeConfig
 from robust_transfer.core.errors import ConfigError
+from robust_transfer.core.logging import logger
 from robust_transfer.data.dataset import ImageDataset
 from robust_transfer.data.loaders import Batch, MakeView, steps_per_epoch, training_batches
 from robust_transfer.data.opening import open_split
@@ -160,7 +160,7 @@ def _tell_unreadable(batches: Iterator[Batch], dataset: ImageDataset) -> Iterato
         for position in set(batch.unreadable) - told:
             told.add(position)
             name = dataset.paths[position]
-            print(f"warning: {name} cannot be read; another image of its class stands in", file=sys.stderr)
+            logger.warning("%s cannot be read; another image of its class stands in", name)
         yield batch
 
 

@@ -18,7 +18,8 @@ def configs(tmp_path):
     )
 
 
-def test_the_stage_holds_the_backbone_and_tells_what_was_done(network, configs, tmp_path, capsys):
+def test_the_stage_holds_the_backbone_and_tells_what_was_done(network, configs, tmp_path, caplog):
+    caplog.set_level("INFO", "robust_transfer")
     torch.save({"state_dict": network.state_dict()}, tmp_path / "file")
     facts = import_stage(tmp_path / "file", tmp_path / "model.safetensors", *configs, key="0123456789ab")
     model = load_model(tmp_path / "model.safetensors")
@@ -29,4 +30,4 @@ def test_the_stage_holds_the_backbone_and_tells_what_was_done(network, configs, 
     assert read_metadata(tmp_path / "model.safetensors")["key"] == "0123456789ab"
     stored = json.loads(json.dumps(facts))["import"]
     assert stored["format"] == "torchvision" and stored["head"] == "dropped" and len(stored["matched"]) == 120
-    assert "120 of 120 tensors matched; head (1000 classes): dropped" in capsys.readouterr().out
+    assert "120 of 120 tensors matched; head (1000 classes): dropped" in caplog.text

@@ -8,6 +8,7 @@ from typing import Any
 
 from robust_transfer.config.methods import CheckpointConfig
 from robust_transfer.config.model import ModelConfig
+from robust_transfer.core.logging import logger
 from robust_transfer.models.checkpoint import save_model
 from robust_transfer.models.importers.load import import_checkpoint
 
@@ -15,7 +16,7 @@ from robust_transfer.models.importers.load import import_checkpoint
 def import_stage(
     path: str | Path, to: str | Path, config: CheckpointConfig, model: ModelConfig, *, key: str
 ) -> dict[str, Any]:
-    """Import the weights at `path`, print the report, write the backbone to `to`; return facts to keep.
+    """Import the weights at `path`, log the report, write the backbone to `to`; return facts to keep.
 
     The head is left out, as fine-tuning draws a new one.
 
@@ -33,6 +34,7 @@ def import_stage(
         normalize=config.normalize,
         trust=config.trust,
     )
-    print("\n".join(report.lines()), flush=True)
+    for line in report.lines():
+        logger.info(line)
     save_model(to, imported, key=key)
     return {"import": asdict(report)}
