@@ -25,6 +25,10 @@ def test_the_rooms_keep_their_contracts():
     assert contracts.violations(ROOT) == STILL_THERE
 
 
+def test_no_module_is_loose():
+    assert sorted(path.name for path in ROOT.glob("*.py")) == ["__init__.py", "__main__.py"]
+
+
 def tree(root, files):
     """Write a package in small: its rooms, and the given files."""
     for room in contracts.FLOOR:

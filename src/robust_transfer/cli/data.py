@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from collections.abc import Sequence
 
 from robust_transfer.cli.errors import command
@@ -90,3 +91,7 @@ def _fetch(names: list[str], root: str, arguments: argparse.Namespace) -> int:
     for name in names:
         fetch(name, root)
     return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(None))

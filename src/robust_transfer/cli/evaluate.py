@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Sequence
 
 from robust_transfer.cli import app
@@ -104,3 +105,7 @@ def _evaluate(arguments: Arguments, overrides: list[str]) -> int:
     ]
     app.show(plans.rows(outcomes))
     return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(None))

@@ -365,3 +365,7 @@ HANDLERS: dict[str, Callable[[argparse.Namespace], int]] = {
     "export": _export,
     "html": _html,
 }
+
+
+if __name__ == "__main__":
+    sys.exit(main(None))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 
 from robust_transfer.cli import app
@@ -79,3 +80,7 @@ def _train(arguments: Arguments, overrides: list[str]) -> int:
     for error in failed:
         report_user_error(PROGRAM, error)
     return 2 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(None))
