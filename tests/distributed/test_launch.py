@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from patience import PATIENCE_SECONDS
 from robust_transfer.core.errors import DataError, UserError
 from robust_transfer.distributed.launch import HANDLED, launch
 
@@ -36,7 +37,7 @@ def fail(how, context):
             raise KeyError("our bug")
         os.kill(os.getpid(), signal.SIGKILL)
     context.barrier()
-    time.sleep(60)
+    time.sleep(PATIENCE_SECONDS)
 
 
 @pytest.mark.slow
@@ -80,12 +81,12 @@ def test_sigterm_reaches_the_workers_and_code_75_comes_back(tmp_path):
     )
     process = subprocess.Popen([sys.executable, tmp_path / "stage.py", tmp_path], stderr=subprocess.PIPE)
     try:
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + PATIENCE_SECONDS
         while not all((tmp_path / f"ready{rank}").exists() for rank in range(2)):
             assert process.poll() is None and time.monotonic() < deadline, "the workers never started"
             time.sleep(0.1)
         process.terminate()
-        _, errors = process.communicate(timeout=60)
+        _, errors = process.communicate(timeout=PATIENCE_SECONDS)
     finally:
         process.kill()
     assert process.returncode == 75, errors.decode()
@@ -119,6 +120,11 @@ def test_joins_what_torchrun_has_started(tmp_path):
         )
     )
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    subprocess.run([*command, tmp_path / "joined.py", tmp_path], check=True, timeout=120, capture_output=True)
+    subprocess.run(
+        [*command, tmp_path / "joined.py", tmp_path],
+        check=True,
+        timeout=PATIENCE_SECONDS,
+        capture_output=True,
+    )
     found = {path.name: path.read_text() for path in Path(tmp_path).glob("*[01]")}
     assert found == {"first0": "2", "first1": "2", "second0": "2", "second1": "2"}

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import started
+from patience import PATIENCE_SECONDS
 from tiny_runs import results
 
 pytestmark = pytest.mark.drill
@@ -51,7 +52,7 @@ def test_the_installed_command_stopped_in_training(tmp_path):
             if (found := started.stage(root, "pretrain")) and started.lines(found) > 2:
                 process.send_signal(signal.SIGTERM)
                 break
-        _, said = process.communicate(timeout=started.PATIENCE_SECONDS)
+        _, said = process.communicate(timeout=PATIENCE_SECONDS)
     finally:
         process.kill()
     assert process.returncode == 75, said

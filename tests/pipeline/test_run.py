@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+from patience import PATIENCE_SECONDS
 from robust_transfer.cli.train import main
 from robust_transfer.core.errors import DataError
 from robust_transfer.pipeline import run as module
@@ -220,7 +221,7 @@ sys.exit(main(sys.argv[1:]))
 
 def killed(words, **where):
     code = KILLED.format(**where)
-    done = subprocess.run([sys.executable, "-c", code, *words], check=False, capture_output=True, timeout=120)
+    done = subprocess.run([sys.executable, "-c", code, *words], check=False, capture_output=True)
     return done.returncode
 
 
@@ -257,20 +258,13 @@ def test_sigterm_leaves_with_75_and_the_same_command_goes_on(kind, whole, tmp_pa
     }
     words = tiny("cr", "cr", root, long[kind])
     process = subprocess.Popen(
-        [sys.executable, "-m", "robust_transfer.cli.train", *words]
-        if False
-        else [
-            sys.executable,
-            "-c",
-            "import sys; from robust_transfer.cli.train import main; sys.exit(main())",
-            *words,
-        ],
+        [sys.executable, "-m", "robust_transfer.cli.train", *words],
         stderr=subprocess.DEVNULL,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
     wait_for(root, kind)
     process.send_signal(signal.SIGTERM)
-    assert process.wait(timeout=60) == 75
+    assert process.wait(timeout=PATIENCE_SECONDS) == 75
     (stage,) = stages_of(root, kind)
     assert stage.state() == "resumable"
     if kind != "eval":
@@ -280,7 +274,7 @@ def test_sigterm_leaves_with_75_and_the_same_command_goes_on(kind, whole, tmp_pa
 def wait_for(root, kind):
     """Wait until a stage of this kind has written its first numbers."""
     name = "journal.0.csv" if kind == "eval" else "metrics.jsonl"
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while time.monotonic() < deadline:
         if any((stage.path / name).is_file() for stage in stages_of(root, kind)):
             return

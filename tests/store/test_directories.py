@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from patience import PATIENCE_SECONDS
 from robust_transfer.core import files
 from robust_transfer.core.errors import ConfigError
 from robust_transfer.core.files import atomic_path
@@ -185,7 +186,7 @@ def test_a_second_process_waits_until_the_first_is_gone_and_says_for_whom(tmp_pa
         process.kill() if how == "kill" else process.stdin.close()
 
     with locks.locked(stage, on_wait=told):
-        assert process.wait(timeout=10) == (0 if how == "leave" else -9)
+        assert process.wait(timeout=PATIENCE_SECONDS) == (0 if how == "leave" else -9)
     assert len(waited) == 1 and waited[0].startswith(f"process {process.pid} on ")
     assert "heartbeat" in waited[0]
     process.stdout.close()
@@ -210,7 +211,7 @@ def test_the_heartbeat_stays_young_while_the_stage_runs_and_only_then(tmp_path, 
     with locks.locked(stage, on_wait=print):
         stage.begin()
         stage.update(heartbeat=0.0)
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + PATIENCE_SECONDS
         while stage.status()["heartbeat"] == 0.0 and time.monotonic() < deadline:
             time.sleep(0.01)
         assert stage.status()["heartbeat"] > 0.0

@@ -16,11 +16,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from commands import check_message
+from patience import PATIENCE_SECONDS
 from robust_transfer.store import directories
 from robust_transfer.store.directories import StageDirectory
 from tiny_runs import SMALL, results
 
-PATIENCE_SECONDS = 240
 SERVER = multiprocessing.get_context("forkserver")
 SERVER.set_forkserver_preload(
     [
