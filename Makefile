@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # Two threads on two busy cores run up to ten times slower than one.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test test-quick lint drill package clean-demo
+.PHONY: demo test test-quick lint drill package docs clean-demo
 
 $(VENV)/.demo: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -34,6 +34,13 @@ test: lint
 
 drill: $(VENV)/.test
 	$(BIN)/python -m pytest -q -m drill
+
+$(VENV)/.docs: pyproject.toml $(VENV)/.demo
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[docs]'
+	touch $@
+
+docs: $(VENV)/.docs
+	$(BIN)/python -m mkdocs build --strict --quiet
 
 package: $(VENV)/.test
 	$(BIN)/python scripts/check_package.py

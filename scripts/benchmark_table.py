@@ -1,6 +1,6 @@
 """Print the table of benchmarks from the files that the benchmark scripts wrote.
 
-    python scripts/benchmark_table.py            ours beside other software, for the README
+    python scripts/benchmark_table.py            ours beside other software, for docs/benchmarks.md
     python scripts/benchmark_table.py --bounds   ours beside its bounds and its other settings
 
 A ratio is the peer's cost over ours: above 1, ours is the cheaper one. It is the median over interleaved

@@ -16,7 +16,9 @@ def table(monkeypatch):
     return runpy.run_path(str(ROOT / "scripts" / "benchmark_table.py"))["table"]
 
 
-@pytest.mark.parametrize(("page", "options"), [("README.md", ""), ("docs/verification.md", " --bounds")])
+@pytest.mark.parametrize(
+    ("page", "options"), [("docs/benchmarks.md", ""), ("docs/benchmarks.md", " --bounds")]
+)
 def test_the_pages_show_the_committed_measurements(table, page, options):
     text = (ROOT / page).read_text(encoding="utf-8")
     shown = text.split(f"<!-- python scripts/benchmark_table.py{options} -->\n")[1].split("<!-- end -->")[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import shlex
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from replicas import write_image
 from robust_transfer.cli import data, evaluate, report, train
 from robust_transfer.models import build_model, save_model
 
@@ -71,24 +73,29 @@ def lines_of(*programs: str) -> list[Line]:
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What stands for FILE and KEY: a resnet50 with the classes of pets."""
+    """What stands for FILE and KEY, a resnet50 with the classes of pets; beside it images/ stands for DIR."""
     names = [f"breed {number}" for number in range(37)]
     model = build_model(
         "resnet50", num_classes=37, class_names=names, image_size=224, width=64, normalize="imagenet", seed=0
     )
     path = tmp_path_factory.mktemp("docs") / "model.safetensors"
     save_model(path, model, key="0" * 64)
+    for split, name in itertools.product(("train", "test"), ("cat", "dog")):
+        write_image(path.parent / "images", f"{split}/{name}/1.jpg")
     return path
 
 
 def with_files(words: tuple[str, ...], checkpoint: Path) -> list[str]:
-    """Put a file for FILE and KEY, one data set for twelve, and no launcher that is not installed."""
+    """Put a file for FILE and KEY, a folder for DIR, one set for twelve; leave out absent launchers."""
     installed = find_spec("hydra_plugins.hydra_submitit_launcher") is not None
     kept = [word for word in words if installed or not word.startswith(LAUNCHER)]
     if any(re.match(r"experiment=(?!quickstart)", word) for word in words):
         # The sweeps over all sets are planned whole in tests/cli/test_presets.py.
         kept += [] if any(word.startswith("dataset=") for word in words) else ["dataset=cifar10"]
-    return [re.sub(r"=(FILE|KEY)$", f"={checkpoint}", word) for word in kept]
+    images = f"dataset.root={checkpoint.parent / 'images'}"
+    return [
+        re.sub(r"=(FILE|KEY)$", f"={checkpoint}", word).replace("dataset.root=DIR", images) for word in kept
+    ]
 
 
 def test_there_are_commands_of_every_program():
