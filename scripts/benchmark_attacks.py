@@ -20,6 +20,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from statistics import median
 
@@ -36,6 +37,7 @@ from robust_transfer.data.sources.package_csv import read_package_csv
 from robust_transfer.models.backbones import backbone
 from robust_transfer.models.fast import fast_inference
 from robust_transfer.models.modes import eval_mode, no_param_grad
+from robust_transfer.objectives.adversarial import summed_cross_entropy
 
 NUM_TEST = 1000
 NUM_STEPS = 100
@@ -92,9 +94,8 @@ def trained(kind: str, images: Tensor, labels: Tensor, cache: Path) -> nn.Module
                 start = rng.normal(batch.shape, 0, "benchmark_start", epoch, step)
                 with eval_mode(model), no_param_grad(model):
                     batch = perturb(
-                        model,
                         batch,
-                        labels[rows],
+                        loss=partial(summed_cross_entropy, model, labels=labels[rows]),
                         norm="l2",
                         eps=2.0,
                         num_steps=2,

@@ -69,7 +69,7 @@ def read_ours(root: Path, workers: int, transforms: Sequence[Callable]) -> int:
     dataset = open_dataset("imagefolder", root, "train")
     batches = training_batches(
         dataset,
-        transforms,
+        lambda epoch: transforms,
         batch_size=BATCH_SIZE,
         seed=0,
         start_step=0,

@@ -45,7 +45,8 @@ from robust_transfer.config.runtime import RuntimeConfig
 from robust_transfer.core import rng
 from robust_transfer.core.numerics import autocast, training_arithmetic
 from robust_transfer.models.modes import eval_mode, no_param_grad
-from robust_transfer.training.measure import synthetic_batch, synthetic_stepper
+from robust_transfer.objectives import Progress
+from robust_transfer.training.measure import synthetic_batch, synthetic_step
 
 NUM_CLASSES = 1000
 EPS, ATTACK_STEPS, NOISE_COPIES = 0.5, 3, 2
@@ -134,11 +135,11 @@ def contestants(options: argparse.Namespace, precision: str) -> dict[str, Callab
     )
     steps: dict[str, Callable[[], object]] = {}
     for name, config in methods(precision, options.batch).items():
-        stepper = synthetic_stepper(config, model, runtime, device=options.device, num_classes=NUM_CLASSES)
-        batch = synthetic_batch(stepper, options.batch, options.size)
-        steps[name] = lambda stepper=stepper, batch=batch: stepper.step(batch)
+        step = synthetic_step(config, model, runtime, device=options.device, num_classes=NUM_CLASSES)
+        batch = synthetic_batch(step, options.batch, options.size)
+        steps[name] = lambda step=step, batch=batch: step(batch, Progress(0, None, 0, 1))
         if name == "st":
-            network = stepper.trained
+            network = step.trained
     images = torch.rand(options.batch, 3, options.size, options.size, generator=rng.generator(0, "images"))
     layout = torch.channels_last if options.channels_last else torch.contiguous_format
     images = images.to(options.device).contiguous(memory_format=layout)

@@ -1,6 +1,7 @@
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional
 
 from robust_transfer.attacks import perturb, pgd, threat
 from robust_transfer.core import rng
@@ -16,6 +17,10 @@ def linear(num_classes=2, seed="linear"):
     return net
 
 
+def cross_entropy(model, labels):
+    return lambda points: functional.cross_entropy(model(points), labels, reduction="sum")
+
+
 def grey(count=5):
     return torch.full((count, 3, 2, 2), 0.5)
 
@@ -24,7 +29,9 @@ def grey(count=5):
 def test_perturb_finds_the_optimum_of_a_linear_model(norm):
     net, eps = linear(), 0.05
     labels = torch.tensor([0, 1, 0, 1, 0])
-    found = perturb(net, grey(), labels, norm=norm, eps=eps, num_steps=5, step_size=eps, start=None)
+    found = perturb(
+        grey(), loss=cross_entropy(net, labels), norm=norm, eps=eps, num_steps=5, step_size=eps, start=None
+    )
     w = (net[1].weight[1] - net[1].weight[0]).detach()
     for image, label in zip(found, labels, strict=True):
         up = w if label == 0 else -w
@@ -38,7 +45,8 @@ def test_perturb_stays_in_ball_and_box_and_changes_no_model(norm, model, images,
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     start = rng.normal(images.shape, 0, "start")
     with eval_mode(model), no_param_grad(model):
-        found = perturb(model, images, labels, norm=norm, eps=0.3, num_steps=3, step_size=0.2, start=start)
+        loss = cross_entropy(model, labels)
+        found = perturb(images, loss=loss, norm=norm, eps=0.3, num_steps=3, step_size=0.2, start=start)
     assert found.min() >= 0 and found.max() <= 1 and not found.requires_grad
     assert (threat.distances(found, images, norm=norm) <= 0.3 * (1 + 1e-5)).all()
     assert model.training and all(p.requires_grad and p.grad is None for p in model.parameters())
@@ -51,8 +59,8 @@ def test_an_image_is_perturbed_alike_in_any_batch(model, images, labels):
     kwargs = {"norm": "l2", "eps": 0.3, "num_steps": 3, "step_size": 0.2, "start": None}
     # Logits so small that gradients come near the guard of the division.
     model[6].weight.data.mul_(1e-6)
-    together = perturb(model, images.double(), labels, **kwargs)
-    alone = perturb(model, images[3:4].double(), labels[3:4], **kwargs)
+    together = perturb(images.double(), loss=cross_entropy(model, labels), **kwargs)
+    alone = perturb(images[3:4].double(), loss=cross_entropy(model, labels[3:4]), **kwargs)
     torch.testing.assert_close(together[3:4], alone, atol=1e-9, rtol=0)
     assert float(threat.distances(alone, images[3:4], norm="l2")) > 0.25
 
@@ -71,7 +79,7 @@ def test_an_iterate_misclassified_on_the_way_counts():
     images = grey(1)
     kwargs = {"norm": "linf", "eps": 0.4, "num_steps": 4, "step_size": 0.1}
     result = pgd(Ridge(), images, torch.tensor([0]), random_start=False, batch_size=2, **kwargs)
-    last = perturb(Ridge(), images, torch.tensor([0]), start=None, **kwargs)
+    last = perturb(images, loss=cross_entropy(Ridge(), torch.tensor([0])), start=None, **kwargs)
     assert int(Ridge()(last).argmax(1)) == 0, "the trap is set: the last iterate is right again"
     assert not result.robust.item() and result.adversarial_prediction.item() == 1
     assert int(Ridge()(result.images).argmax(1)) == 1

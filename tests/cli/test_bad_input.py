@@ -119,7 +119,7 @@ TABLE = [
     # methods
     (T + " finetune.schedule=plateau", "needs a held-out part", "dataset.validation_fraction=0.1"),
     (P + " pretrain=simclr pretrain.schedule=plateau", "needs labels", "pretrain.schedule=cosine"),
-    (P + " pretrain=simclr pretrain.micro_batch=64", "negatives do not accumulate", "bf16"),
+    (P + " pretrain=simclr pretrain.micro_batch=64", "not a mean over parts", "bf16"),
     (P + " pretrain=none until=pretrain", "leaves nothing to run", "pretrain="),
     (P + " pretrain=checkpoint", "pretrain needs one of path and weights", "pretrain.path=FILE"),
     (P + " pretrain=checkpoint pretrain.path={dir}/no.pt", "no.pt does not exist", ""),

@@ -155,7 +155,7 @@ def test_workers_processes_and_a_start_in_the_middle_draw_the_same():
     def views(start=0, **options):
         batches = training_batches(
             digits,
-            two_views(16, 1.0, "device"),
+            lambda epoch: two_views(16, 1.0, "device"),
             batch_size=6,
             seed=3,
             start_step=start,

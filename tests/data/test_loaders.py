@@ -34,11 +34,11 @@ def digits():
 
 
 def batches(dataset, *, start=0, total=9, batch_size=7, **options):
-    transforms = options.pop("transforms", (train_transform(12, "crop_flip"),))
+    makers = options.pop("makers", (train_transform(12, "crop_flip"),))
     return list(
         training_batches(
             dataset,
-            transforms,
+            lambda epoch: makers,
             batch_size=batch_size,
             seed=SEED,
             start_step=start,
@@ -79,9 +79,9 @@ def test_start_in_the_middle_of_an_epoch_gives_the_same_batches(digits):
 
 def test_number_of_workers_changes_nothing(digits):
     views = two_views(12, 1.0)
-    whole = batches(digits, transforms=views)
+    whole = batches(digits, makers=views)
     assert len(whole[0].images) == 2 and not torch.equal(*whole[0].images)
-    assert_same(batches(digits, transforms=views, num_workers=2, start=2), whole[2:])
+    assert_same(batches(digits, makers=views, num_workers=2, start=2), whole[2:])
 
 
 def test_processes_share_the_same_batches_by_turns(digits):
@@ -95,7 +95,9 @@ def test_processes_share_the_same_batches_by_turns(digits):
 
 def test_processes_that_do_not_divide_the_batch_are_refused_before_reading(digits):
     with pytest.raises(ConfigError, match="7 images cannot be divided by 2"):
-        training_batches(digits, (), batch_size=7, seed=0, start_step=0, total_steps=1, rank=0, world_size=2)
+        training_batches(
+            digits, lambda epoch: (), batch_size=7, seed=0, start_step=0, total_steps=1, rank=0, world_size=2
+        )
 
 
 def test_a_set_smaller_than_the_batch_is_one_batch_an_epoch(digits):

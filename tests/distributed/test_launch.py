@@ -64,12 +64,12 @@ def test_sigterm_reaches_the_workers_and_code_75_comes_back(tmp_path):
             import sys, time
             from pathlib import Path
             from robust_transfer.distributed.launch import launch
-            from robust_transfer.training.interrupt import Interrupted, listening
+            from robust_transfer.training.interrupt import Interrupted, signal_flag
 
             def wait(folder, context):
-                with listening() as listener:
+                with signal_flag() as flag:
                     (folder / f"ready{context.rank}").touch()
-                    while not context.any(listener.requested):
+                    while not context.any(flag.requested):
                         time.sleep(0.05)
                 (folder / f"saved{context.rank}").touch()
                 raise Interrupted

@@ -7,6 +7,7 @@ from torch.nn import functional
 from robust_transfer.core import rng
 from robust_transfer.objectives import build
 from small_model import small_model
+from steps import FIRST, whole
 from training_jobs import make_method
 
 
@@ -48,7 +49,7 @@ def test_loss_is_the_cross_entropy_of_pgd_in_eval_mode(step):
     expected = functional.cross_entropy(reference(adversarial), labels)
     expected.backward()
 
-    loss, metrics = objective(model, (images, labels), lambda purpose, copy: noise)
+    loss, metrics = objective(model, whole(images, labels), lambda purpose, copy: noise, FIRST)
     loss.backward()
     assert loss.item() == pytest.approx(expected.item(), abs=1e-6)
     for (name, found), wanted in zip(model.named_parameters(), reference.parameters(), strict=True):
@@ -64,7 +65,7 @@ def test_attack_raises_the_loss_within_the_threat_and_gives_the_model_back(step)
     model.backbone.bn1.eval()
     model.backbone.conv1.weight.requires_grad_(False)
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    changed = objective.adversary(model, images, labels, lambda purpose, copy: noise)
+    changed = objective.perturbed(model, whole(images, labels), lambda purpose, copy: noise)
     assert ((changed - images).flatten(1).norm(dim=1) <= attack.eps + 1e-6).all()
     assert changed.min() >= 0 and changed.max() <= 1
     assert model.training and not model.backbone.bn1.training

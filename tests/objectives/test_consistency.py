@@ -10,6 +10,7 @@ from torch import nn
 from robust_transfer.config.methods import ConsistencyConfig
 from robust_transfer.core import rng
 from robust_transfer.objectives import build, consistency_loss
+from steps import FIRST, whole
 from training_jobs import make_method
 
 
@@ -86,7 +87,7 @@ def test_objective_adds_unclamped_noise_and_runs_all_copies_in_one_pass():
     images, labels = torch.rand(2, 3, 2, 2, generator=rng.generator(0, "images")), torch.tensor([0, 2])
     draws = {copy: rng.normal((2, 3, 2, 2), 0, "noise", copy) for copy in range(3)}
     model = Spy()
-    loss, metrics = build(config)(model, (images, labels), lambda purpose, copy: draws[copy])
+    loss, metrics = build(config)(model, whole(images, labels), lambda purpose, copy: draws[copy], FIRST)
 
     (seen,) = model.inputs
     for copy in range(3):

@@ -3,9 +3,9 @@ import dataclasses
 import pytest
 import torch
 
-from robust_transfer.config.methods import FINETUNE, PRETRAIN, TrainingConfig
+from robust_transfer.config.methods import FINETUNE, PRETRAIN, NoneConfig, StandardConfig, TrainingConfig
 from robust_transfer.core.errors import ConfigError
-from robust_transfer.objectives import OBJECTIVES, build
+from robust_transfer.objectives import build
 from robust_transfer.objectives.objective import classify, widen
 from training_jobs import make_method
 
@@ -13,23 +13,31 @@ METHODS = {name: c for name, c in {**PRETRAIN, **FINETUNE}.items() if issubclass
 
 
 @pytest.mark.parametrize("name", sorted(METHODS))
-def test_every_method_has_an_objective(name):
-    objective = build(make_method(name))
-    assert objective.num_views == (2 if name == "simclr" else 1)
-
-
-def test_every_objective_belongs_to_a_method():
-    assert set(OBJECTIVES.names()) == {config_type.__name__ for config_type in METHODS.values()}
+def test_every_method_builds_what_its_spec_names(name):
+    config = make_method(name)
+    objective = build(config)
+    assert type(objective).__name__ == config.spec.builder.partition(":")[2]
+    assert len(objective.views(32, 0)) == (2 if name == "simclr" else 1)
 
 
 def test_a_config_without_objective_is_refused_by_name():
-    @dataclasses.dataclass
-    class StandardConfigg:
-        pass
+    with pytest.raises(ConfigError, match="no objective is built from a NoneConfig"):
+        build(NoneConfig("none"))
 
-    with pytest.raises(ConfigError, match="StandardConfigg") as caught:
-        build(StandardConfigg())
-    assert "did you mean 'StandardConfig'?" in caught.value.hints
+    class Misspelt(StandardConfig):
+        spec = dataclasses.replace(
+            StandardConfig.spec, builder="robust_transfer.objectives.standard:Standrad"
+        )
+
+    with pytest.raises(ConfigError, match=r"Misspelt .*no 'Standrad' in module"):
+        build(Misspelt(**dataclasses.asdict(make_method("st"))))
+
+
+def test_a_method_derived_from_another_does_not_pass_for_it():
+    with pytest.raises(TypeError, match="Silent declares no spec"):
+
+        class Silent(StandardConfig):
+            pass
 
 
 def test_widen_brings_up_to_float32_and_leaves_float64():

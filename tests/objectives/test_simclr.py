@@ -9,6 +9,7 @@ from robust_transfer.core import rng
 from robust_transfer.objectives import build, nt_xent
 from robust_transfer.objectives.simclr import projection_head
 from small_model import small_model
+from steps import FIRST, whole
 from training_jobs import make_method
 
 
@@ -74,10 +75,11 @@ def test_objective_is_nt_xent_of_both_views_in_one_pass():
     config = make_method("simclr", temperature=0.2)
     features = small_model(0)
     objective = build(config)
-    model = objective.training_model(features)
+    model = objective.training_model(features, {})
     model.train()
     views = tuple(torch.rand(4, 3, 8, 8, generator=rng.generator(0, name)) for name in "ab")
-    loss, _ = objective(model, views, noise=None)
+    loss, _ = objective(model, whole(*views, torch.zeros(4, dtype=torch.int64)), None, FIRST)
     together = model(torch.cat(views))  # train mode: BatchNorm uses the batch's own statistics again
     assert loss.item() == pytest.approx(nt_xent(together[:4], together[4:], 0.2).item(), rel=1e-5)
     assert features.backbone.bn1.num_batches_tracked == 2
+    assert objective.exported_model(model) is features

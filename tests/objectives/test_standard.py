@@ -4,6 +4,7 @@ from torch.nn import functional
 from robust_transfer.core import rng
 from robust_transfer.objectives import build
 from small_model import small_model
+from steps import FIRST, whole
 from training_jobs import make_method
 
 
@@ -17,7 +18,7 @@ def images_and_labels():
 
 def test_standard_is_the_mean_cross_entropy():
     model, (images, labels) = small(), images_and_labels()
-    loss, metrics = build(make_method("st"))(model, (images, labels), noise=None)
+    loss, metrics = build(make_method("st"))(model, whole(images, labels), None, FIRST)
     logits = model(images)
     by_hand = -torch.stack(
         [logits.double().log_softmax(1)[i, label] for i, label in enumerate(labels)]
@@ -28,7 +29,7 @@ def test_standard_is_the_mean_cross_entropy():
 
 def test_linear_trains_the_head_and_keeps_batchnorm_in_eval_mode():
     objective, model, (images, labels) = build(make_method("st_linear")), small(), images_and_labels()
-    trained = objective.training_model(model)
+    trained = objective.training_model(model, {})
     assert trained is model
     assert [n for n, p in model.named_parameters() if p.requires_grad] == [
         "backbone.fc.weight",
@@ -36,7 +37,7 @@ def test_linear_trains_the_head_and_keeps_batchnorm_in_eval_mode():
     ]
     objective.train_mode(model)
     before = {name: value.clone() for name, value in model.named_buffers()}
-    loss, _ = objective(model, (images, labels), noise=None)
+    loss, _ = objective(model, whole(images, labels), None, FIRST)
     assert all(torch.equal(value, before[name]) for name, value in model.named_buffers())
     model.eval()
     torch.testing.assert_close(loss, functional.cross_entropy(model(images), labels))

@@ -14,7 +14,7 @@ from robust_transfer.models.modes import eval_mode
 from robust_transfer.models.normalized import build_model
 from robust_transfer.training import job as module
 from robust_transfer.training.job import TrainingJob, train
-from training_jobs import make_job, make_runtime
+from training_jobs import make_job, make_method, make_runtime
 
 CONTEXT = single("cpu")
 
@@ -109,8 +109,8 @@ def test_a_parent_of_another_architecture_is_refused(tmp_path):
 def test_plateau_needs_held_out_images_and_labels(tmp_path):
     with pytest.raises(ConfigError, match="validation_fraction is 0"):
         train(make_job("at", tmp_path / "a", schedule="plateau"), CONTEXT)
-    with pytest.raises(ConfigError, match="SimCLR does not use"):
-        train(make_job("simclr", tmp_path / "b", schedule="plateau"), CONTEXT)
+    with pytest.raises(ConfigError, match="labels, which simclr does not use"):
+        make_method("simclr", schedule="plateau").check("pretrain")
 
 
 def plateau_job(name, directory, **changes) -> TrainingJob:
@@ -141,12 +141,12 @@ def test_the_score_is_the_accuracy_of_the_model_in_eval_mode(tmp_path):
     assert score(model) == pytest.approx(expected) and model.training
 
 
-def test_adversarial_and_noisy_scores_use_the_methods_own_adversary(tmp_path):
+def test_adversarial_and_noisy_scores_use_the_methods_own_perturbation(tmp_path):
     for name in ("at", "cr"):
         job = plateau_job(name, tmp_path / name)
         objective, asked = module.build(job.method), []
-        objective.adversary = lambda model, images, labels, noise, asked=asked: (
-            asked.append((noise.epoch, noise.indices)) or 1 - images
+        objective.perturbed = lambda model, batch, noise, asked=asked: (
+            asked.append((noise.epoch, noise.indices)) or 1 - batch.images[0]
         )
         model = module._starting_model(job, module.open_split(job.dataset, job.data, "train"))
         held_out = module.open_split(job.dataset, job.data, "validation")

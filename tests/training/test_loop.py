@@ -43,17 +43,18 @@ def train(name, directory, *, batches=open_batches, model=None, runtime=None, va
     config = make_method(name, **{"batch_size": BATCH, "epochs": 2, **changes})
     objective = build(config)
     model = model or small_model(0 if name == "simclr" else 3)
-    facts = fit(
+    trained, facts = fit(
         model,
         objective,
-        lambda first, last: batches(first, last, num_views=objective.num_views),
+        lambda first, last: batches(first, last, num_views=len(objective.views(8, 0))),
         config=config,
         runtime=runtime or make_runtime(),
         context=single("cpu"),
         directory=directory,
-        steps_per_epoch=STEPS_PER_EPOCH,
+        batches_per_epoch=STEPS_PER_EPOCH,
         validate=validate,
     )
+    assert trained is model
     return model, facts
 
 

@@ -20,7 +20,7 @@ def test_a_whole_batch_is_charged_where_a_part_of_it_is_timed(monkeypatch):
     monkeypatch.setattr(
         measure,
         "synthetic_batch",
-        lambda stepper, size, side: (sizes.append(size), batch(stepper, size, side))[1],
+        lambda step, size, side: (sizes.append(size), batch(step, size, side))[1],
     )
     found = measure.seconds_per_step(
         make_method("st", batch_size=64), MODEL, make_runtime(devices=2), num_classes=3

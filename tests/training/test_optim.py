@@ -88,7 +88,7 @@ def test_lars_leaves_biases_out_of_decay_and_trust_ratio():
     weight, bias = parameters()
     expected = [weight.detach().double().clone(), bias.detach().double().clone()]
     buffers = [torch.zeros_like(value) for value in expected]
-    optimizer = build_optimizer([weight, bias], config)
+    optimizer = build_optimizer([{"params": [weight, bias]}], config)
     for step in range(3):
         gradients = [rng.normal((3, 4), step, "g"), rng.normal((3,), step, "h")]
         weight.grad, bias.grad = (g.clone() for g in gradients)
@@ -107,7 +107,7 @@ def test_sgd_by_hand(nesterov):
     config = make_method("st", momentum=0.9, weight_decay=0.01, nesterov=nesterov)
     weight, bias = parameters()
     value, buffer = weight.detach().double().clone(), torch.zeros(3, 4, dtype=torch.float64)
-    optimizer = build_optimizer([weight, bias], config)
+    optimizer = build_optimizer([{"params": [weight, bias]}], config)
     for step, lr in enumerate((0.5, 0.1)):
         set_lr(optimizer, lr)
         weight.grad, bias.grad = rng.normal((3, 4), step, "g"), torch.zeros(3)
@@ -121,5 +121,5 @@ def test_sgd_by_hand(nesterov):
 def test_frozen_parameters_are_left_out():
     weight, bias = parameters()
     bias.requires_grad_(False)
-    optimizer = build_optimizer([weight, bias], make_method("st"))
+    optimizer = build_optimizer([{"params": [weight, bias]}], make_method("st"))
     assert [id(p) for group in optimizer.param_groups for p in group["params"]] == [id(weight)]

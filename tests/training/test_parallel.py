@@ -13,11 +13,11 @@ from robust_transfer.core import rng
 from robust_transfer.distributed.context import single
 from robust_transfer.distributed.launch import launch
 from robust_transfer.objectives import build
-from robust_transfer.objectives.simclr import SimCLR
 from robust_transfer.training import job as job_module
 from robust_transfer.training.job import train
 from robust_transfer.training.sync_batchnorm import synchronise
 from small_model import small_model
+from steps import FIRST, whole
 from training_jobs import make_job, make_runtime
 
 METHODS = ("st", "st_linear", "at", "cr", "simclr")
@@ -28,7 +28,7 @@ def one_step_in_float64(name, context):
     job = make_job(name, Path("unused"))
     objective = build(job.method)
     model = small_model(0 if name == "simclr" else 3).double()
-    trained = objective.training_model(model)
+    trained = objective.training_model(model, {})
     if context.world_size > 1:
         synchronise(trained, context.device)
     objective.train_mode(trained)
@@ -36,12 +36,12 @@ def one_step_in_float64(name, context):
     mine = slice(context.rank * 8 // context.world_size, (context.rank + 1) * 8 // context.world_size)
     images = torch.rand(2, 8, 3, 8, 8, generator=rng.generator(0, "images")).double()[:, mine]
     labels = torch.tensor([0, 1, 2, 0, 1, 2, 0, 1])[mine]
-    pair = (images[0], images[1]) if isinstance(objective, SimCLR) else (images[0], labels)
+    views = images[: len(objective.views(8, 0))]
 
     def noise(purpose, copy):
         return rng.normal((8, 3, 8, 8), 0, purpose, copy).double()[mine]
 
-    loss, _ = objective(wrapped, pair, noise)
+    loss, _ = objective(wrapped, whole(*views, labels), noise, FIRST)
     loss.backward()
     found = {"loss": context.mean(loss.detach())}
     found |= {f"{n}.grad": p.grad for n, p in trained.named_parameters() if p.grad is not None}

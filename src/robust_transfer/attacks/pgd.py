@@ -7,12 +7,11 @@ Madry et al. 2018 (arXiv 1706.06083). `pgd` evaluates, `perturb` is the attack i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from robust_transfer.attacks import threat
 from robust_transfer.attacks.attack import Attack, AttackResult, OnSettled
@@ -121,26 +120,25 @@ class FixedSteps:
 
 
 def perturb(
-    model: nn.Module,
     images: Tensor,
-    labels: Tensor,
     *,
+    loss: Callable[[Tensor], Tensor],
     norm: str,
     eps: float,
     num_steps: int,
     step_size: float,
     start: Tensor | None,
 ) -> Tensor:
-    """Return images that raise the cross-entropy, inside the ball of radius eps and the box [0, 1].
+    """Return images that raise the loss, inside the ball of radius eps and the box [0, 1].
 
-    The attack inside a training step: `num_steps` gradients of the input and no other pass. It touches
-    neither mode nor parameters: wrap it in `eval_mode` and `no_param_grad`. The last iterate is returned,
-    where MadryLab's `use_best` pays one more forward pass for the iterate of largest loss.
+    The attack inside a training step: `num_steps` gradients of the loss and no other pass. It touches neither
+    mode nor parameters of a network in the loss: wrap it in `eval_mode` and `no_param_grad`. The last iterate
+    is returned, where MadryLab's `use_best` pays one more forward pass for the iterate of largest loss.
 
     Parameters
     ----------
     images : (B, C, H, W) float in [0, 1]
-    labels : (B,) int64
+    loss : images (B, C, H, W) -> scalar, summed over the images: the gradient of one does not shrink with B
     norm : "l2" or "linf"
     eps, step_size : in the units of the images
     start : (B, C, H, W) standard normal noise for a random start (`threat.start_points`); None starts at
@@ -150,9 +148,7 @@ def perturb(
     for _ in range(num_steps):
         points = points.detach().requires_grad_()
         with torch.enable_grad():
-            # A sum, so that the gradient of an image does not shrink with the batch.
-            loss = functional.cross_entropy(model(points).float(), labels, reduction="sum")
-        (gradient,) = torch.autograd.grad(loss, points)
+            (gradient,) = torch.autograd.grad(loss(points), points)
         points = take_step(points, gradient, images, norm=norm, eps=eps, step_size=step_size)
     return points.detach()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from robust_transfer.config.method_spec import FORWARD, INPUT_GRADIENT, STEP, MethodSpec
 from robust_transfer.config.model import check_normalize
 from robust_transfer.config.schema import option
 from robust_transfer.core.choices import ARITHMETICS, NORMS
@@ -13,8 +14,12 @@ from robust_transfer.core.errors import ConfigError
 
 @dataclass
 class TrainingConfig:
-    """What every training method has: optimiser, schedule, batch, precision."""
+    """What every training method has: optimiser, schedule, batch, precision.
 
+    A method's own class declares `spec`; one that is derived from another method's does not inherit it.
+    """
+
+    spec: ClassVar[MethodSpec]
     recipe_version: ClassVar[int] = 1  # raised by hand when the numerics of a method change
 
     name: str = option("method", identity=True)
@@ -39,18 +44,33 @@ class TrainingConfig:
     warmup_epochs: float = option("epochs of linear warm-up from 0", low=0)
     precision: str = option("arithmetic of training", choices=ARITHMETICS)
 
+    def __init_subclass__(cls) -> None:
+        if "spec" not in vars(cls):
+            raise TypeError(f"{cls.__name__} declares no spec (expected spec: ClassVar[MethodSpec])")
+
     @property
     def train_sigma(self) -> float:
         """Standard deviation of the Gaussian noise that the model is trained under."""
         return 0.0
 
     def check(self, path: str) -> None:
-        """Refuse a run without an end."""
+        """Refuse a run without an end, and what the method's loss cannot do."""
         if self.epochs is None and self.max_steps is None and self.schedule != "plateau":
             raise ConfigError(f"{path}.epochs and {path}.max_steps are both null (expected an end)")
         if self.micro_batch is not None and self.batch_size % self.micro_batch:
             raise ConfigError(
                 f"{path}.micro_batch={self.micro_batch} does not divide batch_size={self.batch_size}"
+            )
+        if self.micro_batch is not None and not self.spec.accumulates:
+            raise ConfigError(
+                f"{path}.micro_batch={self.micro_batch} (expected null: the loss of {self.name} is "
+                "not a mean over parts of the batch)",
+                "less memory: more devices, runtime.activation_checkpointing=true, precision=bf16",
+            )
+        if self.schedule == "plateau" and not self.spec.needs_labels:
+            raise ConfigError(
+                f"{path}.schedule=plateau needs labels, which {self.name} does not use",
+                f"{path}.schedule=cosine",
             )
 
 
@@ -58,10 +78,18 @@ class TrainingConfig:
 class StandardConfig(TrainingConfig):
     """ST: cross-entropy on clean images."""
 
+    spec: ClassVar[MethodSpec] = MethodSpec(
+        builder="robust_transfer.objectives.standard:Standard", passes_per_image=lambda config: STEP
+    )
+
 
 @dataclass
 class LinearConfig(TrainingConfig):
     """ST of the last layer: everything else frozen, BatchNorm statistics included."""
+
+    spec: ClassVar[MethodSpec] = MethodSpec(
+        builder="robust_transfer.objectives.standard:Linear", passes_per_image=lambda config: FORWARD
+    )
 
 
 @dataclass
@@ -83,12 +111,24 @@ class AttackConfig:
 class AdversarialConfig(TrainingConfig):
     """AT: cross-entropy on adversarial images (Madry et al. 2018)."""
 
+    spec: ClassVar[MethodSpec] = MethodSpec(
+        builder="robust_transfer.objectives.adversarial:Adversarial",
+        passes_per_image=lambda config: INPUT_GRADIENT * config.attack.num_steps + STEP,
+        default_evaluators=lambda config, parent: ("autopgd",),
+    )
+
     attack: AttackConfig = option("the attack inside the step")
 
 
 @dataclass
 class ConsistencyConfig(TrainingConfig):
     """CR: Gaussian noise with consistency regularisation (Jeong and Shin 2020)."""
+
+    spec: ClassVar[MethodSpec] = MethodSpec(
+        builder="robust_transfer.objectives.consistency:Consistency",
+        passes_per_image=lambda config: STEP * config.num_noise_samples,
+        default_evaluators=lambda config, parent: ("certify",),
+    )
 
     sigma: float = option("standard deviation of the noise, in [0, 1] pixel units", above=0)
     num_noise_samples: int = option("noisy copies of an image in a step (m)", low=1)
@@ -104,6 +144,13 @@ class ConsistencyConfig(TrainingConfig):
 @dataclass
 class SimCLRConfig(TrainingConfig):
     """SimCLR: contrastive pre-training without labels (Chen et al. 2020)."""
+
+    spec: ClassVar[MethodSpec] = MethodSpec(
+        builder="robust_transfer.objectives.simclr:SimCLR",
+        passes_per_image=lambda config: STEP * 2,
+        needs_labels=False,
+        accumulates=False,
+    )
 
     temperature: float = option("temperature of NT-Xent", above=0)
     projection_dim: int = option("output size of the projection head", low=2)
@@ -122,19 +169,6 @@ class SimCLRConfig(TrainingConfig):
         choices=("cpu", "device"),
         unnamed="cpu",
     )
-
-    def check(self, path: str) -> None:
-        """Refuse micro-batches (negatives do not accumulate) and a schedule that measures accuracy."""
-        super().check(path)
-        if self.schedule == "plateau":
-            raise ConfigError(
-                f"{path}.schedule=plateau needs labels, which SimCLR does not use", f"{path}.schedule=cosine"
-            )
-        if self.micro_batch is not None:
-            raise ConfigError(
-                f"{path}.micro_batch={self.micro_batch} (expected null: negatives do not accumulate)",
-                "less memory: more devices, runtime.activation_checkpointing=true, precision=bf16",
-            )
 
 
 @dataclass

@@ -24,6 +24,7 @@ from robust_transfer.data.views import CroppedView
 
 # A training transform: what it leaves to the device is drawn where the image is read.
 MakeView = Callable[[Image.Image], torch.Tensor | CroppedView]
+MakeViews = Callable[[int], Sequence[MakeView]]  # epoch -> the makers of its views
 NO_IMAGES = torch.empty(0, 3, 0, 0, dtype=torch.uint8)
 
 
@@ -84,10 +85,8 @@ class _Reader:
     An exception would reach the parent as a new one with the worker's traceback for a message.
     """
 
-    def __init__(
-        self, dataset: ImageDataset, transforms: Sequence[MakeView], seed: int, *, substitute: bool
-    ) -> None:
-        self.dataset, self.transforms, self.seed, self.substitute = dataset, transforms, seed, substitute
+    def __init__(self, dataset: ImageDataset, make_views: MakeViews, seed: int, *, substitute: bool) -> None:
+        self.dataset, self.make_views, self.seed, self.substitute = dataset, make_views, seed, substitute
 
     def __getitem__(self, request: _Request) -> _Sample:
         unreadable: list[int] = []
@@ -119,9 +118,9 @@ class _Reader:
 
     def _views(self, image: Image.Image, read: _Request) -> tuple[torch.Tensor | CroppedView, ...]:
         views = []
-        for view, transform in enumerate(self.transforms):
+        for view, make in enumerate(self.make_views(read.epoch)):
             with rng.global_state(self.seed, "augment", read.epoch, read.position, view):
-                views.append(transform(image))
+                views.append(make(image))
         return tuple(views)
 
 
@@ -130,15 +129,21 @@ def _collate(samples: list[_Sample]) -> Batch | DataError:
         if sample.error is not None:
             return sample.error
     read = [sample for sample in samples if sample.views]
-    by_view = zip(*(sample.views for sample in read), strict=True)
-    # default_collate stacks into shared memory where a worker runs it, which saves a copy.
-    views = [default_collate(list(view)) for view in by_view]
-    images = tuple(v.crop if isinstance(v, CroppedView) else v for v in views) or (NO_IMAGES,)
-    drawn = tuple(v.drawn for v in views if isinstance(v, CroppedView))
+    images, drawn = stack_views([sample.views for sample in read])
     labels = torch.tensor([sample.label for sample in read], dtype=torch.int64)
     indices = torch.tensor([sample.request.position for sample in read], dtype=torch.int64)
     unreadable = tuple(position for sample in samples for position in sample.unreadable)
     return Batch(images, labels, indices, samples[0].request.epoch, unreadable, drawn)
+
+
+def stack_views(
+    images: Sequence[Sequence[torch.Tensor | CroppedView]],
+) -> tuple[tuple[torch.Tensor, ...], tuple[torch.Tensor, ...]]:
+    """Return `Batch.images` and `Batch.drawn` of the views of some images."""
+    # default_collate stacks into shared memory where a worker runs it, which saves a copy.
+    views = [default_collate(list(view)) for view in zip(*images, strict=True)]
+    stacked = tuple(view.crop if isinstance(view, CroppedView) else view for view in views) or (NO_IMAGES,)
+    return stacked, tuple(view.drawn for view in views if isinstance(view, CroppedView))
 
 
 class _TrainingSchedule:
@@ -169,7 +174,7 @@ class _TrainingSchedule:
 
 def training_batches(
     dataset: ImageDataset,
-    transforms: Sequence[MakeView],
+    make_views: MakeViews,
     *,
     batch_size: int,
     seed: int,
@@ -184,7 +189,7 @@ def training_batches(
 
     Parameters
     ----------
-    transforms : one a view; (train_transform(...),) or two_views(...)
+    make_views : epoch -> one maker a view, such as (train_transform(...),) or two_views(...)
     batch_size : images of all processes together; a set smaller than it is one batch, whole
     rank, world_size : process `rank` gets every world_size-th image of a batch, from the rank-th on
 
@@ -200,7 +205,7 @@ def training_batches(
     schedule = _TrainingSchedule(
         len(dataset), batch_size, seed, range(start_step, total_steps), rank, world_size
     )
-    reader = _Reader(dataset, transforms, seed, substitute=True)
+    reader = _Reader(dataset, make_views, seed, substitute=True)
     return _load(reader, schedule, num_workers=num_workers, pin_memory=pin_memory)
 
 
@@ -219,7 +224,7 @@ def evaluation_batches(
     """
     requests = [_Request(0, index) for index in indices]
     schedule = [requests[i : i + batch_size] for i in range(0, len(requests), batch_size)]
-    reader = _Reader(dataset, (transform,), 0, substitute=False)
+    reader = _Reader(dataset, lambda epoch: (transform,), 0, substitute=False)
     return _load(reader, schedule, num_workers=num_workers, pin_memory=pin_memory)
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from PIL import Image
@@ -56,7 +56,9 @@ class CroppedView(NamedTuple):
     drawn: torch.Tensor
 
 
-def two_views(image_size: int, color_strength: float, augment_on: str = "cpu") -> tuple[Callable, Callable]:
+def two_views(
+    image_size: int, color_strength: float, augment_on: str = "cpu"
+) -> tuple[Callable[[Image.Image], Any], Callable[[Image.Image], Any]]:
     """Return SimCLR's augmentation, once for each view (Chen et al. 2020, arXiv 2002.05709, Appendix A).
 
     Crop (area 0.08..1) and flip, then colour jitter (0.8, 0.8, 0.8, 0.2) * color_strength with probability

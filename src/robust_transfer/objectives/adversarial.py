@@ -1,17 +1,19 @@
-"""AT: cross-entropy on images that PGD has just made worse (Madry et al. 2018, arXiv 1706.06083)."""
+"""AT: cross-entropy on images that PGD has just perturbed (Madry et al. 2018, arXiv 1706.06083)."""
 
 from __future__ import annotations
 
+from functools import partial
+
 from torch import Tensor, nn
+from torch.nn import functional
 
 from robust_transfer.attacks.pgd import perturb
 from robust_transfer.config.methods import AdversarialConfig
 from robust_transfer.distributed.context import unwrap
 from robust_transfer.models.modes import eval_mode, no_param_grad
-from robust_transfer.objectives.objective import OBJECTIVES, Metrics, Noise, Objective, Pair, classify
+from robust_transfer.objectives.objective import Metrics, Noise, Objective, Progress, Views, classify
 
 
-@OBJECTIVES.register(AdversarialConfig)
 class Adversarial(Objective):
     """The inner maximisation by PGD, the outer minimisation by the training step.
 
@@ -22,13 +24,14 @@ class Adversarial(Objective):
     def __init__(self, config: AdversarialConfig) -> None:
         self.attack = config.attack
 
-    def __call__(self, model: nn.Module, batch: Pair, noise: Noise) -> tuple[Tensor, Metrics]:
-        """Return the mean cross-entropy of the attacked (images, labels) and the accuracy under attack."""
-        images, labels = batch
-        loss, accuracy = classify(model(self.adversary(model, images, labels, noise)), labels)
+    def __call__(
+        self, model: nn.Module, batch: Views, noise: Noise, progress: Progress
+    ) -> tuple[Tensor, Metrics]:
+        """Return the mean cross-entropy of the perturbed images and the accuracy on them."""
+        loss, accuracy = classify(model(self.perturbed(model, batch, noise)), batch.labels)
         return loss, {"robust_accuracy": accuracy}
 
-    def adversary(self, model: nn.Module, images: Tensor, labels: Tensor, noise: Noise) -> Tensor:
+    def perturbed(self, model: nn.Module, batch: Views, noise: Noise) -> Tensor:
         """Return images of larger loss within the threat."""
         attack = self.attack
         assert attack.step_size is not None, "AttackConfig fills it in"
@@ -36,12 +39,16 @@ class Adversarial(Objective):
         inner = unwrap(model)
         with eval_mode(inner), no_param_grad(inner):
             return perturb(
-                inner,
-                images,
-                labels,
+                batch.images[0],
+                loss=partial(summed_cross_entropy, inner, labels=batch.labels),
                 norm=attack.norm,
                 eps=attack.eps,
                 num_steps=attack.num_steps,
                 step_size=attack.step_size,
                 start=noise("start", 0) if attack.random_start else None,
             )
+
+
+def summed_cross_entropy(model: nn.Module, images: Tensor, *, labels: Tensor) -> Tensor:
+    """Return the cross-entropy summed over the images: an image's gradient does not shrink with the batch."""
+    return functional.cross_entropy(model(images).float(), labels, reduction="sum")

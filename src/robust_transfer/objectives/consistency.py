@@ -1,4 +1,4 @@
-"""CR: classify under Gaussian noise, and agree with oneself over several noises.
+"""CR: classification under Gaussian noise, with consistency regularisation over several noise samples.
 
 Jeong & Shin 2020 (arXiv 2006.04062), equations 7 to 9. With one noise sample this is the Gaussian
 augmentation of Cohen et al. 2019 (arXiv 1902.02918) plus the entropy term.
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from robust_transfer.config.methods import ConsistencyConfig
-from robust_transfer.objectives.objective import OBJECTIVES, Metrics, Noise, Objective, Pair, widen
+from robust_transfer.objectives.objective import Metrics, Noise, Objective, Progress, Views, widen
 
 
 def consistency_loss(
@@ -51,16 +51,17 @@ def consistency_terms(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, T
     return classification, consistency, entropy
 
 
-@OBJECTIVES.register(ConsistencyConfig)
 class Consistency(Objective):
     """All M noisy copies in one forward pass; noise is added to the [0, 1] images and never clamped."""
 
     def __init__(self, config: ConsistencyConfig) -> None:
         self.config = config
 
-    def __call__(self, model: nn.Module, batch: Pair, noise: Noise) -> tuple[Tensor, Metrics]:
-        """Return the loss of (images, labels) and its three terms."""
-        images, labels = batch
+    def __call__(
+        self, model: nn.Module, batch: Views, noise: Noise, progress: Progress
+    ) -> tuple[Tensor, Metrics]:
+        """Return the loss of the images and its three terms."""
+        images, labels = batch.images[0], batch.labels
         config = self.config
         copies = [
             images + config.sigma * noise("consistency", copy) for copy in range(config.num_noise_samples)
@@ -72,6 +73,6 @@ class Consistency(Objective):
         terms = {"cross_entropy": classification, "consistency": consistency, "entropy": entropy}
         return loss, {"accuracy": accuracy, **{name: term.detach() for name, term in terms.items()}}
 
-    def adversary(self, model: nn.Module, images: Tensor, labels: Tensor, noise: Noise) -> Tensor:
+    def perturbed(self, model: nn.Module, batch: Views, noise: Noise) -> Tensor:
         """Return one noisy copy of each image."""
-        return images + self.config.sigma * noise("consistency", 0)
+        return batch.images[0] + self.config.sigma * noise("consistency", 0)

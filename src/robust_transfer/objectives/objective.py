@@ -1,60 +1,142 @@
-"""What every training objective offers, and how one is built from its config."""
+"""What every training objective offers, and how one is built from its config.
+
+An objective holds settings and no state: what a step changes lies in the parameters and buffers of
+`training_model`, so that a checkpoint holds it.
+"""
 
 # B local batch, C channels, H/W pixels
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from robust_transfer.core import named
 from robust_transfer.core.errors import ConfigError
-from robust_transfer.core.registry import Registry
+from robust_transfer.data.loaders import MakeView
 
 # (purpose, copy) -> (B, C, H, W) standard normal, keyed by (seed, purpose, epoch, image, copy).
 Noise = Callable[[str, int], Tensor]
 Metrics = dict[str, Tensor]  # scalars without gradient, left on the device
-Pair = tuple[Tensor, Tensor]  # (images (B, C, H, W), labels (B,)), or for SimCLR (view_a, view_b)
+
+
+class Views(NamedTuple):
+    """A batch, or the part of one that passes the network together.
+
+    images : one float tensor (B, C, H, W) in [0, 1] a view; views may differ in size
+    labels : (B,) int64; a method without labels does not read them
+    indices : (B,) int64 on the CPU, positions in the data set
+    """
+
+    images: tuple[Tensor, ...]
+    labels: Tensor
+    indices: Tensor
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where in its run a step stands.
+
+    step : optimiser steps done before it
+    total : optimiser steps of the whole run, as the learning rate counts them; None where a plateau ends it
+    epoch : passes over the data begun before it
+    steps_per_epoch : optimiser steps of one pass over the data
+    """
+
+    step: int
+    total: int | None
+    epoch: int
+    steps_per_epoch: int
 
 
 class Objective:
-    """A loss over a batch, averaged over the local images.
+    """A loss over a batch, averaged over the local images, and what its training steps need around it.
 
-    Called with a model from [0, 1] images to logits, a batch of float images in [0, 1], and keyed noise; a
-    method overrides `__call__`, and `adversary` where its robustness has one.
+    A method overrides `__call__`, and of the rest what it needs. In one optimiser step are called, in this
+    order: `train_mode`; `prepare` for every part of the batch (micro-batches); `around_step` is entered;
+    `__call__` and backward for every part; the optimiser steps; `around_step` is left.
     """
 
-    num_views = 1
+    def views(self, image_size: int, epoch: int) -> tuple[MakeView | None, ...]:
+        """Return how an epoch sees an image, a maker per view; None: the data set's own augmentation."""
+        return (None,)
 
-    def __call__(self, model: nn.Module, batch: Pair, noise: Noise) -> tuple[Tensor, Metrics]:
+    def training_model(self, model: nn.Module, references: Mapping[str, nn.Module]) -> nn.Module:
+        """Return what is trained: `model` itself, or `model` inside a network that only training needs.
+
+        Parameters
+        ----------
+        model : the classifier that fine-tuning or evaluation will use, or features (`num_classes` 0)
+        references : the models that the method's spec names, frozen, in eval mode, on `model`'s device; keep
+            them outside of the network that is returned, and they are in no checkpoint
+
+        Raises
+        ------
+        ConfigError : a reference does not fit the model
+        """
+        return model
+
+    def exported_model(self, trained: nn.Module) -> nn.Module:
+        """Return the model in the training model that is validated, saved and evaluated."""
+        return trained
+
+    def param_groups(self, trained: nn.Module) -> list[dict[str, Any]]:
+        """Return the optimiser's parameter groups; `lr_scale` in one multiplies the schedule's rate."""
+        return [{"params": [parameter for parameter in trained.parameters() if parameter.requires_grad]}]
+
+    def train_mode(self, trained: nn.Module) -> None:
+        """Put the training model in the mode that its steps need."""
+        trained.train()
+
+    def prepare(self, model: nn.Module, batch: Views, noise: Noise, progress: Progress) -> Views:
+        """Return the views that `__call__` will get, made before `around_step` moves the weights."""
+        return batch
+
+    @contextmanager
+    def around_step(
+        self, trained: nn.Module, backward: Callable[[], Metrics], progress: Progress
+    ) -> Iterator[None]:
+        """Do what belongs before the step's backward passes and after its optimiser step, once a step.
+
+        Parameters
+        ----------
+        trained : the training model, not wrapped for several processes
+        backward : run the step's forward and backward passes, all parts and processes, here and now: leaves
+            the gradients of the whole batch in the parameters' `grad`. The step itself runs them again
+        """
+        yield
+
+    def __call__(
+        self, model: nn.Module, batch: Views, noise: Noise, progress: Progress
+    ) -> tuple[Tensor, Metrics]:
         """Return the mean loss of the local images, in at least float32, and metrics to log.
 
-        `batch` is (images (B, C, H, W), labels (B,)), or for SimCLR (view_a, view_b).
+        Call `model` once: it may be wrapped, and in each call the wrapper prepares a reduction of gradients.
         """
         raise NotImplementedError
 
-    def training_model(self, model: nn.Module) -> nn.Module:
-        """Return what is trained: `model` itself, or `model` inside a network that only training needs."""
-        return model
-
-    def train_mode(self, model: nn.Module) -> None:
-        """Put the training model in the mode that its steps need."""
-        model.train()
-
-    def adversary(self, model: nn.Module, images: Tensor, labels: Tensor, noise: Noise) -> Tensor:
+    def perturbed(self, model: nn.Module, batch: Views, noise: Noise) -> Tensor:
         """Return the images whose accuracy tells how good the model is (plateau): here the clean ones."""
-        return images
-
-
-OBJECTIVES: Registry[Objective] = Registry("objective", "robust_transfer.objectives")
+        return batch.images[0]
 
 
 def build(config: Any) -> Objective:
     """Build the objective of a method's config dataclass, or raise ConfigError."""
-    return OBJECTIVES.build(config)
+    spec = getattr(config, "spec", None)
+    if spec is None:
+        raise ConfigError(
+            f"no objective is built from a {type(config).__name__} (expected a method's config)"
+        )
+    if problem := named.problem(spec.builder):
+        raise ConfigError(f"no objective is built from a {type(config).__name__} ({problem})")
+    objective: Objective = named.load(spec.builder)(config)
+    return objective
 
 
 def widen(tensor: Tensor) -> Tensor:
@@ -63,7 +145,7 @@ def widen(tensor: Tensor) -> Tensor:
 
 
 def classify(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the mean cross-entropy of logits (B, K) and the fraction that is right."""
+    """Return the mean cross-entropy of logits (B, K) and the fraction that is correct."""
     if logits.shape[1] == 0:
         raise ConfigError("a model without classes has no cross-entropy (expected a head)")
     accuracy = (logits.detach().argmax(1) == labels).float().mean()

@@ -1,8 +1,11 @@
-"""SimCLR: two views of an image attract, all other images repel (Chen et al. 2020, arXiv 2002.05709)."""
+"""SimCLR: pull two views of an image together, push all others apart (Chen et al. 2020, arXiv 2002.05709)."""
 
 # B local batch, N = B x processes, D features of the projection, C channels, H/W pixels
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -10,9 +13,11 @@ from torch.nn import functional
 
 from robust_transfer.config.methods import SimCLRConfig
 from robust_transfer.core import rng
+from robust_transfer.data.loaders import MakeView
+from robust_transfer.data.views import two_views
 from robust_transfer.distributed.collectives import gather, rank
 from robust_transfer.models.backbones import num_features
-from robust_transfer.objectives.objective import OBJECTIVES, Metrics, Noise, Objective, Pair, widen
+from robust_transfer.objectives.objective import Metrics, Noise, Objective, Progress, Views, widen
 
 
 def nt_xent(a: Tensor, b: Tensor, temperature: float, decoupled: bool = False) -> Tensor:
@@ -29,7 +34,8 @@ def nt_xent(a: Tensor, b: Tensor, temperature: float, decoupled: bool = False) -
 
     Note: the mean over 2B anchors. The authors' release adds the means of the halves: twice this value.
     """
-    return _contrast(_normalise(a, b), _normalise(a, b), 0, temperature, decoupled)
+    views = _normalise(a, b)
+    return _contrast(views, views, 0, temperature, decoupled)
 
 
 def _normalise(a: Tensor, b: Tensor) -> Tensor:
@@ -82,28 +88,35 @@ class ContrastiveModel(nn.Module):
         return self.head(self.features(images))
 
 
-@OBJECTIVES.register(SimCLRConfig)
 class SimCLR(Objective):
     """NT-Xent between two views; the images of all processes are negatives, with gradients."""
-
-    num_views = 2
 
     def __init__(self, config: SimCLRConfig) -> None:
         self.config = config
 
-    def training_model(self, model: nn.Module) -> nn.Module:
+    def views(self, image_size: int, epoch: int) -> tuple[MakeView | None, ...]:
+        """Return the published augmentation, twice."""
+        return two_views(image_size, self.config.color_strength, self.config.augment_on)
+
+    def training_model(self, model: nn.Module, references: Mapping[str, nn.Module]) -> nn.Module:
         """Put a projection head behind a model without classes (`num_classes` 0)."""
         assert model.num_classes == 0, "SimCLR trains features"
-        num_inputs = num_features(str(model.arch), int(model.width))  # type: ignore[arg-type]
+        num_inputs = num_features(str(model.arch), cast(int, model.width))
         with rng.global_state(self.config.seed, "projection"):
             head = projection_head(num_inputs, self.config.projection_dim, self.config.projection_layers)
         parameter = next(model.parameters())
         return ContrastiveModel(model, head.to(parameter.device, parameter.dtype))
 
-    def __call__(self, model: nn.Module, batch: Pair, noise: Noise) -> tuple[Tensor, Metrics]:
-        """Return the loss of (view_a, view_b) and the mean cosine of the positive pairs."""
+    def exported_model(self, trained: nn.Module) -> nn.Module:
+        """Return the features without the projection head."""
+        return trained.get_submodule("features")
+
+    def __call__(
+        self, model: nn.Module, batch: Views, noise: Noise, progress: Progress
+    ) -> tuple[Tensor, Metrics]:
+        """Return the loss of the two views and the mean cosine of the positive pairs."""
         # One pass over both views: BatchNorm sees the views together, as the authors' does.
-        a, b = model(torch.cat(batch)).chunk(2)
+        a, b = model(torch.cat(batch.images)).chunk(2)
         local = _normalise(a, b)
         everyone = gather(local.transpose(0, 1)).transpose(0, 1)
         loss = _contrast(local, everyone, rank() * len(a), self.config.temperature, self.config.decoupled)

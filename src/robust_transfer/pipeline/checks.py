@@ -5,9 +5,19 @@ from __future__ import annotations
 from robust_transfer.config.data import DatasetConfig
 from robust_transfer.config.evaluation import CertifyConfig, EvaluatorConfig
 from robust_transfer.config.methods import TrainingConfig
+from robust_transfer.core import named
 from robust_transfer.core.choices import MIN_CLASSES
 from robust_transfer.core.errors import CheckpointError, ConfigError, EvaluationError
 from robust_transfer.pipeline.stage import CheckpointFacts, DataFacts
+
+
+def check_builder(method: TrainingConfig) -> None:
+    """Refuse a method whose objective would not be found when its stage runs."""
+    if problem := named.problem(method.spec.builder):
+        raise ConfigError(
+            f"method {method.name}: no objective is built from {type(method).__name__} ({problem})",
+            f"correct `builder` in the spec of {type(method).__module__}.{type(method).__name__}",
+        )
 
 
 def check_selection(method: TrainingConfig, dataset: DatasetConfig, group: str) -> None:

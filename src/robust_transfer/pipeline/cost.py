@@ -12,21 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from robust_transfer.config.evaluation import AttackEvaluatorConfig, AutoAttackConfig, CertifyConfig
-from robust_transfer.config.methods import (
-    AdversarialConfig,
-    CheckpointConfig,
-    ConsistencyConfig,
-    LinearConfig,
-    SimCLRConfig,
-    TrainingConfig,
-)
+from robust_transfer.config.method_spec import FORWARD, INPUT_GRADIENT
+from robust_transfer.config.methods import CheckpointConfig, TrainingConfig
 from robust_transfer.config.runtime import RuntimeConfig
 from robust_transfer.data import catalogue
 from robust_transfer.pipeline.inputs import expected_train_images
 from robust_transfer.pipeline.stage import Stage
 from robust_transfer.store import directories
-
-FORWARD, INPUT_GRADIENT, STEP = 1, 2, 3  # passes: forward; with the input's gradient; with the weights' too
 
 
 @dataclass(frozen=True)
@@ -68,7 +60,7 @@ def total_steps(stage: Stage) -> int | None:
     images = stage.generated or expected_train_images(stage.dataset)
     if images is None:
         return config.max_steps
-    per_epoch = max(1, images // config.batch_size)
+    per_epoch = max(1, images // config.batch_size) * config.spec.repeats(config)
     by_epochs = None if config.epochs is None else config.epochs * per_epoch
     return min((s for s in (by_epochs, config.max_steps) if s is not None), default=None)
 
@@ -79,24 +71,17 @@ def passes(stage: Stage) -> int | None:
         return 0
     if isinstance(stage.config, TrainingConfig):
         steps = total_steps(stage)
-        return None if steps is None else steps * stage.config.batch_size * passes_per_image(stage.config)
-    images = _test_images(stage)
-    return None if images is None else images * passes_per_image(stage.config)
+        images = None if steps is None else steps * stage.config.batch_size
+    else:
+        images = _test_images(stage)
+    return None if images is None else round(images * passes_per_image(stage.config))
 
 
-def passes_per_image(config: Any) -> int:
+def passes_per_image(config: Any) -> float:
     """Return the passes that an image takes in one training step, or in its evaluation at most."""
     match config:
-        case AdversarialConfig():
-            return INPUT_GRADIENT * config.attack.num_steps + STEP
-        case ConsistencyConfig():
-            return STEP * config.num_noise_samples
-        case SimCLRConfig():
-            return STEP * 2
-        case LinearConfig():
-            return FORWARD
         case TrainingConfig():
-            return STEP
+            return config.spec.passes_per_image(config)
         case CertifyConfig():
             return FORWARD * (config.n0 + config.n if config.sigma else 1)
         case AttackEvaluatorConfig():

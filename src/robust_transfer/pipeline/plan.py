@@ -14,7 +14,13 @@ from robust_transfer.config.methods import CheckpointConfig, NoneConfig, Trainin
 from robust_transfer.config.model import ModelConfig
 from robust_transfer.config.run import EvaluateConfig, TrainConfig
 from robust_transfer.core.errors import ConfigError
-from robust_transfer.pipeline.checks import check_classes, check_head, check_selection, sigma_mismatch
+from robust_transfer.pipeline.checks import (
+    check_builder,
+    check_classes,
+    check_head,
+    check_selection,
+    sigma_mismatch,
+)
 from robust_transfer.pipeline.limits import capped_evaluator, capped_method
 from robust_transfer.pipeline.stage import (
     CheckpointFacts,
@@ -24,8 +30,6 @@ from robust_transfer.pipeline.stage import (
     model_identity,
     training_identity,
 )
-
-AUTO_EVALUATORS = {"at": ["autopgd"], "cr": ["certify"]}
 
 
 def plan_training(
@@ -64,7 +68,7 @@ def plan_training(
     finetune = _finetune_stage(config, config.finetune, config.dataset, target, pretrain)
     stages.append(finetune)
     if config.until != "finetune":
-        for name in chosen_evaluators(config, config.finetune):
+        for name in chosen_evaluators(config, config.finetune, pretrain):
             stages.append(
                 _evaluation_stage(name, config, config.dataset, target, finetune, config.finetune.train_sigma)
             )
@@ -104,10 +108,14 @@ def plan_evaluation(config: EvaluateConfig, *, target: DataFacts, checkpoint: Ch
     ]
 
 
-def chosen_evaluators(config: TrainConfig, finetune: TrainingConfig) -> list[str]:
+def chosen_evaluators(
+    config: TrainConfig, finetune: TrainingConfig, parent: Stage | CheckpointFacts | None
+) -> list[str]:
     """Return the evaluators to run; `auto` measures a method by what it is trained for."""
     if config.evaluators == "auto":
-        return AUTO_EVALUATORS.get(finetune.name, ["autopgd", "certify"])
+        method = parent.config if isinstance(parent, Stage) else None
+        known = method.spec.default_evaluators(method, ()) if isinstance(method, TrainingConfig) else ()
+        return list(finetune.spec.default_evaluators(finetune, known))
     chosen = [config.evaluators] if isinstance(config.evaluators, str) else config.evaluators
     if not chosen:
         raise ConfigError("evaluators is empty", f"choose from: auto, {', '.join(EVALUATORS)}")
@@ -132,6 +140,7 @@ def _pretrain_stage(
     else:
         assert isinstance(method, TrainingConfig) and source is not None
         method = capped_method(method, config.budget)
+        check_builder(method)
         check_selection(method, config.source, "source")
         found = {
             **training_identity(method, config, config.source, source),
@@ -159,6 +168,7 @@ def _finetune_stage(
     pretrain: Stage | CheckpointFacts | None,
 ) -> Stage:
     method = capped_method(finetune, config.budget)
+    check_builder(method)
     check_selection(method, dataset, "dataset")
     model = model_identity(config.model)
     if pretrain is None:

@@ -13,10 +13,10 @@ from robust_transfer.core.files import write_json
 from robust_transfer.distributed.context import Context
 
 
-class FiniteWatch:
-    """Keeps the loss and metrics of the last steps on the device and looks at them when asked to.
+class NonFiniteMonitor:
+    """Keeps the loss and metrics of the last steps on the device and checks them when asked to.
 
-    Looking at every step would make the processor wait for the GPU in every step.
+    Checking every step would make the processor wait for the GPU in every step.
     """
 
     def __init__(self, context: Context, directory: Path) -> None:
@@ -35,7 +35,7 @@ class FiniteWatch:
 
         Raises
         ------
-        ConfigError : one of the numbers since the last look is not finite; nonfinite.json holds its batch
+        ConfigError : one of the numbers since the last check is not finite; nonfinite.json holds its batch
         """
         if not self._seen:
             return {}

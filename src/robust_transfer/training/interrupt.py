@@ -24,7 +24,7 @@ class Interrupted(SystemExit):
         return Interrupted, ()
 
 
-class Listener:
+class SignalFlag:
     """Whether a signal to stop has come."""
 
     requested = False
@@ -34,18 +34,18 @@ class Listener:
 
 
 @contextmanager
-def listening() -> Iterator[Listener]:
+def signal_flag() -> Iterator[SignalFlag]:
     """Note the signals instead of dying of them, and give the former handlers back afterwards.
 
     Outside of the main thread, where Python sets no handlers, nothing is noted.
     """
-    listener = Listener()
+    flag = SignalFlag()
     if threading.current_thread() is not threading.main_thread():
-        yield listener
+        yield flag
         return
-    former = {number: signal.signal(number, listener._note) for number in SIGNALS}
+    former = {number: signal.signal(number, flag._note) for number in SIGNALS}
     try:
-        yield listener
+        yield flag
     finally:
         for number, handler in former.items():
             signal.signal(number, handler)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +12,15 @@ import torch
 from torch import nn
 
 from robust_transfer.config.data import DataConfig, DatasetConfig
-from robust_transfer.config.methods import SimCLRConfig, TrainingConfig
+from robust_transfer.config.methods import TrainingConfig
 from robust_transfer.config.model import ModelConfig
 from robust_transfer.config.runtime import RuntimeConfig
 from robust_transfer.core.errors import ConfigError
 from robust_transfer.core.logging import logger
 from robust_transfer.data.dataset import ImageDataset
-from robust_transfer.data.loaders import Batch, MakeView, steps_per_epoch, training_batches
+from robust_transfer.data.loaders import Batch, MakeView, MakeViews, steps_per_epoch, training_batches
 from robust_transfer.data.opening import open_split
 from robust_transfer.data.transforms import eval_transform, train_transform
-from robust_transfer.data.views import two_views
 from robust_transfer.distributed.context import Context
 from robust_transfer.distributed.devices import device_name
 from robust_transfer.models.checkpoint import load_model, save_model
@@ -39,10 +39,11 @@ class TrainingJob:
     ----------
     dataset : what is trained on; split_seed is resolved
     parent : model.safetensors of the stage before, or None: random weights
-    directory : the stage's directory; a checkpoint in it is gone on from
+    directory : the stage's directory; a checkpoint in it is resumed
     key : the stage's key, written into the model
     generated : images per split of a smoke run, instead of the data set; None: the data set
     finetune : whether the parent's head is replaced by one for `dataset`
+    references : model.safetensors of the frozen models that the method names
     """
 
     method: TrainingConfig
@@ -55,6 +56,7 @@ class TrainingJob:
     key: str
     generated: int | None
     finetune: bool
+    references: Mapping[str, Path] = field(default_factory=dict)
 
 
 def train(job: TrainingJob, context: Context) -> dict[str, Any]:
@@ -67,7 +69,7 @@ def train(job: TrainingJob, context: Context) -> dict[str, Any]:
 
     Raises
     ------
-    UserError : data, checkpoint or configuration do not fit; Interrupted : a signal stopped it, it can go on
+    UserError : data, checkpoint or configuration do not fit; Interrupted : a signal stopped it; resumable
     """
     directory = Path(job.directory)
     directory.mkdir(parents=True, exist_ok=True)
@@ -75,22 +77,24 @@ def train(job: TrainingJob, context: Context) -> dict[str, Any]:
     model = _starting_model(job, dataset)
     objective = build(job.method)
     try:
-        facts = fit(
+        trained, facts = fit(
             model,
             objective,
-            _batches(job, dataset, context),
+            _batches(job, objective, dataset, context),
             config=job.method,
             runtime=job.runtime,
             context=context,
             directory=directory,
-            steps_per_epoch=steps_per_epoch(len(dataset), job.method.batch_size),
+            batches_per_epoch=steps_per_epoch(len(dataset), job.method.batch_size),
+            references={name: _frozen(path, context) for name, path in job.references.items()},
             validate=_validation(job, objective, context),
         )
     except torch.OutOfMemoryError as error:
         raise out_of_memory(error, job, context) from error
     if context.is_main:
-        model.train_sigma = job.method.train_sigma
-        save_model(directory / "model.safetensors", model, key=job.key)
+        assert isinstance(trained, Classifier), "an objective exports a classifier"
+        trained.train_sigma = job.method.train_sigma
+        save_model(directory / "model.safetensors", trained, key=job.key)
         # last.pt stays: it makes a repetition free if the machine dies before the stage is marked done.
         (directory / PREVIOUS).unlink(missing_ok=True)
     context.barrier()
@@ -104,7 +108,7 @@ def train(job: TrainingJob, context: Context) -> dict[str, Any]:
 
 
 def _starting_model(job: TrainingJob, dataset: ImageDataset) -> Classifier:
-    names: Sequence[str] = [] if isinstance(job.method, SimCLRConfig) else dataset.class_names
+    names: Sequence[str] = dataset.class_names if job.method.spec.needs_labels else []
     if job.parent is None:
         return build_model(
             job.model.arch,
@@ -127,22 +131,28 @@ def _starting_model(job: TrainingJob, dataset: ImageDataset) -> Classifier:
     return model
 
 
-def _transforms(job: TrainingJob) -> Sequence[MakeView]:
-    method = job.method
-    if isinstance(method, SimCLRConfig):
-        return two_views(job.model.image_size, method.color_strength, method.augment_on)
-    return (train_transform(job.model.image_size, job.dataset.augment),)
+def _frozen(path: Path, context: Context) -> nn.Module:
+    return load_model(path).requires_grad_(False).to(context.device)
 
 
-def _batches(job: TrainingJob, dataset: ImageDataset, context: Context) -> OpenBatches:
-    def open_batches(start_step: int, total_steps: int) -> Iterator[Batch]:
+def _make_views(job: TrainingJob, objective: Objective) -> MakeViews:
+    own = train_transform(job.model.image_size, job.dataset.augment)
+    return partial(_views_of_epoch, objective, job.model.image_size, own)
+
+
+def _views_of_epoch(objective: Objective, image_size: int, own: MakeView, epoch: int) -> Sequence[MakeView]:
+    return [make or own for make in objective.views(image_size, epoch)]
+
+
+def _batches(job: TrainingJob, objective: Objective, dataset: ImageDataset, context: Context) -> OpenBatches:
+    def open_batches(first: int, end: int) -> Iterator[Batch]:
         batches = training_batches(
             dataset,
-            _transforms(job),
+            _make_views(job, objective),
             batch_size=job.method.batch_size,
             seed=job.method.seed,
-            start_step=start_step,
-            total_steps=total_steps,
+            start_step=first,
+            total_steps=end,
             rank=context.rank,
             world_size=context.world_size,
             num_workers=job.runtime.num_workers,
@@ -170,8 +180,6 @@ def _validation(
     """Return the score for a plateau schedule; the others need none."""
     if job.method.schedule != "plateau":
         return None
-    if objective.num_views != 1:
-        raise ConfigError("schedule=plateau needs labels, which SimCLR does not use", "schedule=cosine")
     held_out = job.method.select_on == "validation"
     if held_out and not job.dataset.validation_fraction and job.generated is None:
         raise ConfigError(
@@ -197,5 +205,5 @@ def out_of_memory(error: BaseException, job: TrainingJob, context: Context) -> C
         f"no memory left on {device_name(context.device)} for {local} images a device",
         "the same result: runtime.devices=N (more), runtime.activation_checkpointing=true",
         "another key: precision=bf16"
-        + ("" if isinstance(job.method, SimCLRConfig) else ", micro_batch=N (BatchNorm over N images)"),
+        + (", micro_batch=N (BatchNorm over N images)" if job.method.spec.accumulates else ""),
     )

@@ -4,10 +4,11 @@
 
 from __future__ import annotations
 
+import itertools
 import resource
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,21 +19,21 @@ from torch import Tensor, nn
 
 from robust_transfer.config.methods import TrainingConfig
 from robust_transfer.config.runtime import RuntimeConfig
+from robust_transfer.core import progress
 from robust_transfer.core.numerics import training_arithmetic
-from robust_transfer.core.progress import Progress
 from robust_transfer.data.loaders import Batch
 from robust_transfer.distributed.context import Context
-from robust_transfer.objectives import Objective
+from robust_transfer.objectives import Objective, Progress
 from robust_transfer.training import checkpoints
-from robust_transfer.training.finite import FiniteWatch
-from robust_transfer.training.interrupt import Interrupted, listening
+from robust_transfer.training.finite import NonFiniteMonitor
+from robust_transfer.training.interrupt import Interrupted, signal_flag
 from robust_transfer.training.loggers import Logger, open_loggers
 from robust_transfer.training.optim import Plateau, build_optimizer, lr_at, set_lr
-from robust_transfer.training.step import Stepper, prepare
+from robust_transfer.training.step import TrainStep, prepare
 
 ENDLESS = sys.maxsize // 2  # steps of a run that only a plateau ends
 
-# (first step, one past the last) -> this process's batches
+# (first batch, one past the last), counted over the whole run -> this process's batches
 OpenBatches = Callable[[int, int], Iterator[Batch]]
 
 
@@ -78,40 +79,45 @@ def fit(
     runtime: RuntimeConfig,
     context: Context,
     directory: Path,
-    steps_per_epoch: int,
+    batches_per_epoch: int,
+    references: Mapping[str, nn.Module] | None = None,
     validate: Callable[[nn.Module], float] | None = None,
-) -> dict[str, Any]:
-    """Train `model` in place, from the checkpoint in `directory` where there is one, and return facts.
+) -> tuple[nn.Module, dict[str, Any]]:
+    """Train `model`, from the checkpoint in `directory` where there is one.
 
     A run that is killed at any moment and started again ends with the weights of the uninterrupted run.
 
     Parameters
     ----------
     model : on the CPU or the context's device; [0, 1] images to logits, or to features for SimCLR
-    open_batches : called once with (first step, one past the last)
+    open_batches : called once with (first batch, one past the last)
+    references : the frozen models that the method names, on the context's device
     validate : score to be maximised, the same in every process; called at the end of an epoch, for a plateau
 
     Returns
     -------
-    dict with steps, epochs, wall_seconds (of the loop, all attempts), images_per_second, peak_memory_bytes
+    The model to evaluate, and facts: steps, epochs, wall_seconds (of the loop, all attempts),
+    images_per_second, peak_memory_bytes
 
     Raises
     ------
     ConfigError : loss, metric or weights not finite; Interrupted : told to stop by a signal, and saved
     """
+    repeats = config.spec.repeats(config)
+    steps_per_epoch = batches_per_epoch * repeats
     total_steps = planned_steps(config, steps_per_epoch)
     with ExitStack() as stack:
         stack.enter_context(training_arithmetic(config.precision))
-        listener = stack.enter_context(listening())
-        trained = prepare(model, objective, runtime, context)
-        optimizer = build_optimizer(trained.parameters(), config)
+        flag = stack.enter_context(signal_flag())
+        trained = prepare(model, objective, runtime, context, references or {})
+        optimizer = build_optimizer(objective.param_groups(trained), config)
         run = Run(trained, optimizer, Plateau(config.patience, config.drops))
         state = _load(directory, context)
         if state is not None:
             run.restore(state)
-        stepper = Stepper(trained, optimizer, objective, config, runtime, context)
+        train_step = TrainStep(trained, optimizer, objective, config, runtime, context)
         record = stack.enter_context(_Record(run, runtime, context, directory, total_steps))
-        batches = open_batches(run.step, ENDLESS if total_steps is None else total_steps)
+        batches = _repeated(open_batches, repeats, run.step, ENDLESS if total_steps is None else total_steps)
 
         while not run.finished and run.step != total_steps:
             lr = lr_at(
@@ -123,15 +129,15 @@ def fit(
             )
             set_lr(run.optimizer, lr)
             batch = next(batches)
-            values = stepper.step(batch)
+            values = train_step(batch, Progress(run.step, total_steps, batch.epoch, steps_per_epoch))
             run.step += 1
             record.note(values, batch)
 
             if validate is not None and run.step % steps_per_epoch == 0:
-                score = validate(run.model)
+                score = validate(objective.exported_model(run.model))
                 run.validation = {"validation_accuracy": score}
                 run.finished = run.plateau.update(score)
-            stopping = context.any(listener.requested)
+            stopping = context.any(flag.requested)
             ending = run.finished or run.step == total_steps
             if ending or run.step % runtime.log_every_steps == 0:
                 record.log(epoch=batch.epoch, lr=lr)
@@ -139,7 +145,15 @@ def fit(
                 record.save()
             if stopping and not ending:
                 raise Interrupted
-        return record.facts(steps_per_epoch)
+        return objective.exported_model(run.model), record.facts(steps_per_epoch)
+
+
+def _repeated(open_batches: OpenBatches, repeats: int, first_step: int, end: int) -> Iterator[Batch]:
+    """Yield the batch of every step from `first_step` to `end`: each batch for `repeats` steps in turn."""
+    number, done = divmod(first_step, repeats)
+    for batch in open_batches(number, -(-end // repeats)):
+        yield from itertools.repeat(batch, repeats - done)
+        done = 0
 
 
 def planned_steps(config: TrainingConfig, steps_per_epoch: int) -> int | None:
@@ -162,11 +176,13 @@ class _Record:
         self, run: Run, runtime: RuntimeConfig, context: Context, directory: Path, total_steps: int | None
     ) -> None:
         self.run, self.context, self.directory = run, context, directory
-        self.watch = FiniteWatch(context, directory)
+        self.monitor = NonFiniteMonitor(context, directory)
         self.loggers: list[Logger] = []
         if context.is_main:
             self.loggers = open_loggers(directory, runtime.loggers, start_step=run.step)
-        self.progress = Progress(directory.name, total=total_steps, done=run.step, shown=context.is_main)
+        self.progress = progress.Progress(
+            directory.name, total=total_steps, done=run.step, shown=context.is_main
+        )
         self.images = 0  # of this attempt
         self.seconds_before, self.started = run.seconds, time.monotonic()
 
@@ -174,12 +190,12 @@ class _Record:
         """Count a step; its numbers stay on the device."""
         self.run.seconds = self.seconds_before + time.monotonic() - self.started
         self.images += len(batch.indices) * self.context.world_size
-        self.watch.note(self.run.step, values, batch.indices)
+        self.monitor.note(self.run.step, values, batch.indices)
         self.progress.step()
 
     def log(self, *, epoch: int, lr: float) -> None:
         """Write one line of metrics, or raise ConfigError where a number is not finite."""
-        means = self.watch.check()
+        means = self.monitor.check()
         line = {"step": self.run.step, "epoch": epoch, **means, **self.run.validation, "lr": lr}
         for logger in self.loggers:
             logger.log({**line, "seconds": self.run.seconds, "images_per_second": self.rate()})
@@ -187,8 +203,8 @@ class _Record:
 
     def save(self) -> None:
         """Write last.pt, unless a number or a weight is not finite."""
-        self.watch.check()
-        self.watch.check_weights(self.run.model, self.run.step)
+        self.monitor.check()
+        self.monitor.check_weights(self.run.model, self.run.step)
         if self.context.is_main:
             checkpoints.save(self.directory, self.run.state())
 

@@ -8,20 +8,20 @@ from collections.abc import Callable
 import torch
 from PIL import Image
 
-from robust_transfer.config.methods import SimCLRConfig, TrainingConfig
+from robust_transfer.config.methods import TrainingConfig
 from robust_transfer.config.model import ModelConfig
 from robust_transfer.config.runtime import RuntimeConfig
 from robust_transfer.core import rng
 from robust_transfer.core.numerics import training_arithmetic
-from robust_transfer.data.loaders import Batch
-from robust_transfer.data.views import two_views
+from robust_transfer.data.loaders import Batch, stack_views
+from robust_transfer.data.transforms import eval_transform
 from robust_transfer.distributed.context import single
 from robust_transfer.distributed.devices import choose_devices, choose_kind
 from robust_transfer.models.fast import fast_inference
 from robust_transfer.models.normalized import build_model
-from robust_transfer.objectives import build
+from robust_transfer.objectives import Progress, build
 from robust_transfer.training.optim import build_optimizer
-from robust_transfer.training.step import Stepper, prepare
+from robust_transfer.training.step import TrainStep, prepare
 
 WARM_UP, MEASURED = 2, 3
 IMAGES_ON_CPU = 8  # a processor's time is proportional to the images, and a whole batch takes minutes
@@ -39,16 +39,17 @@ def seconds_per_step(
     share = config.batch_size // devices
     size = min(share, IMAGES_ON_CPU) if kind == "cpu" else share
     with training_arithmetic(config.precision):
-        stepper = synthetic_stepper(config, model, runtime, device=kind, num_classes=num_classes)
-        batch = synthetic_batch(stepper, size, model.image_size)
-        return timed(lambda: stepper.step(batch), stepper.context.device) * share / size
+        step = synthetic_step(config, model, runtime, device=kind, num_classes=num_classes)
+        batch = synthetic_batch(step, size, model.image_size)
+        progress = Progress(step=0, total=None, epoch=0, steps_per_epoch=1)
+        return timed(lambda: step(batch, progress), step.context.device) * share / size
 
 
-def synthetic_stepper(
+def synthetic_step(
     config: TrainingConfig, model: ModelConfig, runtime: RuntimeConfig, *, device: str, num_classes: int
-) -> Stepper:
+) -> TrainStep:
     """Return a training step of random weights on one device."""
-    names = [] if isinstance(config, SimCLRConfig) else [str(i) for i in range(num_classes)]
+    names = [str(i) for i in range(num_classes)] if config.spec.needs_labels else []
     network = build_model(
         model.arch,
         num_classes=len(names),
@@ -59,33 +60,33 @@ def synthetic_stepper(
         seed=config.seed,
     )
     objective, context = build(config), single(device)
-    trained = prepare(network, objective, runtime, context)
-    optimizer = build_optimizer(trained.parameters(), config)
-    return Stepper(trained, optimizer, objective, config, runtime, context)
+    trained = prepare(network, objective, runtime, context, {})
+    optimizer = build_optimizer(objective.param_groups(trained), config)
+    return TrainStep(trained, optimizer, objective, config, runtime, context)
 
 
-def synthetic_batch(stepper: Stepper, size: int, image_size: int) -> Batch:
-    """Return `size` images of noise with the views that the step needs, on its device."""
-    shape = (stepper.objective.num_views, size, 3, image_size, image_size)
-    noise = torch.randint(0, 256, shape, dtype=torch.uint8, generator=rng.generator(0, "benchmark"))
-    indices = torch.arange(size)
-    views = tuple(noise.to(stepper.context.device))
-    return Batch(views, indices % 2, indices, 0, drawn=_drawn(stepper.config, size, image_size))
-
-
-def _drawn(config: TrainingConfig, size: int, image_size: int) -> tuple[torch.Tensor, ...]:
-    """Return what is left to do for the views of `size` images, where the device does a part."""
-    if not isinstance(config, SimCLRConfig) or config.augment_on == "cpu":
-        return ()
-    image = Image.new("RGB", (image_size, image_size))
-    drawn = []
-    for view, make in enumerate(two_views(image_size, config.color_strength, config.augment_on)):
-        rows = []
-        for index in range(size):
+def synthetic_batch(step: TrainStep, size: int, image_size: int) -> Batch:
+    """Return `size` images of noise as the views that the step needs, images on its device."""
+    own = eval_transform(image_size, "none")
+    makers = [make or own for make in step.objective.views(image_size, epoch=0)]
+    samples = []
+    for index in range(size):
+        pixels = torch.randint(
+            0,
+            256,
+            (image_size, image_size, 3),
+            dtype=torch.uint8,
+            generator=rng.generator(0, "pixels", index),
+        )
+        image, views = Image.fromarray(pixels.numpy()), []
+        for view, make in enumerate(makers):
             with rng.global_state(0, "benchmark", index, view):
-                rows.append(make(image).drawn)
-        drawn.append(torch.stack(rows))
-    return tuple(drawn)
+                views.append(make(image))
+        samples.append(views)
+    images, drawn = stack_views(samples)
+    indices = torch.arange(size)
+    on_device = tuple(view.to(step.context.device) for view in images)
+    return Batch(on_device, indices % 2, indices, 0, drawn=drawn)
 
 
 def timed(step: Callable[[], object], device: torch.device) -> float:

@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import nn
 
 from robust_transfer.config.methods import TrainingConfig
 
 LARS_TRUST_COEFFICIENT = 0.001  # eeta of You et al. 2017 (arXiv 1708.03888) in SimCLR's release
 
 
-def build_optimizer(parameters: Iterable[nn.Parameter], config: TrainingConfig) -> torch.optim.Optimizer:
-    """Build the optimiser over all parameters that are trained; its learning rate is set before every step.
+def build_optimizer(groups: Sequence[dict[str, Any]], config: TrainingConfig) -> torch.optim.Optimizer:
+    """Build the optimiser over an objective's parameter groups; the rate is set before every step.
 
     SGD decays every parameter, BatchNorm and biases included, as the study's code does. LARS leaves both out
     of weight decay and of the trust ratio (every tensor of one dimension).
     """
-    trained = [parameter for parameter in parameters if parameter.requires_grad]
     common: dict[str, Any] = {
         "lr": config.lr,
         "momentum": config.momentum,
@@ -31,9 +29,11 @@ def build_optimizer(parameters: Iterable[nn.Parameter], config: TrainingConfig) 
     if config.optimizer == "lars":
         from pytorch_optimizer import LARS  # imports many optimisers; only SimCLR needs one
 
-        return LARS(trained, trust_coefficient=LARS_TRUST_COEFFICIENT, **common)
-    fused = all(parameter.is_cuda and parameter.is_floating_point() for parameter in trained)
-    return torch.optim.SGD(trained, fused=fused, **common)
+        optimizer: torch.optim.Optimizer = LARS(groups, trust_coefficient=LARS_TRUST_COEFFICIENT, **common)
+        return optimizer
+    parameters = [parameter for group in groups for parameter in group["params"]]
+    fused = all(parameter.is_cuda and parameter.is_floating_point() for parameter in parameters)
+    return torch.optim.SGD(groups, fused=fused, **common)
 
 
 def lr_at(
@@ -57,9 +57,9 @@ def lr_at(
 
 
 def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
-    """Set the learning rate of every parameter group."""
+    """Set the learning rate of every parameter group, scaled where the group has an `lr_scale`."""
     for group in optimizer.param_groups:
-        group["lr"] = lr
+        group["lr"] = lr * group.get("lr_scale", 1.0)
 
 
 @dataclass

@@ -4,7 +4,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
+from dataclasses import dataclass, replace
 from itertools import zip_longest
 
 import torch
@@ -17,16 +19,22 @@ from robust_transfer.core.numerics import autocast
 from robust_transfer.data import device_views
 from robust_transfer.data.loaders import Batch
 from robust_transfer.distributed.context import Context, accumulating
-from robust_transfer.objectives import Objective
+from robust_transfer.objectives import Metrics, Objective, Progress, Views
 from robust_transfer.training.activation_checkpointing import checkpoint_blocks
 from robust_transfer.training.layout import memory_layout
 from robust_transfer.training.noise import KeyedNoise
 from robust_transfer.training.sync_batchnorm import synchronise
 
 
-def prepare(model: nn.Module, objective: Objective, runtime: RuntimeConfig, context: Context) -> nn.Module:
+def prepare(
+    model: nn.Module,
+    objective: Objective,
+    runtime: RuntimeConfig,
+    context: Context,
+    references: Mapping[str, nn.Module],
+) -> nn.Module:
     """Return the network that is trained, on its device and in its layout; `model` is it or within it."""
-    trained = objective.training_model(model)
+    trained = objective.training_model(model, references)
     if context.world_size > 1 and runtime.sync_batchnorm:
         synchronise(trained, context.device)
     trained.to(context.device).to(memory_format=_layout(trained, runtime, context))
@@ -38,7 +46,16 @@ def prepare(model: nn.Module, objective: Objective, runtime: RuntimeConfig, cont
     return trained
 
 
-class Stepper:
+@dataclass(frozen=True)
+class _Part:
+    """A part of a batch that passes the network together (a micro-batch), and its share of the images."""
+
+    views: Views
+    noise: KeyedNoise
+    weight: float
+
+
+class TrainStep:
     """One optimiser step over a batch, in one or several forward passes."""
 
     def __init__(
@@ -57,43 +74,59 @@ class Stepper:
         self.layout = _layout(trained, runtime, context)
         self.micro = local_micro_batch(config.micro_batch, context.world_size)
 
-    def step(self, batch: Batch) -> dict[str, Tensor]:
+    def __call__(self, batch: Batch, progress: Progress) -> Metrics:
         """Return the loss and the metrics, averaged over the local images."""
         self.objective.train_mode(self.trained)
-        views = [self._to_float(*view) for view in zip_longest(batch.images, batch.drawn)]
-        labels = batch.labels.to(self.context.device, non_blocking=True)
-        size = len(batch.indices)
-        width = self.micro or size
-        totals: dict[str, Tensor] = {}
-        self.optimizer.zero_grad(set_to_none=True)
-        for start in range(0, size, width):
-            part = slice(start, min(start + width, size))
-            weight = (part.stop - part.start) / size
-            last = part.stop == size
-            with nullcontext() if last else accumulating(self.wrapped):
-                values = self._pass([view[part] for view in views], labels[part], batch, part)
-                (values["loss"] * weight).backward()
-            for name, value in values.items():
-                totals[name] = totals.get(name, 0.0) + value.detach() * weight
-        self.optimizer.step()
+        parts = [self._prepared(part, progress) for part in self._parts(batch)]
+
+        def backward() -> Metrics:
+            return self._backward(parts, progress)
+
+        with self.objective.around_step(self.trained, backward, progress):
+            values = backward()
+            self.optimizer.step()
         if self.share:
             # Statistics of its own would be lost to a process at a resume: a checkpoint holds process 0's.
             self.context.share_buffers(self.trained)
+        return values
+
+    def _backward(self, parts: Sequence[_Part], progress: Progress) -> Metrics:
+        """Leave the gradients of the batch in the parameters; return its loss and metrics."""
+        totals: Metrics = {}
+        self.optimizer.zero_grad(set_to_none=True)
+        for part in parts:
+            with nullcontext() if part is parts[-1] else accumulating(self.wrapped):
+                with autocast(self.config.precision, self.context.device):
+                    loss, metrics = self.objective(self.wrapped, part.views, part.noise, progress)
+                (loss * part.weight).backward()
+            for name, value in {"loss": loss, **metrics}.items():
+                totals[name] = totals.get(name, 0.0) + value.detach() * part.weight
         return totals
 
-    def _pass(self, views: list[Tensor], labels: Tensor, batch: Batch, part: slice) -> dict[str, Tensor]:
-        noise = KeyedNoise(
-            self.config.seed,
-            batch.epoch,
-            tuple(batch.indices[part].tolist()),
-            tuple(views[0].shape[1:]),
-            self.context.device,
-            self.dtype,
-        )
-        pair = (views[0], labels) if self.objective.num_views == 1 else (views[0], views[1])
+    def _prepared(self, part: _Part, progress: Progress) -> _Part:
         with autocast(self.config.precision, self.context.device):
-            loss, metrics = self.objective(self.wrapped, pair, noise)
-        return {"loss": loss, **metrics}
+            return replace(part, views=self.objective.prepare(self.trained, part.views, part.noise, progress))
+
+    def _parts(self, batch: Batch) -> list[_Part]:
+        """Bring a batch to the device and cut it into what passes the network together."""
+        views = [self._to_float(*view) for view in zip_longest(batch.images, batch.drawn)]
+        labels = batch.labels.to(self.context.device, non_blocking=True)
+        size = len(batch.indices)
+        parts = []
+        for start in range(0, size, self.micro or size):
+            rows = slice(start, min(start + (self.micro or size), size))
+            indices = batch.indices[rows]
+            noise = KeyedNoise(
+                self.config.seed,
+                batch.epoch,
+                tuple(indices.tolist()),
+                tuple(views[0].shape[1:]),
+                self.context.device,
+                self.dtype,
+            )
+            images = tuple(view[rows] for view in views)
+            parts.append(_Part(Views(images, labels[rows], indices), noise, len(indices) / size))
+        return parts
 
     def _to_float(self, view: Tensor, drawn: Tensor | None) -> Tensor:
         # A quarter of the bytes travels; equal to torchvision's ToTensor in the worker.
@@ -110,7 +143,7 @@ def local_micro_batch(micro_batch: int | None, world_size: int) -> int | None:
     """Return the images of one process in one forward pass of `micro_batch` images over all processes."""
     if micro_batch is not None and micro_batch % world_size:
         raise ConfigError(
-            f"micro_batch={micro_batch} is not divided by {world_size} devices",
+            f"micro_batch={micro_batch} is not divisible by {world_size} devices",
             f"micro_batch={micro_batch // world_size * world_size or world_size}",
         )
     return micro_batch and micro_batch // world_size

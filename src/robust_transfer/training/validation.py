@@ -1,4 +1,4 @@
-"""The score a plateau schedule watches: accuracy on held-out images, under the method's own adversary."""
+"""The score a plateau schedule watches: accuracy on held-out images, under the method's own perturbation."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from robust_transfer.data.loaders import evaluation_batches
 from robust_transfer.data.transforms import Transform
 from robust_transfer.distributed.context import Context
 from robust_transfer.models.modes import eval_mode
-from robust_transfer.objectives import Objective
+from robust_transfer.objectives import Objective, Views
 from robust_transfer.training.noise import KeyedNoise
 
-EPOCH = -1  # no epoch of training has it: the same noise in every look, and none that was trained on
+EPOCH = -1  # no epoch of training has it: the same noise every time, and none that was trained on
 
 
 def validator(
@@ -29,7 +29,7 @@ def validator(
     context: Context,
     num_workers: int,
 ) -> Callable[[nn.Module], float]:
-    """Return a function from the model to the fraction of `dataset` it classifies right, over all processes.
+    """Return a function from the model to its accuracy on `dataset`, over all processes.
 
     AT is scored on images that the training attack has changed, CR on one noisy copy, ST on clean images.
     """
@@ -37,7 +37,7 @@ def validator(
     batch_size = max(1, config.batch_size // context.world_size)
 
     def score(model: nn.Module) -> float:
-        right, seen = 0, 0
+        correct, seen = 0, 0
         with eval_mode(model):
             for batch in evaluation_batches(
                 dataset, indices, transform, batch_size=batch_size, num_workers=num_workers
@@ -52,12 +52,13 @@ def validator(
                     config.seed, EPOCH, positions, tuple(images.shape[1:]), context.device, dtype
                 )
                 with autocast(config.precision, context.device):
-                    changed = objective.adversary(model, images, labels, noise)
+                    views = Views((images,), labels, batch.indices)
+                    perturbed = objective.perturbed(model, views, noise)
                     with torch.no_grad():
-                        predictions = model(changed).argmax(1)
-                right += int((predictions == labels).sum())
+                        predictions = model(perturbed).argmax(1)
+                correct += int((predictions == labels).sum())
                 seen += len(labels)
-        counts = context.sum(torch.tensor([right, seen], dtype=torch.float64))
+        counts = context.sum(torch.tensor([correct, seen], dtype=torch.float64))
         return float(counts[0] / counts[1])
 
     return score

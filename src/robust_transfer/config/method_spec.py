@@ -1,0 +1,36 @@
+"""What the package asks of a training method before torch is imported."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+FORWARD, INPUT_GRADIENT, STEP = 1, 2, 3  # passes: forward; with the input's gradient; with the weights' too
+
+
+@dataclass(frozen=True)
+class MethodSpec:
+    """A method's declarations; a function takes the method's config (its own class of TrainingConfig).
+
+    Parameters
+    ----------
+    builder : "package.module:name" of the objective: called with the config, returns an `Objective`
+    passes_per_image : forward-equivalents that an image takes in one optimiser step
+    needs_labels : whether the network that is trained has a head for the data set's classes
+    accumulates : whether the loss of a batch is the mean over its micro-batches
+    default_evaluators : (config, evaluators of its parent, () where unknown) -> those of `evaluators=auto`
+    references : name -> stage directory, key or file of a frozen model that the steps read. It enters the key
+    repeats : optimiser steps that are taken on one batch in turn, with the same noise and augmentation
+    """
+
+    builder: str
+    passes_per_image: Callable[[Any], float]
+    needs_labels: bool = True
+    accumulates: bool = True
+    default_evaluators: Callable[[Any, tuple[str, ...]], tuple[str, ...]] = lambda config, parent: (
+        "autopgd",
+        "certify",
+    )
+    references: Callable[[Any], Mapping[str, str]] = lambda config: {}
+    repeats: Callable[[Any], int] = lambda config: 1
