@@ -87,8 +87,11 @@ class Objective:
         return trained
 
     def param_groups(self, trained: nn.Module) -> list[dict[str, Any]]:
-        """Return the optimiser's parameter groups; `lr_scale` in one multiplies the schedule's rate."""
-        return [{"params": [parameter for parameter in trained.parameters() if parameter.requires_grad]}]
+        """Return the optimiser's parameter groups; frozen parameters are left out of them.
+
+        `lr_scale` in a group multiplies the schedule's rate.
+        """
+        return [{"params": list(trained.parameters())}]
 
     def train_mode(self, trained: nn.Module) -> None:
         """Put the training model in the mode that its steps need."""

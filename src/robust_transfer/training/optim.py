@@ -15,11 +15,12 @@ LARS_TRUST_COEFFICIENT = 0.001  # eeta of You et al. 2017 (arXiv 1708.03888) in 
 
 
 def build_optimizer(groups: Sequence[dict[str, Any]], config: TrainingConfig) -> torch.optim.Optimizer:
-    """Build the optimiser over an objective's parameter groups; the rate is set before every step.
+    """Build the optimiser over what is trained in an objective's groups; the rate is set before every step.
 
     SGD decays every parameter, BatchNorm and biases included, as the study's code does. LARS leaves both out
     of weight decay and of the trust ratio (every tensor of one dimension).
     """
+    groups = [{**group, "params": [p for p in group["params"] if p.requires_grad]} for group in groups]
     common: dict[str, Any] = {
         "lr": config.lr,
         "momentum": config.momentum,
