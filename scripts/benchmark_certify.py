@@ -36,8 +36,8 @@ from robust_transfer.models import build_model
 from robust_transfer.models.fast import fast_inference
 from robust_transfer.smoothing import certify, certify_counts
 from robust_transfer.smoothing.counts import Unit, count_votes
-from robust_transfer.smoothing.sequential import Progress, Rules
 from robust_transfer.smoothing.settings import BLOCK
+from robust_transfer.smoothing.stopping import interim_analyses
 
 SIGMA, ALPHA, FULL = 0.5, 0.001, 100_000
 Row = dict[str, object]
@@ -182,11 +182,11 @@ def decide_against_exact(num_images: int) -> list[Row]:
     for mean, deviation in ((1.0, 5.0), (1.0, 3.0), (1.0, 1.5)):
         generator = np.random.default_rng(0)
         probabilities = ndtr(generator.normal(mean, deviation, num_images))
-        rules = Rules(sigma=SIGMA, n=FULL, alpha=ALPHA, mode="decide")
-        sizes = np.diff([0, *(look.samples for look in rules.looks)])
+        analyses = interim_analyses("decide", n=FULL, alpha=ALPHA)
+        sizes = np.diff([0, *(analysis.samples for analysis in analyses)])
         votes = generator.binomial(sizes, probabilities[:, None])
         exact = [
-            Rules(sigma=SIGMA, n=FULL, alpha=ALPHA).next(Progress(0, counts=(int(k),))) for k in votes.sum(1)
+            certify_counts(lambda _, k=k: k, n=FULL, alpha=ALPHA, sigma=SIGMA) for k in votes.sum(1).tolist()
         ]
         found = []
         for row in votes:

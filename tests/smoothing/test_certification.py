@@ -7,9 +7,9 @@ from scipy.stats import beta, binomtest, norm
 from torch import nn
 
 from robust_transfer.core import rng
+from robust_transfer.core.binomial import upper_bound
 from robust_transfer.core.errors import ConfigError, EvaluationError
 from robust_transfer.smoothing import certify, predict
-from robust_transfer.smoothing.bounds import upper_bound
 
 SHAPE = (3, 4, 4)
 
@@ -190,6 +190,7 @@ def test_modes_and_buffers_come_back(net):
     ("error", "change"),
     [
         (ConfigError, {"n": 150}),
+        (ConfigError, {"batch_size": 0}),
         (ConfigError, {"alpha": 2}),
         (ConfigError, {"sigma": -1.0}),
         (ConfigError, {"mode": "fast"}),

@@ -20,10 +20,10 @@ from robust_transfer.attacks import losses, threat
 from robust_transfer.attacks.apgd import autopgd
 from robust_transfer.attacks.attack import MAX_TARGETS, AttackResult
 from robust_transfer.attacks.evaluate import JUDGE_SHARE
-from robust_transfer.attacks.judge import Judge, is_near_tie, pick_device, refuse_nonfinite
+from robust_transfer.attacks.judge import Judge, is_near_tie, refuse_nonfinite
 from robust_transfer.attacks.packaged import attack_classes, constant_shape, fab_point, square_point
 from robust_transfer.core.numerics import exact_arithmetic
-from robust_transfer.models.modes import eval_mode, kept_state, no_param_grad
+from robust_transfer.models.modes import device_of, eval_mode, kept_state, no_param_grad
 
 CLEAN, CE, TARGETED, FAB, SQUARE = "clean", "apgd-ce", "apgd-t", "fab-t", "square"
 STANDARD = (100, 5000)  # steps, queries
@@ -110,7 +110,7 @@ def autoattack(
 
 def _num_classes(model: nn.Module, images: Tensor, batch_size: int) -> int:
     with torch.no_grad(), eval_mode(model), kept_state(model):
-        judge = Judge(model, size=batch_size, device=pick_device(model, images))
+        judge = Judge(model, size=batch_size, device=device_of(model, images.device))
         return judge.logits(images[:1]).shape[1]
 
 
@@ -193,7 +193,7 @@ class _Hunter:
     def run(self, *, num_steps: int, num_queries: int, seed: int) -> None:
         """FAB on the survivors, then Square on the survivors of that."""
         models = (self.model, self.gradient_model)
-        device = pick_device(self.model, self.state.images)
+        device = device_of(self.model, self.state.images.device)
         judge = Judge(self.model, size=max(1, self.batch_size // JUDGE_SHARE), device=device)
         with (
             torch.no_grad(),

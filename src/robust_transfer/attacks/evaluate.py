@@ -12,14 +12,14 @@ from torch import Tensor, nn
 from robust_transfer.attacks import guards as guard
 from robust_transfer.attacks import losses, threat
 from robust_transfer.attacks.attack import Attack, AttackResult, OnSettled
-from robust_transfer.attacks.judge import Judge, pick_device
+from robust_transfer.attacks.judge import Judge
 from robust_transfer.attacks.ledger import Ledger
 from robust_transfer.attacks.probes import probe
 from robust_transfer.attacks.saturation import attack_dead_again
 from robust_transfer.attacks.second_opinions import second_opinions
 from robust_transfer.attacks.trial import Trial
 from robust_transfer.core.errors import EvaluationError
-from robust_transfer.models.modes import eval_mode, kept_state, no_param_grad
+from robust_transfer.models.modes import device_of, eval_mode, kept_state, no_param_grad
 
 # Hits come a few at a time: a judge so many times smaller than the batch wastes little on padding.
 JUDGE_SHARE = 8
@@ -51,7 +51,7 @@ def evaluate(
         no_param_grad(model, fast_model),
     ):
         with kept_state(model) as moved_by_clean_pass:
-            device = pick_device(model, images)
+            device = device_of(model, images.device)
             logits = Judge(model, size=attack.batch_size, device=device).logits(images)
         guard.check_classes(labels, logits)
         losses.check_loss(attack.loss, logits.shape[1])

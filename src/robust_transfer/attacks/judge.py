@@ -53,10 +53,3 @@ def refuse_nonfinite(what: str, bad: Tensor, index: Tensor) -> None:
             f"first found at image {first})",
             "look for overflow, a division by zero or a logarithm of zero in the model",
         )
-
-
-def pick_device(model: nn.Module, images: Tensor) -> torch.device:
-    """Return where the model lives; a model without parameters is taken to live where the images are."""
-    for tensor in (*model.parameters(), *model.buffers()):
-        return tensor.device
-    return images.device

@@ -6,17 +6,12 @@ in any batch, process, order and after any restart.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
 
-
-def key(seed: int, purpose: str, *index: int) -> int:
-    """Hash a key to 63 bits, equal on every platform and Python version."""
-    text = "/".join([str(int(seed)), purpose, *(str(int(i)) for i in index)])
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
+from robust_transfer.core.keys import key
 
 
 def generator(seed: int, purpose: str, *index: int, device: torch.device | str = "cpu") -> torch.Generator:

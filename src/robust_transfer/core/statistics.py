@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from robust_transfer.core import draws
+from robust_transfer.core.binomial import lower_bound, upper_bound
 
 LEVEL = 0.95
 RESAMPLES = 4000
@@ -37,14 +38,10 @@ def proportion_interval(successes: int, n: int, *, level: float = LEVEL) -> tupl
     ----------
     Clopper and Pearson 1934: quantiles of Beta(k, n - k + 1) and Beta(k + 1, n - k).
     """
-    from scipy.special import betaincinv
-
     if not 0 <= successes <= n or n < 1:
         raise ValueError(f"{successes} successes of {n} (expected 0 <= successes <= n and n >= 1)")
     tail = (1 - level) / 2
-    low = float(betaincinv(successes, n - successes + 1, tail)) if successes else 0.0
-    high = float(betaincinv(successes + 1, n - successes, 1 - tail)) if successes < n else 1.0
-    return low, high, "Clopper-Pearson"
+    return lower_bound(successes, n, tail), upper_bound(successes, n, tail), "Clopper-Pearson"
 
 
 def mean_interval(values: Values, *, level: float = LEVEL, seed: int = 0) -> tuple[float, float, str]:

@@ -1,77 +1,93 @@
-"""Randomized-smoothing certificates over a data set: look by look over all images, counts journalled."""
+"""Certificates over a data set: all images at one interim analysis after the other, counts journalled."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from robust_transfer.config.evaluation import CertifyConfig
 from robust_transfer.core.errors import EvaluationError
 from robust_transfer.evaluation.images import TestImages
 from robust_transfer.evaluation.protocol import Bench, Rows, evaluators
+from robust_transfer.evaluation.settings import smoothing_settings
 from robust_transfer.models.fast import fast_inference, weights_hash
-from robust_transfer.smoothing.counts import Unit, Votes, iter_votes, plain_votes
-from robust_transfer.smoothing.looks import Look
-from robust_transfer.smoothing.noise import noise_backend
-from robust_transfer.smoothing.sequential import Certificate, Progress, Rules
+from robust_transfer.smoothing.certification import Certificate, conclude
+from robust_transfer.smoothing.counts import ClassCounts, Unit, iter_votes, plain_votes
+from robust_transfer.smoothing.noise import Purpose, noise_backend
+from robust_transfer.smoothing.stopping import Progress, StoppingRule
 from robust_transfer.store.journal import Journal
 
 UNIT = 10_000  # samples of one image that a killed run draws again at most
 RA_RADIUS = 0.5  # stated in the study
-SELECT, ESTIMATE = "select", "estimate"
-UNIT_COLUMNS = ("stop", "guess", "count", "nonfinite", "ties", "near_ties")
+UNIT_COLUMNS = ("stop", "guess", "count", "nonfinite", "ties", "near_ties")  # as in `UnitCounts`
+SELECT: Purpose = "select"
+ESTIMATE: Purpose = "estimate"
 
 
-class Tally:
-    """The journalled votes of one image."""
+class UnitCounts(NamedTuple):
+    """What a journal says of the samples of one unit; `votes` are those for `guess`."""
+
+    stop: int
+    guess: int
+    votes: int
+    nonfinite: int
+    ties: int
+    near_ties: int
+
+    @property
+    def class_counts(self) -> ClassCounts:
+        """The same as counts of the guess alone."""
+        return ClassCounts(Counter({self.guess: self.votes}), self.ties, self.near_ties, self.nonfinite)
+
+
+class ImageCounts:
+    """The journalled units of one image."""
 
     def __init__(self) -> None:
-        self.guess: int | None = None
-        self.doubts: tuple[int, ...] = (0, 0, 0)  # non-finite, ties, near ties of the selection
-        self._units: dict[tuple[str, int], tuple[int, ...]] = {}  # (purpose, start): see `UNIT_COLUMNS`
+        self._units: dict[tuple[str, int], UnitCounts] = {}  # by purpose and first sample
 
-    def add(self, row: dict[str, Any]) -> None:
+    @property
+    def selection(self) -> UnitCounts | None:
+        """The unit that picked the guess; None before it was drawn."""
+        return self._units.get((SELECT, 0))
+
+    def add(self, row: Mapping[str, Any]) -> None:
         """Count a row once: a unit that stands twice must be the same draw."""
-        unit = tuple(int(row[name]) for name in UNIT_COLUMNS)
-        known = self._units.setdefault((row["purpose"], int(row["start"])), unit)
-        if known != unit:
+        unit = UnitCounts(*(int(row[name]) for name in UNIT_COLUMNS))
+        first = self._units.setdefault((row["purpose"], int(row["start"])), unit)
+        if first != unit:
             raise EvaluationError(
                 f"image {row['index']} has two different counts for samples {row['start']}..{row['stop']}",
                 "the journal mixes two runs; delete the directory to compute it again",
             )
-        if row["purpose"] == SELECT:
-            self.guess, self.doubts = unit[1], unit[3:]
 
     def missing(self, start: int, stop: int) -> list[tuple[int, int]]:
         """Return the units of samples start..stop-1 that are not counted yet."""
         units = [(first, min(first + UNIT, stop)) for first in range(start, stop, UNIT)]
-        return [unit for unit in units if self._units.get((ESTIMATE, unit[0]), (0,))[0] != unit[1]]
+        return [(first, last) for first, last in units if not self._counted(first, last)]
 
-    def progress(self, rules: Rules, label: int) -> Progress | None:
-        """Fold the units into what the rules have seen; None before the selection."""
-        if self.guess is None:
-            return None
-        nonfinite, ties, near_ties = self.doubts
-        state = Progress(
-            guess=self.guess,
-            guess_is_label=self.guess == label,
-            nonfinite=nonfinite,
-            ties=ties,
-            near_ties=near_ties,
-        )
+    def _counted(self, first: int, last: int) -> bool:
+        unit = self._units.get((ESTIMATE, first))
+        return unit is not None and unit.stop == last
+
+    def progress(self, rule: StoppingRule, label: int) -> Progress:
+        """Fold the units into what the rule decides by."""
+        selection = self.selection
+        assert selection is not None, "an image begins with its selection"
+        progress = Progress(selection.guess, selection.guess == label, selection.class_counts)
         start = 0
-        for look in rules.looks:
-            if self.missing(start, look.samples):
+        for analysis in rule.analyses:
+            if self.missing(start, analysis.samples):
                 break
-            units = [self._units[ESTIMATE, first] for first in range(start, look.samples, UNIT)]
-            votes, nonfinite, ties, near_ties = (sum(unit[k] for unit in units) for k in (2, 3, 4, 5))
-            state = state.after_look(votes, nonfinite=nonfinite, ties=ties, near_ties=near_ties)
-            start = look.samples
-        return state
+            units = [self._units[ESTIMATE, first] for first in range(start, analysis.samples, UNIT)]
+            progress = progress.add(sum((unit.class_counts for unit in units), ClassCounts()))
+            start = analysis.samples
+        return progress
 
 
 class CertifyEvaluator:
-    """CERTIFY over a data set (Cohen et al. 2019), in the three modes of `smoothing.sequential.Rules`."""
+    """CERTIFY over a data set (Cohen et al. 2019), in the modes of `smoothing.stopping.StoppingRule`."""
 
     journal_columns = (
         "index",
@@ -87,69 +103,50 @@ class CertifyEvaluator:
 
     def __init__(self, config: CertifyConfig) -> None:
         self.config = config
-        self.rules = Rules(
-            sigma=config.sigma,
-            n=config.n,
-            alpha=config.alpha,
-            mode=config.mode,
-            radii=tuple(config.radii),
-            tolerance=config.tolerance,
-        )
+        self.rule = StoppingRule(smoothing_settings(config))
 
     def header(self, bench: Bench) -> dict[str, Any]:
         """Return the noise sampler and the weights, whose counts are not mixed with others."""
         return {"noise_backend": noise_backend(bench.device), "weights": weights_hash(bench.model)}
 
     def finished(self, rows: Rows, labels: Sequence[int]) -> set[int]:
-        """Return the images whose certificate the journalled counts settle."""
+        """Return the images that need no more samples."""
         return {
             index
-            for index, tally in _tallies(rows).items()
-            if isinstance(self._next(tally, labels[index]), Certificate)
+            for index, counts in _image_counts(rows).items()
+            if counts.selection and self.rule.stopped(counts.progress(self.rule, labels[index]))
         }
 
-    def _next(self, tally: Tally, label: int) -> Look | Certificate | None:
-        progress = tally.progress(self.rules, label)
-        return None if progress is None else self.rules.next(progress)
-
     def measure(self, bench: Bench, images: TestImages, rows: Rows, journal: Journal) -> None:
-        """Pick a class for every image, then sample look by look over all images that need it."""
-        tallies = _tallies(rows)
+        """Pick a class for every image, then sample analysis by analysis over all images that need it."""
+        journalled = _image_counts(rows)
         order = images.indices.tolist()
         labels = dict(zip(order, images.labels.tolist(), strict=True))
-        known = {index: tallies.get(index, Tally()) for index in order}
-        unpicked = [p for p, index in enumerate(order) if known[index].guess is None]
-        for unit, votes in self.draw(
+        counts = {index: journalled.get(index, ImageCounts()) for index in order}
+        unpicked = [p for p, index in enumerate(order) if counts[index].selection is None]
+        for unit, drawn in self.draw(
             bench, images, [Unit(p, order[p], 0, self.config.n0) for p in unpicked], SELECT
         ):
-            self._keep(journal, known[unit.index], unit, SELECT, votes, votes.top)
+            self._keep(journal, counts[unit.index], unit, SELECT, drawn, drawn.top)
         waiting = list(enumerate(order))
         while waiting:
-            states = [(p, i, self._next(known[i], labels[i])) for p, i in waiting]
-            looks = [state.samples for _, _, state in states if isinstance(state, Look)]
-            bench.progress.step(len(waiting) - len(looks))
-            waiting = [(p, i) for p, i, state in states if isinstance(state, Look)]
-            due = [
-                Unit(p, i, start, stop)
-                for p, i, state in states
-                if isinstance(state, Look) and state.samples == min(looks)
-                for start, stop in known[i].missing(self._seen(known[i], labels[i]), state.samples)
+            progress = {index: counts[index].progress(self.rule, labels[index]) for _, index in waiting}
+            due = {index: self.rule.next(some) for index, some in progress.items()}
+            earliest = min((analysis.samples for analysis in due.values() if analysis), default=0)
+            bench.progress.step(sum(analysis is None for analysis in due.values()))
+            waiting = [(p, index) for p, index in waiting if due[index]]
+            units = [
+                Unit(p, index, start, stop)
+                for p, index in waiting
+                for start, stop in counts[index].missing(self.rule.samples_drawn(progress[index]), earliest)
             ]
-            for unit, votes in self.draw(bench, images, due, ESTIMATE):
-                guess = known[unit.index].guess
-                assert guess is not None
-                self._keep(journal, known[unit.index], unit, ESTIMATE, votes, guess)
-
-    def _seen(self, tally: Tally, label: int) -> int:
-        """Return the number of samples of the last look."""
-        progress = tally.progress(self.rules, label)
-        assert progress is not None
-        return self.rules.looks[len(progress.counts) - 1].samples if progress.counts else 0
+            for unit, drawn in self.draw(bench, images, units, ESTIMATE):
+                self._keep(journal, counts[unit.index], unit, ESTIMATE, drawn, progress[unit.index].guess)
 
     def draw(
-        self, bench: Bench, images: TestImages, units: Sequence[Unit], purpose: str
-    ) -> Iterator[tuple[Unit, Votes]]:
-        """Draw units and yield each with its votes; at sigma = 0 one vote without noise."""
+        self, bench: Bench, images: TestImages, units: Sequence[Unit], purpose: Purpose
+    ) -> Iterator[tuple[Unit, ClassCounts]]:
+        """Draw units and yield each with its counts; at sigma = 0 one vote without noise."""
         if not units:
             return
         config = self.config
@@ -160,21 +157,27 @@ class CertifyEvaluator:
             return
         drawn = iter_votes(
             model,
-            images,  # type: ignore[arg-type]
+            images,
             units,
             sigma=config.sigma,
             seed=config.seed,
-            purpose=purpose,  # type: ignore[arg-type]
+            purpose=purpose,
             batch_size=config.batch_size,
         )
         yield from zip(units, drawn, strict=True)
 
     def _keep(
-        self, journal: Journal, tally: Tally, unit: Unit, purpose: str, votes: Votes, guess: int
+        self,
+        journal: Journal,
+        counts: ImageCounts,
+        unit: Unit,
+        purpose: Purpose,
+        drawn: ClassCounts,
+        guess: int,
     ) -> None:
-        if votes.nonfinite and not self.config.allow_nonfinite:
+        if drawn.nonfinite and not self.config.allow_nonfinite:
             raise EvaluationError(
-                f"finite: {votes.nonfinite} of {unit.stop - unit.start} noisy copies of image {unit.index} "
+                f"finite: {drawn.nonfinite} of {unit.stop - unit.start} noisy copies of image {unit.index} "
                 "have logits that are not finite",
                 "certify.allow_nonfinite=true lets them vote for no class; certify.arithmetic=fp32",
             )
@@ -184,25 +187,23 @@ class CertifyEvaluator:
             unit.start,
             unit.stop,
             guess,
-            votes.counts[guess] if guess >= 0 else 0,  # -1: no sample voted for any class
-            votes.ties,
-            votes.near_ties,
-            votes.nonfinite,
+            drawn.votes[guess],
+            drawn.ties,
+            drawn.near_ties,
+            drawn.nonfinite,
         )
         journal.append([row])
-        tally.add(dict(zip(self.journal_columns, row, strict=True)))
+        counts.add(dict(zip(self.journal_columns, row, strict=True)))
 
     def records(self, rows: Rows, labels: Sequence[int]) -> list[dict[str, Any]]:
         """Return one record per image, recomputed from the counts."""
-        found = []
-        for index, tally in sorted(_tallies(rows).items()):
-            certificate = self._next(tally, labels[index])
-            assert isinstance(certificate, Certificate), f"image {index} is not finished"
-            found.append(_record(index, labels[index], certificate))
-        return found
+        return [
+            _record(index, labels[index], conclude(self.rule, counts.progress(self.rule, labels[index])))
+            for index, counts in sorted(_image_counts(rows).items())
+        ]
 
     def values(self, records: Sequence[dict[str, Any]]) -> dict[str, list[float] | None]:
-        """Return certified accuracy at radius 0 and 0.5, and the radius of the right ones."""
+        """Return certified accuracy at radius 0 and 0.5, and the radius of the correct ones."""
         radii = [r["radius"] * r["correct"] for r in records]
         return {
             "sa": [float(r["correct"]) for r in records],
@@ -212,11 +213,11 @@ class CertifyEvaluator:
         }
 
 
-def _tallies(rows: Rows) -> dict[int, Tally]:
-    tallies: dict[int, Tally] = {}
+def _image_counts(rows: Rows) -> dict[int, ImageCounts]:
+    images: dict[int, ImageCounts] = {}
     for row in rows:
-        tallies.setdefault(int(row["index"]), Tally()).add(row)
-    return tallies
+        images.setdefault(int(row["index"]), ImageCounts()).add(row)
+    return images
 
 
 def _record(index: int, label: int, certificate: Certificate) -> dict[str, Any]:

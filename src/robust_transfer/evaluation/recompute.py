@@ -92,7 +92,8 @@ def _attack_row(run: Run, row: dict[str, str], findings: Findings) -> None:
 
 
 def _certify_row(run: Run, row: dict[str, str], findings: Findings) -> None:
-    from robust_transfer.smoothing.bounds import certified_radius, lower_bound
+    from robust_transfer.core.binomial import lower_bound
+    from robust_transfer.smoothing.bounds import certified_radius
 
     sigma, samples = float(run.settings["sigma"]), int(row["num_samples"])
     findings.check(_at(row, "correct"), row["correct"], str(int(row["prediction"] == row["label"])))

@@ -19,7 +19,7 @@ from robust_transfer.core.numerics import deterministic
 from robust_transfer.core.progress import Progress
 from robust_transfer.data.opening import open_split
 from robust_transfer.distributed.devices import device_name
-from robust_transfer.evaluation.certify import SELECT, CertifyEvaluator
+from robust_transfer.evaluation.certify import ESTIMATE, SELECT, CertifyEvaluator
 from robust_transfer.evaluation.doubts import Doubts
 from robust_transfer.evaluation.images import TestImages, read_parts
 from robust_transfer.evaluation.protocol import Bench
@@ -27,7 +27,7 @@ from robust_transfer.evaluation.recompute import Findings
 from robust_transfer.models import load_model
 from robust_transfer.models.fast import weights_hash
 from robust_transfer.models.normalized import Classifier
-from robust_transfer.smoothing.counts import Unit, Votes
+from robust_transfer.smoothing.counts import ClassCounts, Unit
 from robust_transfer.smoothing.noise import noise_backend
 from robust_transfer.store import directories
 from robust_transfer.store.journal import journals, read_journal
@@ -89,11 +89,11 @@ def redraw(stage_dir: Path, *, blocks: int, seed: int, data: DataConfig) -> Redr
     with deterministic(), closing(Progress("redraw", total=len(chosen))) as progress:
         doubts = Doubts(stage_dir, 0)  # read, never written: drawing again notes none
         bench = Bench(model.to(device), device, False, progress, doubts)
-        for purpose in sorted({row["purpose"] for row in chosen}):
+        for purpose in (ESTIMATE, SELECT):
             some = [row for row in chosen if row["purpose"] == purpose]
             units = [_unit(row, images) for row in some]
-            for row, (unit, votes) in zip(some, evaluator.draw(bench, images, units, purpose), strict=True):
-                _compare(row, votes, redrawn.findings)
+            for row, (unit, drawn) in zip(some, evaluator.draw(bench, images, units, purpose), strict=True):
+                _compare(row, drawn, redrawn.findings)
                 redrawn.blocks += 1
                 redrawn.samples += unit.stop - unit.start
                 progress.step()
@@ -118,19 +118,19 @@ def _samples(row: Row) -> int:
     return int(row["stop"]) - int(row["start"])
 
 
-def _compare(row: Row, votes: Votes, findings: Findings) -> None:
+def _compare(row: Row, drawn: ClassCounts, findings: Findings) -> None:
     """Compare one unit; only samples whose two largest logits nearly tie may have gone the other way."""
     what = f"image {row['index']}: {row['purpose']} samples {row['start']}..{row['stop']}"
     guess, count = int(row["guess"]), int(row["count"])
-    slack = max(votes.near_ties, int(row["near_ties"]))
-    drawn = votes.counts[guess] if guess >= 0 else 0
-    findings.check(f"{what}: votes", count, count if abs(drawn - count) <= slack else drawn)
+    slack = max(drawn.near_ties, int(row["near_ties"]))
+    votes = drawn.votes[guess]
+    findings.check(f"{what}: votes", count, count if abs(votes - count) <= slack else votes)
     ties = int(row["ties"])
-    findings.check(f"{what}: ties", ties, ties if abs(votes.ties - ties) <= slack else votes.ties)
-    findings.check(f"{what}: nonfinite", int(row["nonfinite"]), votes.nonfinite)
+    findings.check(f"{what}: ties", ties, ties if abs(drawn.ties - ties) <= slack else drawn.ties)
+    findings.check(f"{what}: nonfinite", int(row["nonfinite"]), drawn.nonfinite)
     if row["purpose"] == SELECT:
-        nearly = guess >= 0 and max(votes.counts) - drawn <= 2 * slack
-        findings.check(f"{what}: guess", guess, guess if nearly else votes.top)
+        nearly = guess >= 0 and drawn.votes[drawn.top] - votes <= 2 * slack
+        findings.check(f"{what}: guess", guess, guess if nearly else drawn.top)
 
 
 # ---------------------------------------------------------------- what it was measured with

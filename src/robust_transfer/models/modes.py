@@ -1,9 +1,10 @@
-"""Borrow a model for an attack and give every submodule and parameter back exactly as it came."""
+"""Borrow a model where it stands and give every submodule and parameter back exactly as it came."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import chain
 
 import torch
 from torch import nn
@@ -63,3 +64,9 @@ def kept_state(model: nn.Module) -> Iterator[list[str]]:
             if getattr(owners[owner], short) is not tensor:
                 moved.append(name)
                 setattr(owners[owner], short, tensor)
+
+
+def device_of(model: nn.Module, otherwise: torch.device) -> torch.device:
+    """Tell where a model's parameters are, or its buffers; `otherwise` for a model that has neither."""
+    tensor = next(chain(model.parameters(), model.buffers()), None)
+    return otherwise if tensor is None else tensor.device

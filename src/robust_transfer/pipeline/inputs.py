@@ -13,16 +13,16 @@ from pathlib import Path
 from typing import Any
 
 from robust_transfer.config.data import DataConfig, DatasetConfig
-from robust_transfer.config.evaluation import LINEAR_PROBE, CertifyConfig
+from robust_transfer.config.evaluation import LINEAR_PROBE
 from robust_transfer.config.methods import CheckpointConfig, NoneConfig
 from robust_transfer.config.run import EvaluateConfig, TrainConfig
 from robust_transfer.config.runtime import BudgetConfig
 from robust_transfer.core.errors import CheckpointError, ConfigError, install_extra
 from robust_transfer.data import catalogue
+from robust_transfer.evaluation.settings import smoothing_settings
 from robust_transfer.models.metadata import read_metadata
 from robust_transfer.pipeline import plan
 from robust_transfer.pipeline.stage import CheckpointFacts, DataFacts, Stage
-from robust_transfer.smoothing.settings import check_settings
 from robust_transfer.store import directories
 
 
@@ -130,18 +130,7 @@ def missing_input(stage: Stage, data: DataConfig) -> str | None:
 def _check_evaluators(config: TrainConfig | EvaluateConfig) -> None:
     if "autoattack" in config.evaluators and importlib.util.find_spec("pyautoattack") is None:
         raise ConfigError("autoattack needs the package pyautoattack", install_extra("autoattack"))
-    certify: CertifyConfig = config.certify
-    check_settings(
-        sigma=certify.sigma,
-        n0=certify.n0,
-        n=certify.n,
-        alpha=certify.alpha,
-        mode=certify.mode,
-        radii=certify.radii,
-        tolerance=certify.tolerance,
-        batch_size=certify.batch_size,
-        prefix="certify.",
-    )
+    smoothing_settings(config.certify)
 
 
 # ---------------------------------------------------------------- checkpoints

@@ -10,14 +10,19 @@ from typing import TYPE_CHECKING
 from robust_transfer.core.lazy import lazily
 
 if TYPE_CHECKING:
-    from robust_transfer.smoothing.certification import certify, certify_counts, predict
-    from robust_transfer.smoothing.sequential import ABSTAIN, Certificate
+    from robust_transfer.smoothing.certification import (
+        ABSTAIN,
+        Certificate,
+        certify,
+        certify_counts,
+        predict,
+    )
 
 __all__ = ["ABSTAIN", "Certificate", "certify", "certify_counts", "predict"]
 
 _HOME = {
-    "ABSTAIN": "sequential",
-    "Certificate": "sequential",
+    "ABSTAIN": "certification",
+    "Certificate": "certification",
     "certify": "certification",
     "certify_counts": "certification",
     "predict": "certification",

@@ -1,4 +1,4 @@
-"""CERTIFY and PREDICT for one image, and the same rules on simulated votes.
+"""CERTIFY and PREDICT for one image, and CERTIFY on simulated counts.
 
 C channels, H/W pixels, K classes.
 
@@ -9,18 +9,60 @@ Cohen, Rosenfeld, Kolter 2019, "Certified adversarial robustness via randomized 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import nn
 
+from robust_transfer.core.binomial import lower_bound
 from robust_transfer.core.errors import EvaluationError
-from robust_transfer.smoothing.bounds import top_two_p_value
-from robust_transfer.smoothing.counts import Unit, Votes, count_votes, plain_votes
-from robust_transfer.smoothing.looks import Look
+from robust_transfer.smoothing.bounds import certified_radius, top_two_p_value
+from robust_transfer.smoothing.counts import ClassCounts, Unit, count_votes, plain_votes
 from robust_transfer.smoothing.noise import Purpose
-from robust_transfer.smoothing.sequential import ABSTAIN, Certificate, Progress, Rules
-from robust_transfer.smoothing.settings import BLOCK, check_settings
+from robust_transfer.smoothing.settings import BLOCK, Settings
+from robust_transfer.smoothing.stopping import Progress, StoppingRule
+
+ABSTAIN = -1
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """What is certified about one image, and the counts from which it can be computed again.
+
+    With probability at least 1 - alpha over the noise, no image closer than `radius` (L2, [0, 1] pixels) has
+    another smoothed class than `prediction`. `p_lower` = lower_bound(count_top, num_samples, alpha_spent) and
+    `radius` = certified_radius(p_lower, sigma).
+
+    prediction : the class, -1 for abstain (a skipped image abstains too)
+    guess : the class that the n0 samples picked
+    count_top, num_samples, alpha_spent : votes for the guess, samples and error share of the analysis with
+        the largest bound
+    samples_drawn : samples of the estimation, in all
+    stopped : "full" after n samples; "label": the guess is not the label; "decided": all radii have their
+        answer; "tolerance": the radius is near enough
+    nonfinite, ties, near_ties : samples with non-finite logits, with equal and with nearly equal top logits,
+        those that picked the guess included
+    """
+
+    prediction: int
+    guess: int
+    radius: float
+    count_top: int
+    num_samples: int
+    samples_drawn: int
+    p_lower: float
+    alpha_spent: float
+    stopped: str
+    nonfinite: int = 0
+    ties: int = 0
+    near_ties: int = 0
+
+    @property
+    def abstained(self) -> bool:
+        """Whether no class is certified."""
+        return self.prediction == ABSTAIN
 
 
 def certify(
@@ -61,53 +103,64 @@ def certify(
     Raises
     ------
     ConfigError : a setting out of range
-    EvaluationError : an image outside [0, 1] or no (C, H, W), a label that is no class, an output that is no
-        (B, K)
+    EvaluationError : an image outside [0, 1] or not (C, H, W), a label that is not a class, an output that is
+        not (B, K)
     """
-    check_settings(
-        sigma=sigma,
-        n0=n0,
-        n=n,
-        alpha=alpha,
-        mode=mode,
-        radii=radii,
-        tolerance=tolerance,
-        batch_size=batch_size,
-    )
-    rules = Rules(sigma=sigma, n=n, alpha=alpha, mode=mode, radii=tuple(radii), tolerance=tolerance)
+    settings = Settings(sigma, n0, n, alpha, mode, tuple(radii), tolerance)
 
-    def draw(purpose: Purpose, start: int, stop: int) -> Votes:
+    def sample_under_noise(purpose: Purpose, start: int, stop: int) -> ClassCounts:
         unit = Unit(image=0, index=index, start=start, stop=stop)
         return count_votes(
             model, [image], [unit], sigma=sigma, seed=seed, purpose=purpose, batch_size=batch_size
         )[0]
 
-    votes = draw("select", 0, n0) if sigma > 0 else plain_votes(model, [image], batch_size=1)[0]
-    if label is not None and not 0 <= label < len(votes.counts):
-        raise EvaluationError(f"label {label} is no class (expected 0..{len(votes.counts) - 1})")
-    progress = begin(votes, label=label)
-    drawn = 0
-    while isinstance(step := rules.next(progress), Look):
-        votes = draw("estimate", drawn, step.samples)
-        progress = progress.after_look(
-            votes.counts[progress.guess],
-            nonfinite=votes.nonfinite,
-            ties=votes.ties,
-            near_ties=votes.near_ties,
+    selection = (
+        sample_under_noise("select", 0, n0) if sigma > 0 else plain_votes(model, [image], batch_size=1)[0]
+    )
+    if label is not None and not 0 <= label < selection.num_classes:
+        raise EvaluationError(f"label {label} is not a class (expected 0..{selection.num_classes - 1})")
+    rule, progress = StoppingRule(settings), begin(selection, label=label)
+    while analysis := rule.next(progress):  # mode "exact": once, after n samples
+        progress = progress.add(
+            sample_under_noise("estimate", rule.samples_drawn(progress), analysis.samples)
         )
-        drawn = step.samples
-    return step
+    return conclude(rule, progress)
 
 
-def begin(votes: Votes, *, label: int | None = None) -> Progress:
-    """Start from the votes that pick the class; without a single vote the class is -1."""
-    guess = votes.top
-    return Progress(
-        guess,
-        guess_is_label=None if label is None else guess == label,
-        nonfinite=votes.nonfinite,
-        ties=votes.ties,
-        near_ties=votes.near_ties,
+def begin(selection: ClassCounts, *, label: int | None = None) -> Progress:
+    """Pick the class with the most of the n0 votes; without a single vote it is -1."""
+    guess = selection.top
+    return Progress(guess, guess_is_label=None if label is None else guess == label, selection=selection)
+
+
+def conclude(rule: StoppingRule, progress: Progress) -> Certificate:
+    """Certify the guess if the lower bound on its probability exceeds 1/2, otherwise abstain."""
+    stopped = rule.stopped(progress)
+    assert stopped is not None, "an image that still needs samples has no certificate"
+    prediction, radius, p_lower = ABSTAIN, 0.0, 0.0
+    count, samples, alpha = 0, 0, 0.0
+    if progress.analysed:
+        analysis, count = rule.largest_bound(progress)
+        samples, alpha = analysis.samples, analysis.alpha
+        p_lower = lower_bound(count, samples, alpha)
+        if p_lower > 0.5:
+            prediction, radius = progress.guess, certified_radius(p_lower, rule.settings.sigma)
+    elif rule.settings.sigma == 0:
+        prediction = progress.guess
+    everything = progress.selection + progress.estimation
+    return Certificate(
+        prediction=prediction,
+        guess=progress.guess,
+        radius=radius,
+        count_top=count,
+        num_samples=samples,
+        samples_drawn=rule.samples_drawn(progress),
+        p_lower=p_lower,
+        alpha_spent=alpha,
+        stopped=stopped,
+        nonfinite=everything.nonfinite,
+        ties=everything.ties,
+        near_ties=everything.near_ties,
     )
 
 
@@ -122,11 +175,11 @@ def certify_counts(
     tolerance: float = 0.02,
     sigma: float = 0.5,
 ) -> Certificate:
-    """Run the rules of `certify` on votes that come from elsewhere, such as a simulation.
+    """Run `certify` on counts that come from elsewhere, such as a simulation.
 
     Parameters
     ----------
-    draw : tells the votes for the guess among k fresh samples; called once a look
+    draw : tells the votes for the guess among k fresh samples; called once an analysis
     guess_is_label : False stops before the first draw
 
     Returns
@@ -137,14 +190,12 @@ def certify_counts(
     ------
     ConfigError : a setting out of range
     """
-    check_settings(sigma=sigma, n=n, alpha=alpha, mode=mode, radii=radii, tolerance=tolerance)
-    rules = Rules(sigma=sigma, n=n, alpha=alpha, mode=mode, radii=tuple(radii), tolerance=tolerance)
+    rule = StoppingRule(Settings(sigma, BLOCK, n, alpha, mode, tuple(radii), tolerance))
     progress = Progress(0, guess_is_label=guess_is_label)
-    drawn = 0
-    while isinstance(step := rules.next(progress), Look):
-        progress = progress.after_look(int(draw(step.samples - drawn)))
-        drawn = step.samples
-    return step
+    while analysis := rule.next(progress):
+        votes = int(draw(analysis.samples - rule.samples_drawn(progress)))
+        progress = progress.add(ClassCounts(Counter({0: votes})))
+    return conclude(rule, progress)
 
 
 def predict(
@@ -168,12 +219,17 @@ def predict(
     ------
     ConfigError, EvaluationError : as in `certify`
     """
-    check_settings(sigma=sigma, n=n, alpha=alpha, batch_size=batch_size)
+    Settings(sigma, BLOCK, n, alpha)
     if sigma == 0:
         return plain_votes(model, [image], batch_size=1)[0].top
     unit = Unit(image=0, index=index, start=0, stop=n)
-    votes = count_votes(
+    counts = count_votes(
         model, [image], [unit], sigma=sigma, seed=seed, purpose="estimate", batch_size=batch_size
     )[0]
-    first, second = sorted(votes.counts, reverse=True)[:2]
-    return votes.top if top_two_p_value(first, second) <= alpha else ABSTAIN
+    return predict_from(counts, alpha=alpha)
+
+
+def predict_from(counts: ClassCounts, *, alpha: float) -> int:
+    """Return the class with the most votes if the two-sided binomial test tells it from the next, or -1."""
+    first, second = (*sorted(counts.votes.values(), reverse=True), 0, 0)[:2]
+    return counts.top if top_two_p_value(first, second) <= alpha else ABSTAIN

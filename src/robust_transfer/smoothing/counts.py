@@ -5,21 +5,31 @@ B batch, C channels, H/W pixels, K classes, I images.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from itertools import chain
+from dataclasses import dataclass, field
+from typing import Protocol
 
 import torch
 from torch import nn
 
-from robust_transfer.core.errors import EvaluationError
-from robust_transfer.models.modes import eval_mode
+from robust_transfer.core.errors import ConfigError, EvaluationError
+from robust_transfer.models.batching import padded
+from robust_transfer.models.modes import device_of, eval_mode
 from robust_transfer.smoothing.noise import Purpose, noise_block
 from robust_transfer.smoothing.settings import BLOCK
 
 NEAR_TIE = 1e-4
 
-Images = torch.Tensor | Sequence[torch.Tensor]
+
+class Images(Protocol):
+    """Images (I, C, H, W): a tensor, a sequence of (C, H, W), or anything that gives one at a time."""
+
+    def __getitem__(self, position: int, /) -> torch.Tensor:
+        """Return the image at `position`, (C, H, W) float in [0, 1]."""
+        ...
+
+
 Pieces = list[tuple["Unit", int]]
 
 
@@ -41,25 +51,36 @@ class Unit:
 
 
 @dataclass(frozen=True)
-class Votes:
-    """Votes of one unit; equal however the samples were packed into batches, up to `near_ties`.
+class ClassCounts:
+    """Votes of some samples; equal however the samples were packed into batches, up to `near_ties`.
 
-    counts : votes for each of K classes; a tied or non-finite sample votes for none
+    votes : votes of each class that has any; a tied or non-finite sample votes for none
     ties : samples whose two largest logits are equal
     near_ties : samples whose two largest logits lie closer than 1e-4, ties among them
     nonfinite : samples with a NaN or infinite logit
+    num_classes : classes of the model, 0 where unknown
     """
 
-    counts: tuple[int, ...]
-    ties: int
-    near_ties: int
-    nonfinite: int
+    votes: Counter[int] = field(default_factory=Counter)
+    ties: int = 0
+    near_ties: int = 0
+    nonfinite: int = 0
+    num_classes: int = field(default=0, compare=False)
 
     @property
     def top(self) -> int:
         """The class with the most votes, the first of several; -1 where no sample voted."""
-        most = max(self.counts)
-        return self.counts.index(most) if most else -1
+        return min(self.votes, key=lambda name: (-self.votes[name], name), default=-1)
+
+    def __add__(self, other: ClassCounts) -> ClassCounts:
+        """Add the counts of other samples."""
+        return ClassCounts(
+            self.votes + other.votes,
+            self.ties + other.ties,
+            self.near_ties + other.near_ties,
+            self.nonfinite + other.nonfinite,
+            max(self.num_classes, other.num_classes),
+        )
 
 
 def count_votes(
@@ -71,7 +92,7 @@ def count_votes(
     seed: int,
     purpose: Purpose,
     batch_size: int = BLOCK,
-) -> list[Votes]:
+) -> list[ClassCounts]:
     """Count the votes of each unit, as `iter_votes`, with the model in eval mode for the call."""
     with eval_mode(model):
         return list(
@@ -89,7 +110,7 @@ def iter_votes(
     seed: int,
     purpose: Purpose,
     batch_size: int = BLOCK,
-) -> Iterator[Votes]:
+) -> Iterator[ClassCounts]:
     """Yield the votes of each unit, in order, as soon as its last sample is through the model.
 
     Every forward has `batch_size` samples, from as many units as it takes; only the very last one is padded.
@@ -102,40 +123,44 @@ def iter_votes(
 
     Raises
     ------
-    EvaluationError : a submodule in train mode, an image outside [0, 1], an output that is no (B, K) with K
+    ConfigError : a batch size below 1
+    EvaluationError : a submodule in train mode, an image outside [0, 1], an output that is not (B, K) with K
         >= 2
     """
     if any(module.training for module in model.modules()):
         raise EvaluationError("the model is in train mode (expected every submodule in eval mode)")
+    if batch_size < 1:
+        raise ConfigError(f"batch_size={batch_size} (expected at least 1)")
     blocks = _noisy_blocks(model, images, units, sigma=sigma, seed=seed, purpose=purpose)
-    total, seen = None, 0
+    total: torch.Tensor | None = None
+    seen = 0
     for batch, pieces in _batches(blocks, batch_size):
-        ballots = _ballots(model(batch), batch_size)
+        votes = _one_hot_votes(model(batch), batch_size)
         first = 0
         for unit, size in pieces:
-            votes = ballots[first : first + size].sum(0)
-            total = votes if total is None else total + votes
+            part = votes[first : first + size].sum(0)
+            total = part if total is None else total + part
             first, seen = first + size, seen + size
             if seen == unit.stop - unit.start:
-                yield _votes(total)
+                yield _class_counts(total)
                 total, seen = None, 0
 
 
 @torch.no_grad()
-def plain_votes(model: nn.Module, images: Images, *, batch_size: int) -> list[Votes]:
+def plain_votes(model: nn.Module, images: Sequence[torch.Tensor], *, batch_size: int) -> list[ClassCounts]:
     """Take one vote per image without noise, for sigma = 0; as `count_votes` otherwise."""
-    found = []
+    counts = []
     with eval_mode(model):
         for first in range(0, len(images), batch_size):
             part = [checked_image(image) for image in images[first : first + batch_size]]
-            padding = [part[0]] * (batch_size - len(part))
-            batch = torch.stack(part + padding).to(device_of(model, part[0].device), torch.float32)
-            found += [_votes(row) for row in _ballots(model(batch), batch_size)[: len(part)]]
-    return found
+            batch = padded(torch.stack(part), batch_size)
+            batch = batch.to(device_of(model, batch.device), torch.float32)
+            counts += [_class_counts(row) for row in _one_hot_votes(model(batch), batch_size)[: len(part)]]
+    return counts
 
 
 def checked_image(image: torch.Tensor) -> torch.Tensor:
-    """Return `image` as it came, or refuse what is no (C, H, W) float image in [0, 1].
+    """Return `image` as it came, or refuse what is not a (C, H, W) float image in [0, 1].
 
     Raises
     ------
@@ -154,12 +179,6 @@ def checked_image(image: torch.Tensor) -> torch.Tensor:
             "normalisation belongs inside the model; sigma and radii are in units of [0, 1] pixels",
         )
     return image
-
-
-def device_of(model: nn.Module, otherwise: torch.device) -> torch.device:
-    """Tell where a model's parameters are, or its buffers; `otherwise` for a model that has neither."""
-    tensor = next(chain(model.parameters(), model.buffers()), None)
-    return otherwise if tensor is None else tensor.device
 
 
 def _noisy_blocks(
@@ -217,7 +236,7 @@ def _batches(
         yield batch, pieces
 
 
-def _ballots(logits: torch.Tensor, batch_size: int) -> torch.Tensor:
+def _one_hot_votes(logits: torch.Tensor, batch_size: int) -> torch.Tensor:
     """Turn logits into rows of 0 and 1: (B, K + 3), the classes and then tie, near tie, non-finite."""
     if logits.ndim != 2 or len(logits) != batch_size or logits.shape[1] < 2:
         raise EvaluationError(
@@ -231,10 +250,11 @@ def _ballots(logits: torch.Tensor, batch_size: int) -> torch.Tensor:
     # Where a row ties, which index comes first is unspecified on a GPU: it votes for no class.
     voted = finite & (gap > 0)
     classes = nn.functional.one_hot(top.indices[:, 0], logits.shape[1]) * voted[:, None]
-    doubts = torch.stack([finite & (gap == 0), finite & (gap < NEAR_TIE), ~finite], dim=1)
-    return torch.cat([classes, doubts.long()], dim=1)
+    uncertain = torch.stack([finite & (gap == 0), finite & (gap < NEAR_TIE), ~finite], dim=1)
+    return torch.cat([classes, uncertain.long()], dim=1)
 
 
-def _votes(total: torch.Tensor) -> Votes:
-    *counts, ties, near_ties, nonfinite = total.tolist()
-    return Votes(tuple(counts), ties, near_ties, nonfinite)
+def _class_counts(total: torch.Tensor) -> ClassCounts:
+    *votes, ties, near_ties, nonfinite = total.tolist()
+    voted = Counter({name: count for name, count in enumerate(votes) if count})
+    return ClassCounts(voted, ties, near_ties, nonfinite, len(votes))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from dataclasses import InitVar, dataclass
 
 from robust_transfer.core.errors import ConfigError, did_you_mean
 
@@ -11,25 +11,14 @@ MODES = ("exact", "decide", "adaptive")
 BLOCK = 100  # noise samples drawn under one key
 
 
-def check_settings(
-    *,
-    sigma: float,
-    n: int,
-    alpha: float,
-    n0: int = BLOCK,
-    mode: str = "exact",
-    radii: Sequence[float] = (0.5,),
-    tolerance: float = 0.02,
-    batch_size: int = BLOCK,
-    prefix: str = "",
-) -> None:
-    """Refuse settings under which no certificate can be computed.
+@dataclass(frozen=True)
+class Settings:
+    """The settings of one certification, validated when made: who holds them need not check them again.
 
-    Parameters
-    ----------
     sigma : standard deviation of the noise, in units of [0, 1] pixels; 0 is the plain classifier
     n0, n : noise samples that pick the class and that bound its probability; multiples of 100
     alpha : probability with which one image's certificate may be false
+    mode : "exact", "decide" (yes or no at each radius) or "adaptive" (a radius near the exact one)
     radii : L2 radii that mode `decide` answers, in units of [0, 1] pixels
     tolerance : share of the radius that mode `adaptive` may give away
     prefix : what stands before a name in an error, such as "certify."
@@ -39,26 +28,39 @@ def check_settings(
     ConfigError : the first setting that is out of range
     """
 
-    def refuse(name: str, value: object, expected: str, *hints: str) -> None:
-        raise ConfigError(f"{prefix}{name}={value} (expected {expected})", *hints)
+    sigma: float = 0.5
+    n0: int = 100
+    n: int = 100_000
+    alpha: float = 0.001
+    mode: str = "exact"
+    radii: tuple[float, ...] = (0.5,)
+    tolerance: float = 0.02
+    prefix: InitVar[str] = ""
 
-    if mode not in MODES:
-        refuse("mode", repr(mode), " or ".join(MODES), did_you_mean(str(mode), MODES))
-    if not (math.isfinite(sigma) and sigma >= 0):
-        refuse("sigma", sigma, "a finite number, at least 0")
-    if not 0 < alpha < 0.5:
-        refuse("alpha", alpha, "above 0 and below 0.5")
-    for name, count in (("n0", n0), ("n", n)):
-        if isinstance(count, bool) or count != int(count) or count < BLOCK or count % BLOCK:
-            refuse(name, count, f"a multiple of {BLOCK}, at least {BLOCK}")
-    if n < n0:
-        refuse("n", n, f"at least {prefix}n0={n0}")
-    if batch_size < 1:
-        refuse("batch_size", batch_size, "at least 1")
-    for radius in radii:
-        if not (math.isfinite(radius) and radius >= 0):
-            refuse("radii", list(radii), "finite numbers, at least 0")
-    if mode == "decide" and not radii:
-        refuse("radii", "[]", "the radii to decide", f"{prefix}radii=[0.5]")
-    if mode == "adaptive" and not 0 < tolerance < 1:
-        refuse("tolerance", tolerance, "above 0 and below 1")
+    def __post_init__(self, prefix: str) -> None:
+        def expect(holds: bool, name: str, expected: str, *hints: str) -> None:
+            if not holds:
+                value = getattr(self, name)
+                value = list(value) if isinstance(value, tuple) else value
+                raise ConfigError(f"{prefix}{name}={value!r} (expected {expected})", *hints)
+
+        if self.mode not in MODES:
+            expect(False, "mode", " or ".join(MODES), did_you_mean(str(self.mode), MODES))
+        expect(_at_least_0(self.sigma), "sigma", "a finite number, at least 0")
+        expect(0 < self.alpha < 0.5, "alpha", "above 0 and below 0.5")
+        for name in ("n0", "n"):
+            expect(_whole_blocks(getattr(self, name)), name, f"a multiple of {BLOCK}, at least {BLOCK}")
+        expect(self.n >= self.n0, "n", f"at least {prefix}n0={self.n0}")
+        object.__setattr__(self, "radii", tuple(self.radii))
+        expect(all(map(_at_least_0, self.radii)), "radii", "finite numbers, at least 0")
+        some_radius = self.mode != "decide" or len(self.radii) > 0
+        expect(some_radius, "radii", "the radii to decide", f"{prefix}radii=[0.5]")
+        expect(self.mode != "adaptive" or 0 < self.tolerance < 1, "tolerance", "above 0 and below 1")
+
+
+def _at_least_0(value: float) -> bool:
+    return math.isfinite(value) and value >= 0
+
+
+def _whole_blocks(count: int) -> bool:
+    return not isinstance(count, bool) and count == int(count) and count >= BLOCK and count % BLOCK == 0

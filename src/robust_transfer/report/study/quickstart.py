@@ -76,7 +76,8 @@ def _range(values: Sequence[int]) -> str:
 
 def largest_possible_radius(run: Run) -> float | None:
     """Return the radius that a certificate has at most, when all n noises agree; None without noise."""
-    from robust_transfer.smoothing.bounds import certified_radius, lower_bound
+    from robust_transfer.core.binomial import lower_bound
+    from robust_transfer.smoothing.bounds import certified_radius
 
     s = run.settings
     if run.evaluator != "certify" or not s.get("sigma"):

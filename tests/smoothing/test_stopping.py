@@ -1,6 +1,8 @@
-"""The rules of the three modes: error rates exactly and by simulation, agreement with the full run."""
+"""The stopping rule: error rates exactly and by simulation, agreement with the full run."""
 
 from bisect import bisect_left
+from collections import Counter
+from fractions import Fraction
 from functools import partial
 
 import numpy as np
@@ -8,69 +10,108 @@ import pytest
 from scipy.signal import fftconvolve
 from scipy.stats import beta, binom, norm
 
-from robust_transfer.smoothing import sequential
-from robust_transfer.smoothing.bounds import certified_radius, lower_bound
-from robust_transfer.smoothing.certification import certify_counts
-from robust_transfer.smoothing.looks import Look
-from robust_transfer.smoothing.sequential import Certificate, Progress, Rules
+from robust_transfer.core.binomial import lower_bound
+from robust_transfer.smoothing import stopping
+from robust_transfer.smoothing.bounds import certified_radius
+from robust_transfer.smoothing.certification import certify_counts, conclude
+from robust_transfer.smoothing.counts import ClassCounts
+from robust_transfer.smoothing.settings import Settings
+from robust_transfer.smoothing.stopping import Analysis, Progress, StoppingRule, interim_analyses
 
 ALPHA, N = 0.001, 100_000
 BOUNDARY = norm.cdf(1.0)  # radius 0.5 at sigma 0.5
 MODES = ["exact", "decide", "adaptive"]
 
 
-def smallest_false_count(look, probability):
+def analyses_of(mode):
+    return stopping.interim_analyses(mode, n=N, alpha=ALPHA)
+
+
+def test_exact_has_one_analysis_with_the_whole_budget():
+    assert [
+        (analysis.samples, analysis.alpha) for analysis in interim_analyses("exact", n=100_000, alpha=0.001)
+    ] == [(100_000, 0.001)]
+
+
+@pytest.mark.parametrize("mode", ["decide", "adaptive"])
+def test_nine_analyses_at_the_usual_n(mode):
+    analyses = interim_analyses(mode, n=100_000, alpha=0.001)
+    assert [analysis.samples for analysis in analyses] == [
+        500,
+        1000,
+        2000,
+        4000,
+        8000,
+        16_000,
+        32_000,
+        64_000,
+        100_000,
+    ]
+    assert [analysis.alpha for analysis in analyses] == pytest.approx([0.2e-3 / 8] * 8 + [0.8e-3], rel=1e-12)
+
+
+@pytest.mark.parametrize("n", [100, 500, 600, 1000, 10_000, 64_000, 64_100, 1_000_000])
+@pytest.mark.parametrize("alpha", [0.001, 0.4, 1e-9])
+def test_shares_never_add_up_to_more_than_alpha(n, alpha):
+    analyses = interim_analyses("decide", n=n, alpha=alpha)
+    samples = [analysis.samples for analysis in analyses]
+    assert samples == sorted(set(samples)) and samples[-1] == n and all(s % 100 == 0 for s in samples)
+    total = sum(Fraction(analysis.alpha) for analysis in analyses)
+    assert abs(float(total / Fraction(alpha)) - 1) < 1e-12
+
+
+def smallest_false_count(analysis, probability):
     """The smallest count whose Clopper-Pearson bound claims `probability`, by SciPy's Beta quantile."""
 
     def claims(count):
-        return beta.ppf(look.alpha, count, look.samples - count + 1) >= probability
+        return beta.ppf(analysis.alpha, count, analysis.samples - count + 1) >= probability
 
-    return bisect_left(range(look.samples + 1), True, lo=1, key=claims)
+    return bisect_left(range(analysis.samples + 1), True, lo=1, key=claims)
 
 
-def false_certificate_rate(looks, probability):
-    """P(some look's bound claims at least the true probability), by recursion over the looks.
+def false_certificate_rate(analyses, probability):
+    """P(some analysis' bound claims at least the true probability), by recursion over the analyses.
 
     Any rule for stopping early can only stop some of these paths sooner: an upper bound for every mode.
     """
     distribution, drawn, crossed = np.ones(1), 0, 0.0
-    for look in looks:
-        step = binom.pmf(np.arange(look.samples - drawn + 1), look.samples - drawn, probability)
+    for analysis in analyses:
+        step = binom.pmf(np.arange(analysis.samples - drawn + 1), analysis.samples - drawn, probability)
         distribution = np.maximum(fftconvolve(distribution, step), 0)
-        drawn = look.samples
-        least = smallest_false_count(look, probability)
+        drawn = analysis.samples
+        least = smallest_false_count(analysis, probability)
         crossed += distribution[least:].sum()
         distribution[least:] = 0
     return crossed
 
 
 def peeks(every):
-    return [Look(samples, ALPHA) for samples in range(every, N + 1, every)]
+    return [Analysis(samples, ALPHA) for samples in range(every, N + 1, every)]
 
 
 def draws(increments):
-    """Serve one image's votes look by look, and only for the numbers of samples between the looks."""
+    """Serve one image's votes by analysis, and only for the numbers of samples between two of them."""
     waiting = list(increments)
 
     def draw(samples):
         asked, votes = waiting.pop(0)
-        assert asked == samples, "draw is called once a look"
+        assert asked == samples, "draw is called once an analysis"
         return votes
 
     return draw
 
 
 def simulated(mode, probabilities, seed):
-    """One row of (samples, votes) a look for each image."""
-    rng, looks = np.random.default_rng(seed), Rules(sigma=0.5, n=N, alpha=ALPHA, mode=mode).looks
-    sizes = np.diff([0, *(look.samples for look in looks)])
+    """One row of (samples, votes) an analysis for each image."""
+    rng, analyses = np.random.default_rng(seed), analyses_of(mode)
+    sizes = np.diff([0, *(analysis.samples for analysis in analyses)])
     votes = rng.binomial(sizes, np.reshape(probabilities, (-1, 1)))
     return [list(zip(sizes.tolist(), row, strict=True)) for row in votes.tolist()]
 
 
 @pytest.mark.parametrize(("mode", "share"), [("exact", 0.97), ("decide", 0.94), ("adaptive", 0.94)])
 def test_false_certificates_at_the_boundary_exactly(mode, share):
-    rate = false_certificate_rate(Rules(sigma=0.5, n=N, alpha=ALPHA, mode=mode).looks, BOUNDARY)
+    rate = false_certificate_rate(analyses_of(mode), BOUNDARY)
     assert rate <= ALPHA
     assert rate / ALPHA == pytest.approx(share, abs=0.006)
 
@@ -79,8 +120,8 @@ def test_false_certificates_at_the_boundary_exactly(mode, share):
 @pytest.mark.parametrize("probability", [0.5, 0.9, 0.99])
 def test_false_certificates_stay_below_alpha_elsewhere(n, probability):
     for mode in MODES:
-        looks = Rules(sigma=0.5, n=n, alpha=0.01, mode=mode).looks
-        assert false_certificate_rate(looks, probability) <= 0.01
+        analyses = interim_analyses(mode, n=n, alpha=0.01)
+        assert false_certificate_rate(analyses, probability) <= 0.01
 
 
 @pytest.mark.parametrize(("every", "factor"), [(10_000, 5.3), (1000, 13.1)])
@@ -89,12 +130,11 @@ def test_naive_peeking_breaks_the_budget(every, factor):
 
 
 def test_the_rules_need_the_counts_of_the_recursion():
-    """The states above and the code agree on where a certificate begins, at every look."""
-    rules = Rules(sigma=0.5, n=N, alpha=ALPHA, mode="decide")
-    for look in rules.looks:
-        least = smallest_false_count(look, BOUNDARY)
+    """The states above and the code agree on where a certificate begins, at every analysis."""
+    for analysis in analyses_of("decide"):
+        least = smallest_false_count(analysis, BOUNDARY)
         for count, claims in ((least, True), (least - 1, False)):
-            bound = lower_bound(count, look.samples, look.alpha)
+            bound = lower_bound(count, analysis.samples, analysis.alpha)
             assert (certified_radius(bound, 0.5) >= 0.5) == claims
 
 
@@ -118,12 +158,12 @@ def test_false_certificates_among_10_000_images(mode):
 
 @pytest.mark.parametrize("mode", ["decide", "adaptive"])
 def test_naive_peeking_fails_the_same_simulation(mode, monkeypatch):
-    """Every look with the whole alpha, in our own rules: the simulation must see it."""
+    """Every analysis with the whole alpha, in our own rules: the simulation must see it."""
 
     def naive(mode, *, n, alpha):
         return tuple(peeks(10_000))
 
-    monkeypatch.setattr(sequential, "schedule", naive)
+    monkeypatch.setattr(stopping, "interim_analyses", naive)
     assert count_false(mode, 10_000, seed=3) > binom.ppf(1 - 1e-5, 10_000, ALPHA)
 
 
@@ -135,7 +175,7 @@ MARGINS = np.random.default_rng(0).normal(1.0, 3.0, 1500)
 def population():
     rows = simulated("decide", norm.cdf(MARGINS), seed=4)
     full = [
-        Rules(sigma=0.5, n=N, alpha=ALPHA).next(Progress(0, counts=(sum(v for _, v in row),))) for row in rows
+        certify_counts(lambda _, row=row: sum(v for _, v in row), n=N, alpha=ALPHA, sigma=0.5) for row in rows
     ]
     return rows, full
 
@@ -187,22 +227,26 @@ def test_a_certificate_can_be_computed_again_from_its_counts(population, mode):
         assert c.p_lower == pytest.approx(bound, rel=1e-10)
         assert c.prediction == (0 if bound > 0.5 else -1)
         assert c.radius == pytest.approx(0.5 * norm.ppf(bound) if bound > 0.5 else 0.0, rel=1e-9)
-        looked = np.cumsum([size for size, _ in row])
-        assert c.num_samples in looked and c.samples_drawn in looked and c.num_samples <= c.samples_drawn
+        analysed = np.cumsum([size for size, _ in row])
+        assert c.num_samples in analysed and c.samples_drawn in analysed and c.num_samples <= c.samples_drawn
 
 
 def test_counts_read_back_give_the_state_that_live_counts_gave():
-    """The journal's case: the state machine has no memory of its own."""
+    """The journal's case: the stopping rule has no memory of its own."""
     row = simulated("decide", [norm.cdf(1.02)], seed=5)[0]
-    live, rules = Progress(3), Rules(sigma=0.5, n=N, alpha=ALPHA, mode="decide")
+    live, rule = Progress(3), StoppingRule(Settings(0.5, 100, N, ALPHA, "decide"))
     for _, votes in row:
-        if isinstance(rules.next(live), Certificate):
+        if rule.next(live) is None:
             break
-        live = live.after_look(votes, ties=1, near_ties=2)
-    read = Progress(3, counts=live.counts, ties=live.ties, near_ties=live.near_ties)
-    again = Rules(sigma=0.5, n=N, alpha=ALPHA, mode="decide", radii=(0.5, 0.0))
-    assert again.next(read) == rules.next(live)
-    assert rules.next(read).ties == len(live.counts) and rules.next(read).guess == 3
+        live = live.add(ClassCounts(Counter({3: votes, 1: 2}), ties=1, near_ties=2))
+    read = Progress(3)
+    for before, after in zip((ClassCounts(), *live.analysed), live.analysed, strict=False):
+        read = read.add(
+            ClassCounts(Counter({3: after.votes[3] - before.votes[3], 1: 2}), ties=1, near_ties=2)
+        )
+    again = StoppingRule(Settings(0.5, 100, N, ALPHA, "decide", (0.5, 0.0)))
+    assert read == live and conclude(again, read) == conclude(rule, live)
+    assert conclude(rule, read).ties == len(live.analysed) and conclude(rule, read).guess == 3
 
 
 def test_a_certificate_that_cannot_come_ends_the_drawing():
@@ -211,7 +255,7 @@ def test_a_certificate_that_cannot_come_ends_the_drawing():
     assert (c.stopped, c.samples_drawn, c.prediction) == ("decided", 500, 0)
 
 
-def test_hopeless_images_stop_at_the_first_look():
+def test_futile_images_stop_at_the_first_analysis():
     for mode in ("decide", "adaptive"):
         c = certify_counts(draws([(500, 100)]), mode=mode)
         assert (c.stopped, c.prediction, c.radius, c.samples_drawn) == ("decided", -1, 0.0, 500)
@@ -224,5 +268,5 @@ def test_the_label_skip_draws_nothing():
 
 
 def test_without_a_vote_for_any_class_nothing_is_certified():
-    c = Rules(sigma=0.5, n=N, alpha=ALPHA).next(Progress(-1, nonfinite=100))
+    c = conclude(StoppingRule(Settings()), Progress(-1, selection=ClassCounts(nonfinite=100)))
     assert (c.prediction, c.stopped, c.nonfinite) == (-1, "decided", 100)

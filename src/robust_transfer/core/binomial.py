@@ -1,0 +1,35 @@
+"""One-sided confidence bounds on a binomial probability.
+
+References
+----------
+Clopper and Pearson 1934, "The use of confidence or fiducial limits illustrated in the case of the binomial".
+"""
+
+from __future__ import annotations
+
+
+def lower_bound(count: int, samples: int, alpha: float) -> float:
+    """Bound a probability from below, with confidence 1 - alpha (one-sided Clopper-Pearson).
+
+    Parameters
+    ----------
+    count : successes among `samples` independent trials
+
+    Returns
+    -------
+    the Beta(count, samples - count + 1) quantile at alpha; 0 if count is 0, alpha^(1/samples) if all
+    succeeded
+    """
+    from scipy.special import betaincinv
+
+    assert 0 <= count <= samples and samples > 0 and 0 < alpha < 1, (count, samples, alpha)
+    if count == 0:
+        return 0.0
+    bound = float(betaincinv(count, samples - count + 1, alpha))
+    assert 0 < bound < 1, "a bound from finitely many samples is never 1"
+    return bound
+
+
+def upper_bound(count: int, samples: int, alpha: float) -> float:
+    """Bound a probability from above, with confidence 1 - alpha (one-sided Clopper-Pearson)."""
+    return 1.0 - lower_bound(samples - count, samples, alpha)

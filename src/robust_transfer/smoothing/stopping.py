@@ -1,0 +1,185 @@
+"""Interim analyses: when class counts may be analysed, and when no more samples are needed.
+
+Nothing here draws or computes with images, so that the same rule serves a notebook, a journalled evaluation
+over a data set, and a simulation of error rates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+from robust_transfer.core.binomial import lower_bound
+from robust_transfer.smoothing.bounds import (
+    certified_radius,
+    futility_count,
+    needed_probability,
+    smallest_count,
+)
+from robust_transfer.smoothing.counts import ClassCounts
+from robust_transfer.smoothing.settings import Settings
+
+FIRST_ANALYSIS = 500
+EARLY_SHARE = 0.2  # of alpha, for all analyses before the last one
+FUTILITY = 1e-3  # probability of giving up a radius that the class's probability would allow
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """An analysis of the counts after `samples` samples, at Clopper-Pearson level 1 - `alpha`."""
+
+    samples: int
+    alpha: float
+
+
+def interim_analyses(mode: str, *, n: int, alpha: float) -> tuple[Analysis, ...]:
+    """Split one image's error budget over the analyses of a mode; the shares add up to `alpha`.
+
+    `exact` has one analysis, at n. The other modes have some at 500, 1,000, 2,000, ... below n, which share a
+    fifth of alpha, and one at n with the rest. By the union bound all bounds hold together with probability
+    1 - alpha, so any of them may be reported and any rule may stop the sampling (Pocock 1977 for the idea of
+    group-sequential tests).
+    """
+    early = []
+    samples = FIRST_ANALYSIS
+    while mode != "exact" and samples < n:
+        early.append(samples)
+        samples *= 2
+    if not early:
+        return (Analysis(n, alpha),)
+    share = EARLY_SHARE * alpha / len(early)
+    return (*(Analysis(samples, share) for samples in early), Analysis(n, (1 - EARLY_SHARE) * alpha))
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What has been drawn for one image.
+
+    selection : counts of the n0 samples that picked `guess`, -1 where none of them voted
+    guess_is_label : False allows the label skip; None where the label is not told
+    analysed : counts of all samples up to each analysis so far, the last one being the largest
+    """
+
+    guess: int
+    guess_is_label: bool | None = None
+    selection: ClassCounts = field(default_factory=ClassCounts)
+    analysed: tuple[ClassCounts, ...] = ()
+
+    def add(self, counts: ClassCounts) -> Progress:
+        """Add the counts of the samples between the last analysis and this one."""
+        return replace(self, analysed=(*self.analysed, self.estimation + counts))
+
+    @property
+    def estimation(self) -> ClassCounts:
+        """Counts of all samples that estimate the probability of the guess."""
+        return self.analysed[-1] if self.analysed else ClassCounts()
+
+    @property
+    def counts(self) -> tuple[int, ...]:
+        """Votes for the guess at each analysis, ascending."""
+        return tuple(counts.votes[self.guess] for counts in self.analysed)
+
+
+@dataclass(frozen=True)
+class StoppingRule:
+    """Which analysis comes next, and when the sampling stops; equal settings give equal rules.
+
+    Three modes under one error budget per image: "exact" (Cohen et al. 2019, CERTIFY), "decide" (yes or no at
+    each radius, 0 included) and "adaptive" (a radius within a share `tolerance` of what n samples would be
+    expected to give). In the last two, every analysis' bound holds at its own share of alpha, hence all at
+    once, and the largest is reported. Stopping for futility needs no share: it can only lose certificates.
+    """
+
+    settings: Settings
+
+    @cached_property
+    def radii(self) -> tuple[float, ...]:
+        """The radii to decide, ascending; 0 is always one of them."""
+        return tuple(sorted({0.0, *self.settings.radii}))
+
+    @cached_property
+    def analyses(self) -> tuple[Analysis, ...]:
+        """All analyses that there can be."""
+        return interim_analyses(self.settings.mode, n=self.settings.n, alpha=self.settings.alpha)
+
+    def next(self, progress: Progress) -> Analysis | None:
+        """Tell up to which analysis to draw next; None if nothing more is needed."""
+        return None if self.stopped(progress) else self.analyses[len(progress.analysed)]
+
+    def samples_drawn(self, progress: Progress) -> int:
+        """Tell how many samples were drawn for the analyses so far."""
+        return self.analyses[len(progress.analysed) - 1].samples if progress.analysed else 0
+
+    def stopped(self, progress: Progress) -> str | None:
+        """Tell why nothing more is drawn, as in `Certificate.stopped`; None to go on."""
+        if self.settings.sigma == 0:
+            return "full"
+        if progress.guess_is_label is False:
+            return "label"
+        if progress.guess < 0:
+            return "decided"
+        counts = progress.counts
+        if len(counts) == len(self.analyses):
+            return "full"
+        if not counts:
+            return None
+        return self._stopped_early(counts)
+
+    def largest_bound(self, progress: Progress) -> tuple[Analysis, int]:
+        """Return the analysis with the largest bound, and the votes for the guess in it."""
+        analysed = zip(self.analyses, progress.counts, strict=False)
+        return max(analysed, key=lambda pair: lower_bound(pair[1], pair[0].samples, pair[0].alpha))
+
+    def _stopped_early(self, counts: Sequence[int]) -> str | None:
+        passed = self._radii_passed(counts)
+        if passed < len(self.radii) and not self._futile(counts, passed):
+            return None
+        # Without the radius 0 there is no radius to bring nearer to its limit.
+        if self.settings.mode == "decide" or passed == 0:
+            return "decided"
+        return "tolerance" if self._near_enough(counts) else None
+
+    def _radii_passed(self, counts: Sequence[int]) -> int:
+        """Count the radii certified at some analysis, in ascending order, up to the first that fails."""
+        passed = 0
+        for needed in zip(*self._needed, strict=True):
+            if not any(count >= least for count, least in zip(counts, needed, strict=False)):
+                break
+            passed += 1
+        return passed
+
+    def _futile(self, counts: Sequence[int], radius: int) -> bool:
+        """Tell whether the radius at this position is out of reach: surely, or with confidence."""
+        analysis, count = self.analyses[len(counts) - 1], counts[-1]
+        out_of_reach = count + self.settings.n - analysis.samples < self._needed[-1][radius]
+        return out_of_reach or count <= self._futility_bounds[len(counts) - 1][radius]
+
+    def _near_enough(self, counts: Sequence[int]) -> bool:
+        """Compare the radius with that of n samples at the current share of votes."""
+        n, sigma, last = self.settings.n, self.settings.sigma, self.analyses[-1]
+        expected = round(counts[-1] / self.analyses[len(counts) - 1].samples * n)
+        reachable = certified_radius(lower_bound(expected, n, last.alpha), sigma)
+        bounds = [
+            lower_bound(count, analysis.samples, analysis.alpha)
+            for analysis, count in zip(self.analyses, counts, strict=False)
+        ]
+        return certified_radius(max(bounds), sigma) >= (1 - self.settings.tolerance) * reachable
+
+    @cached_property
+    def _needed(self) -> list[list[int]]:
+        """Smallest count that certifies a radius: one row an analysis, one column a radius."""
+        sigma = self.settings.sigma
+        return [
+            [smallest_count(a.samples, a.alpha, sigma=sigma, radius=r) for r in self.radii]
+            for a in self.analyses
+        ]
+
+    @cached_property
+    def _futility_bounds(self) -> list[list[int]]:
+        """Largest count at which a radius is given up; all early analyses share FUTILITY."""
+        early = self.analyses[:-1]
+        needed = [needed_probability(r, self.settings.sigma) for r in self.radii]
+        return [
+            [futility_count(a.samples, FUTILITY / len(early), probability=p) for p in needed] for a in early
+        ]
