@@ -1,11 +1,17 @@
+import sys
+import types
+from importlib.metadata import EntryPoint
+
 import pytest
 import torch
 import torchvision
 from torch import nn
 
+from robust_transfer.config import model as config_model
+from robust_transfer.config.model import backbones
 from robust_transfer.core import rng
 from robust_transfer.core.errors import ConfigError
-from robust_transfer.models.backbones import ARCHITECTURES, backbone, num_features
+from robust_transfer.models.backbones import backbone, num_features
 
 
 def shapes(module):
@@ -39,7 +45,7 @@ def test_small_network_scales_every_channel_by_its_width(width):
     assert scaled["fc.weight"] == (4, 8 * width)
 
 
-@pytest.mark.parametrize("arch", ARCHITECTURES)
+@pytest.mark.parametrize("arch", backbones())
 def test_without_classes_it_returns_features_of_the_stated_length(arch):
     width = 8 if arch == "resnet18_small" else 64
     with torch.device("meta"):
@@ -52,7 +58,40 @@ def test_without_classes_it_returns_features_of_the_stated_length(arch):
 def test_unknown_architectures_and_widths_are_refused():
     with pytest.raises(ConfigError, match="did you mean 'resnet50'"):
         backbone("resnet5O", 10)
-    with pytest.raises(ConfigError, match="only resnet18_small has a width"):
+    with pytest.raises(ConfigError, match=r"model.width=32 \(expected 64 for resnet18\)"):
         backbone("resnet18", 10, 32)
     with pytest.raises(ConfigError, match="at least 1"):
         backbone("resnet18_small", 10, 0)
+
+
+def headless(num_classes, width):
+    return nn.Sequential(nn.Flatten(), nn.Linear(3 * 64, num_classes))
+
+
+@pytest.fixture
+def added(monkeypatch):
+    """Let architectures come from another package: name -> builder."""
+
+    def add(**builders):
+        entries = [EntryPoint(name, value, config_model.GROUP) for name, value in builders.items()]
+        monkeypatch.setattr(config_model, "entry_points", lambda group: entries)
+        config_model.backbones.cache_clear()
+
+    yield add
+    config_model.backbones.cache_clear()
+
+
+def test_what_another_package_brings_is_refused_where_it_cannot_be_used(added, monkeypatch):
+    added(headless="outside:headless", gone="outside:gone", absent="no_such_module:f")
+    monkeypatch.setitem(sys.modules, "outside", types.SimpleNamespace(headless=headless))
+    with pytest.raises(ConfigError, match="architecture 'headless' has no linear layer `fc`"):
+        backbone("headless", 3)
+    for name in ("gone", "absent"):
+        with pytest.raises(ConfigError, match=f"the builder of architecture '{name}' cannot be imported"):
+            backbone(name, 3)
+
+
+def test_two_builders_of_one_name_are_refused(added):
+    added(resnet18="outside:resnet18")
+    with pytest.raises(ConfigError, match="architecture 'resnet18' is built by robust_transfer"):
+        backbones()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from robust_transfer.core.lazy import lazily
 
 if TYPE_CHECKING:
-    from robust_transfer.models.backbones import ARCHITECTURES, backbone, num_features
+    from robust_transfer.models.backbones import backbone, num_features
     from robust_transfer.models.card import model_card
     from robust_transfer.models.checkpoint import load_model, save_model
     from robust_transfer.models.export import export_model
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from robust_transfer.models.normalized import Classifier, build_model, replace_head
 
 __all__ = [
-    "ARCHITECTURES",
     "Classifier",
     "backbone",
     "build_model",
@@ -42,7 +41,6 @@ __all__ = [
 ]
 
 _HOME = {
-    "ARCHITECTURES": "backbones",
     "backbone": "backbones",
     "num_features": "backbones",
     "Classifier": "normalized",

@@ -9,15 +9,18 @@ He et al. 2016, "Deep Residual Learning for Image Recognition", arXiv:1512.03385
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache
+from importlib import import_module
+from typing import cast
+
 import torch
 import torchvision
 from torch import nn
 from torchvision.models.resnet import BasicBlock
 
-from robust_transfer.core.errors import ConfigError, did_you_mean
-
-DEFAULT_WIDTH = 64
-ARCHITECTURES = ("resnet18", "resnet18_small", "resnet50")
+from robust_transfer.config.model import DEFAULT_WIDTH, backbones, check_architecture
+from robust_transfer.core.errors import ConfigError
 
 
 class SmallResNet(nn.Module):
@@ -57,23 +60,24 @@ def _stage(in_planes: int, planes: int, *, stride: int) -> nn.Sequential:
     return nn.Sequential(BasicBlock(in_planes, planes, stride, downsample), BasicBlock(planes, planes))
 
 
-def check_arch(arch: str, width: int = DEFAULT_WIDTH) -> None:
-    """Raise ConfigError unless (arch, width) names a network that can be built."""
-    if arch not in ARCHITECTURES:
-        raise ConfigError(f"unknown architecture '{arch}'", did_you_mean(arch, ARCHITECTURES))
-    if width != DEFAULT_WIDTH and arch != "resnet18_small":
-        raise ConfigError(
-            f"model.width={width} is not possible for {arch} (expected {DEFAULT_WIDTH})",
-            "only resnet18_small has a width: model=resnet18_small",
-        )
-    if width < 1:
-        raise ConfigError(f"model.width is {width}, expected at least 1")
+def resnet18(num_classes: int, width: int) -> nn.Module:
+    """Build torchvision's ResNet-18."""
+    return cast(nn.Module, torchvision.models.resnet18(weights=None, num_classes=num_classes))
 
 
+def resnet50(num_classes: int, width: int) -> nn.Module:
+    """Build torchvision's ResNet-50."""
+    return cast(nn.Module, torchvision.models.resnet50(weights=None, num_classes=num_classes))
+
+
+resnet18_small = SmallResNet
+
+
+@cache
 def num_features(arch: str, width: int = DEFAULT_WIDTH) -> int:
     """Return D, the length of the vector that the head reads."""
-    check_arch(arch, width)
-    return {"resnet18": 512, "resnet50": 2048, "resnet18_small": 8 * width}[arch]
+    with torch.device("meta"):
+        return cast(nn.Linear, backbone(arch, 1, width).fc).in_features
 
 
 def backbone(arch: str, num_classes: int, width: int = DEFAULT_WIDTH) -> nn.Module:
@@ -81,21 +85,26 @@ def backbone(arch: str, num_classes: int, width: int = DEFAULT_WIDTH) -> nn.Modu
 
     Parameters
     ----------
-    arch : one of ARCHITECTURES
+    arch : one of `robust_transfer.config.model.backbones()`, those of other packages included
     num_classes : K; 0 gives the features (B, D): `fc` is Identity and has no keys
-    width : channels of the first stage, for resnet18_small only
+    width : channels of the first stage, where the architecture has a choice
 
     Raises
     ------
-    ConfigError : unknown architecture, or a width that it does not have
+    ConfigError : unknown architecture, a width that it does not have, or a network without a linear `fc`
     """
-    check_arch(arch, width)
-    head_size = max(num_classes, 1)
-    network: nn.Module
-    if arch == "resnet18_small":
-        network = SmallResNet(head_size, width)
-    else:
-        network = torchvision.models.get_model(arch, weights=None, num_classes=head_size)
+    check_architecture(arch, width)
+    network = _builder(arch)(max(num_classes, 1), width)
+    if not isinstance(getattr(network, "fc", None), nn.Linear):
+        raise ConfigError(f"architecture '{arch}' has no linear layer `fc` (expected as its last layer)")
     if num_classes == 0:
         network.fc = nn.Identity()
     return network
+
+
+def _builder(arch: str) -> Callable[[int, int], nn.Module]:
+    module, _, function = backbones()[arch].partition(":")
+    try:
+        return cast("Callable[[int, int], nn.Module]", getattr(import_module(module), function))
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(f"the builder of architecture '{arch}' cannot be imported ({error})") from error

@@ -148,8 +148,9 @@ def replace_head(model: Classifier, *, num_classes: int, class_names: Sequence[s
     """Give `model`, in place, a new linear head drawn under (seed, "head"); the backbone stays as it is."""
     assert len(class_names) == num_classes, "one name a class"
     parameter = next(model.backbone.parameters())
+    length = num_features(model.arch, model.width)
     with rng.global_state(seed, "head"):
-        head = nn.Linear(num_features(model.arch, model.width), num_classes)
+        head = nn.Linear(length, num_classes)
     model.backbone.fc = head.to(device=parameter.device, dtype=parameter.dtype)
     model.class_names = list(class_names)
     model.num_classes = num_classes

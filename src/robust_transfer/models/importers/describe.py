@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from robust_transfer.core.errors import CheckpointError
-from robust_transfer.models.backbones import ARCHITECTURES, DEFAULT_WIDTH
+from robust_transfer.models.backbones import DEFAULT_WIDTH
 from robust_transfer.models.importers.detect import OURS
 from robust_transfer.models.importers.load import check_own_arch, head_classes, is_own_file, parse_foreign
-from robust_transfer.models.importers.match import fit, identify
+from robust_transfer.models.importers.match import IDENTIFIED, fit, identify
 from robust_transfer.models.importers.normalization import find_normalization
 from robust_transfer.models.metadata import read_metadata
 from robust_transfer.models.normalized import Normalize, resolve_normalize
@@ -53,7 +53,7 @@ def describe_file(
     if arch is None:
         found = identify(parsed.mapped.backbone)
         if found is None:
-            raise CheckpointError(f"{path} ({parsed.source.name}) holds none of {', '.join(ARCHITECTURES)}")
+            raise CheckpointError(f"{path} ({parsed.source.name}) holds none of {', '.join(IDENTIFIED)}")
         arch, width = found
     fit(parsed.mapped, arch, width, path)
     mean, std, normalization_source = find_normalization(parsed.view, parsed.source, path, normalize)

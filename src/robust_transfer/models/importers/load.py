@@ -9,8 +9,9 @@ from typing import Literal
 
 from torch import nn
 
+from robust_transfer.config.model import check_architecture
 from robust_transfer.core.errors import CheckpointError
-from robust_transfer.models.backbones import DEFAULT_WIDTH, backbone, check_arch, num_features
+from robust_transfer.models.backbones import DEFAULT_WIDTH, backbone, num_features
 from robust_transfer.models.checkpoint import check_finite, load_model
 from robust_transfer.models.container import container, read_header
 from robust_transfer.models.importers.detect import OURS, choose_format
@@ -83,7 +84,7 @@ def import_checkpoint(
     CheckpointError : unreadable, ambiguous, not the architecture, no normalisation, NaN, no head to keep
     ConfigError : unknown architecture, format or normalisation
     """
-    check_arch(arch, width)
+    check_architecture(arch, width)
     if format == OURS or (format == "auto" and is_own_file(path)):
         return _import_own(path, arch=arch, width=width, normalize=normalize, keep_head=keep_head)
     parsed = parse_foreign(path, format=format, trust=trust)

@@ -78,6 +78,9 @@ def _rename(key: str, source: Format) -> str:
     return key
 
 
+IDENTIFIED = ("resnet18", "resnet18_small", "resnet50")
+
+
 def identify(found: Tensors) -> tuple[str, int] | None:
     """Tell (architecture, width) from the names and shapes of a backbone; None if it is none of ours."""
     stem = found.get("conv1.weight")
@@ -130,7 +133,7 @@ def fit(mapped: Mapped, arch: str, width: int, path: str | Path) -> dict[str, to
 def _other_architecture(found: Tensors, arch: str, width: int) -> str:
     other = identify(found)
     if other is None:
-        return "the file's network is none of resnet18, resnet18_small, resnet50"
+        return f"the file's network is none of {', '.join(IDENTIFIED)}"
     if other == (arch, width):
         return "the architecture is right: the file is incomplete or of another format"
     size = f" model.width={other[1]}" if other[0] == "resnet18_small" else ""
