@@ -18,6 +18,7 @@ from robust_transfer.config.methods import (
     TrainingConfig,
 )
 from robust_transfer.config.model import ModelConfig
+from robust_transfer.config.plugins import load_methods
 from robust_transfer.config.runtime import BudgetConfig, RuntimeConfig
 from robust_transfer.config.schema import option, parse, parse_choice
 from robust_transfer.core.errors import ConfigError
@@ -71,6 +72,7 @@ class EvaluateConfig(EvaluatorNodes):
 
 def train_config(values: Mapping[str, Any]) -> TrainConfig:
     """Build rt-train's configuration from plain values, or raise ConfigError."""
+    load_methods()
     chosen = dict(values)
     chosen["pretrain"] = parse_choice(PRETRAIN, chosen.get("pretrain"), "pretrain")
     if chosen.get("finetune") is not None:
