@@ -42,6 +42,7 @@ from robust_transfer.config.methods import (
 )
 from robust_transfer.config.model import ModelConfig
 from robust_transfer.config.runtime import RuntimeConfig
+from robust_transfer.config.schedules import StepSchedule
 from robust_transfer.core import rng
 from robust_transfer.core.numerics import autocast, training_arithmetic
 from robust_transfer.models.modes import eval_mode, no_param_grad
@@ -81,12 +82,7 @@ def methods(precision: str, batch: int) -> dict[str, TrainingConfig]:
         "momentum": 0.9,
         "nesterov": False,
         "weight_decay": 1e-4,
-        "schedule": "step",
-        "step_epochs": 1,
-        "gamma": 0.1,
-        "patience": 1,
-        "drops": 0,
-        "select_on": "validation",
+        "schedule": StepSchedule(step_epochs=1, gamma=0.1),
         "warmup_epochs": 0.0,
         "precision": precision,
     }

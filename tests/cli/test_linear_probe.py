@@ -24,7 +24,6 @@ PROBE = {
     "nesterov": "true",
     "weight_decay": "0.0",
     "schedule": "cosine",
-    "step_epochs": "30",
 }
 DATA = ["dataset=digits", "dataset.shots=10", "clean.subset=100", "runtime.device=cpu"]
 

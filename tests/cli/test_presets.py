@@ -52,11 +52,8 @@ def test_tables_share_their_stages():
 
 def test_the_at_track_ends_on_a_plateau_of_a_held_out_part():
     config = planned("experiment=table2", "dataset=pets")[0].config
-    assert (config.finetune.schedule, config.finetune.epochs, config.finetune.select_on) == (
-        "plateau",
-        None,
-        "validation",
-    )
+    schedule = config.finetune.schedule
+    assert (schedule.name, config.finetune.epochs, schedule.select_on) == ("plateau", None, "validation")
     assert config.dataset.validation_fraction == 0.1
     assert config.autopgd.num_restarts == 5
 

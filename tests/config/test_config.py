@@ -79,9 +79,14 @@ def test_every_data_set_and_method_has_a_config():
 STUDY = [
     ("pretrain=none finetune=cr dataset=pets", "finetune", {
         "sigma": 0.5, "num_noise_samples": 2, "consistency_weight": 5.0, "entropy_weight": 0.5, "epochs": 150,
-        "batch_size": 32, "lr": 0.01, "momentum": 0.9, "weight_decay": 1e-4, "schedule": "step",
-        "step_epochs": 50, "gamma": 0.1,
+        "batch_size": 32, "lr": 0.01, "momentum": 0.9, "weight_decay": 1e-4,
     }),
+    ("pretrain=none finetune=cr dataset=pets", "finetune.schedule", {
+        "name": "step", "step_epochs": 50, "gamma": 0.1,
+    }),
+    ("pretrain=none finetune=at dataset=pets finetune.schedule=plateau dataset.validation_fraction=0.1",
+     "finetune.schedule",
+     {"name": "plateau", "gamma": 0.1, "patience": 30, "drops": 2, "select_on": "validation"}),
     ("pretrain=none finetune=at dataset=pets", "finetune.attack", {
         "norm": "l2", "eps": 0.5, "num_steps": 3, "step_size": 1 / 3, "random_start": True,
     }),
@@ -92,7 +97,7 @@ STUDY = [
         "sigma": 0.5, "num_noise_samples": 2, "consistency_weight": 5.0, "entropy_weight": 0.5,
     }),
     ("pretrain=none finetune=at dataset=pets", "finetune", {
-        "batch_size": 64, "lr": 0.01, "select_on": "validation",
+        "batch_size": 64, "lr": 0.01,
     }),
     ("pretrain=none finetune=at dataset=pets", "autopgd", {
         "norm": "l2", "eps": 0.5, "num_steps": 100, "num_restarts": 1, "loss": "ce", "subset": None,
@@ -122,6 +127,12 @@ def test_defaults_are_the_studys(overrides, path, expected):
 def test_the_step_of_the_attack_follows_eps_and_steps():
     at = composed("pretrain=none", "finetune=at", "dataset=pets", "finetune.attack.eps=1.2")
     assert at.finetune.attack.step_size == pytest.approx(0.8)
+
+
+def test_the_radius_of_decide_is_the_studys():
+    assert composed("pretrain=none", "finetune=cr", "dataset=pets", "certify.mode=decide").certify.radii == [
+        0.5
+    ]
 
 
 def test_every_field_has_a_help_text():

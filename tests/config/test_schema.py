@@ -24,7 +24,7 @@ class Outer:
     flag: bool = option("a flag", identity=False)
     rates: list[float] = option("rates", low=0, below=1)  # noqa: RUF009
     optional: Inner | None = option("optional part", default=None)  # noqa: RUF009
-    added: int = option("added later", unnamed=1, default=1)
+    added: int = option("added later", default_for_hash=1, default=1)
 
     def check(self, path):
         if self.flag and self.name == "beta":

@@ -27,8 +27,8 @@ CASES = [
 
 def by_hand(job, model, index):
     pixels, labels = digit_pixels()
-    names = ("sigma", "n0", "n", "alpha", "mode", "radii", "tolerance", "seed")
-    settings = {name: getattr(job.settings, name) for name in names}
+    names = ("sigma", "n0", "n", "alpha", "seed")
+    settings = {**{name: getattr(job.settings, name) for name in names}, **job.settings.rule}
     return certify(model, pixels[index], label=int(labels[index]), index=index, **settings)
 
 

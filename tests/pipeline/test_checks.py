@@ -67,7 +67,7 @@ def test_a_plateau_needs_images_to_measure_on():
     assert caught.value.hints == ("dataset.validation_fraction=0.1",)
     held_out = training_stages(set_field(config, "dataset.validation_fraction", 0.1))
     assert held_out[0].marks == ()
-    leak = training_stages(set_field(config, "finetune.select_on", "test"))
+    leak = training_stages(set_field(config, "finetune.schedule.select_on", "test"))
     assert leak[0].marks == leak[1].marks == ("selected on test",)
     source = composed("pretrain=at", "finetune=at", "dataset=pets", "pretrain.schedule=plateau")
     with pytest.raises(ConfigError, match=r"source.validation_fraction is 0"):

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from robust_transfer.config.evaluation import AdaptiveConfig, DecideConfig, EvaluatorConfig, ExactConfig
 from robust_transfer.config.runtime import RuntimeConfig
 from robust_transfer.data import open_dataset
 from robust_transfer.distributed.context import Context, single
@@ -21,7 +22,7 @@ SMALL = {
     "clean": {"subset": 40, "batch_size": 16},
     "pgd": {"subset": 20, "num_steps": 3, "batch_size": 8},
     "autopgd": {"subset": 20, "num_steps": 4, "batch_size": 8},
-    "certify": {"subset": 8, "n": 500, "sigma": 0.1, "radii": [0.1], "batch_size": 100},
+    "certify": {"subset": 8, "n": 500, "sigma": 0.1, "batch_size": 100},
 }
 RUNTIME = RuntimeConfig(
     devices=1,
@@ -67,12 +68,25 @@ def save(model: Classifier, path: Path) -> Path:
     return path
 
 
+def settings_of(name: str, **changes) -> EvaluatorConfig:
+    """Return an evaluator's shipped settings with changes; those of certify in the mode that is asked for."""
+    changes = {**SMALL[name], **changes}
+    if name != "certify":
+        return dataclasses.replace(getattr(CONFIG, name), **changes)
+    cls, rule = {
+        "exact": (ExactConfig, {}),
+        "decide": (DecideConfig, {"radii": [0.1]}),
+        "adaptive": (AdaptiveConfig, {"tolerance": 0.02}),
+    }[changes.get("mode", "exact")]
+    return cls(**{**dataclasses.asdict(CONFIG.certify), **rule, **changes})
+
+
 def make_job(name: str, directory: Path, model: Path, *, dataset=None, **settings) -> EvaluationJob:
     """Build a job; settings given here win over the small ones, and those over the shipped configs."""
     directory.mkdir(parents=True, exist_ok=True)
     return EvaluationJob(
         evaluator=name,
-        settings=dataclasses.replace(getattr(CONFIG, name), **{**SMALL[name], **settings}),
+        settings=settings_of(name, **settings),
         dataset=dataset or CONFIG.dataset,
         data=CONFIG.data,
         runtime=RUNTIME,

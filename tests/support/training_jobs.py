@@ -14,6 +14,7 @@ from robust_transfer.config.methods import (
 )
 from robust_transfer.config.model import ModelConfig
 from robust_transfer.config.runtime import RuntimeConfig
+from robust_transfer.config.schedules import CosineSchedule, PlateauSchedule, StepSchedule
 from robust_transfer.training.job import TrainingJob
 
 COMMON = {
@@ -27,12 +28,7 @@ COMMON = {
     "momentum": 0.9,
     "nesterov": False,
     "weight_decay": 1e-4,
-    "schedule": "step",
-    "step_epochs": 1,
-    "gamma": 0.1,
-    "patience": 2,
-    "drops": 1,
-    "select_on": "validation",
+    "schedule": StepSchedule(step_epochs=1, gamma=0.1),
     "warmup_epochs": 0.0,
     "precision": "fp32",
 }
@@ -56,11 +52,15 @@ SPECIFIC = {
             "expected_linear_probe": None,
             "augment_on": "cpu",
             "optimizer": "lars",
-            "schedule": "cosine",
+            "schedule": CosineSchedule(),
             "warmup_epochs": 0.5,
         },
     ),
 }
+
+
+def plateau(*, gamma=0.1, patience=2, drops=1, select_on="validation") -> PlateauSchedule:
+    return PlateauSchedule(gamma=gamma, patience=patience, drops=drops, select_on=select_on)
 
 
 def make_method(name: str, **changes) -> TrainingConfig:

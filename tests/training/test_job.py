@@ -14,7 +14,7 @@ from robust_transfer.models.modes import eval_mode
 from robust_transfer.models.normalized import build_model
 from robust_transfer.training import job as module
 from robust_transfer.training.job import TrainingJob, train
-from training_jobs import make_job, make_method, make_runtime
+from training_jobs import make_job, make_method, make_runtime, plateau
 
 CONTEXT = single("cpu")
 
@@ -108,13 +108,13 @@ def test_a_parent_of_another_architecture_is_refused(tmp_path):
 
 def test_plateau_needs_held_out_images_and_labels(tmp_path):
     with pytest.raises(ConfigError, match="validation_fraction is 0"):
-        train(make_job("at", tmp_path / "a", schedule="plateau"), CONTEXT)
+        train(make_job("at", tmp_path / "a", schedule=plateau()), CONTEXT)
     with pytest.raises(ConfigError, match="labels, which simclr does not use"):
-        make_method("simclr", schedule="plateau").check("pretrain")
+        make_method("simclr", schedule=plateau()).check("pretrain")
 
 
 def plateau_job(name, directory, **changes) -> TrainingJob:
-    job = make_job(name, directory, schedule="plateau", epochs=None, patience=1, drops=0, **changes)
+    job = make_job(name, directory, schedule=plateau(patience=1, drops=0), epochs=None, **changes)
     return dataclasses.replace(job, dataset=dataclasses.replace(job.dataset, validation_fraction=0.02))
 
 

@@ -15,7 +15,7 @@ from robust_transfer.objectives import build
 from robust_transfer.training.interrupt import Interrupted
 from robust_transfer.training.loop import fit, planned_steps
 from small_model import small_model
-from training_jobs import make_method, make_runtime
+from training_jobs import make_method, make_runtime, plateau
 
 METHODS = ("st", "st_linear", "at", "cr", "simclr")
 NUM_IMAGES, BATCH = 20, 4
@@ -204,7 +204,7 @@ def test_plateau_ends_the_run_and_resumes_with_its_state(tmp_path):
             batches=batches,
             validate=lambda model: next(remaining),
             runtime=make_runtime(save_every_steps=5),
-            schedule="plateau",
+            schedule=plateau(),
             epochs=None,
             lr=0.01,
         )

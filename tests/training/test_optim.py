@@ -4,9 +4,10 @@ import pytest
 import torch
 from torch import nn
 
+from robust_transfer.config.schedules import CosineSchedule, StepSchedule
 from robust_transfer.core import rng
 from robust_transfer.training.optim import Plateau, build_optimizer, lr_at, set_lr
-from training_jobs import make_method
+from training_jobs import make_method, plateau
 
 
 def rates(config, steps, *, steps_per_epoch=10, total_steps=None, drops=0):
@@ -17,13 +18,13 @@ def rates(config, steps, *, steps_per_epoch=10, total_steps=None, drops=0):
 
 
 def test_step_schedule_falls_every_step_epochs():
-    config = make_method("st", lr=0.01, step_epochs=50, gamma=0.1, epochs=150)
+    config = make_method("st", lr=0.01, schedule=StepSchedule(step_epochs=50, gamma=0.1), epochs=150)
     found = rates(config, [0, 499, 500, 999, 1000, 1499])
     assert found == pytest.approx([0.01, 0.01, 1e-3, 1e-3, 1e-4, 1e-4])
 
 
 def test_cosine_with_warmup():
-    config = make_method("st", lr=4.8, schedule="cosine", warmup_epochs=1.0)
+    config = make_method("st", lr=4.8, schedule=CosineSchedule(), warmup_epochs=1.0)
     found = rates(config, range(30), total_steps=30)
     assert found[:10] == pytest.approx([4.8 * (i + 1) / 10 for i in range(10)])
     assert found[10:] == pytest.approx([2.4 * (1 + math.cos(math.pi * i / 20)) for i in range(20)])
@@ -31,7 +32,7 @@ def test_cosine_with_warmup():
 
 
 def test_plateau_rate_depends_on_the_drops_alone():
-    config = make_method("at", lr=0.01, schedule="plateau", gamma=0.1)
+    config = make_method("at", lr=0.01, schedule=plateau(gamma=0.1))
     assert [rates(config, [step], drops=d)[0] for step, d in ((0, 0), (5, 1), (999, 2))] == pytest.approx(
         [1e-2, 1e-3, 1e-4]
     )
@@ -53,11 +54,11 @@ def drop_epochs(scores, patience, max_drops):
 @pytest.mark.parametrize("seed", range(8))
 def test_plateau_against_the_rule_told_backwards(seed):
     scores = torch.rand(40, generator=rng.generator(seed, "scores")).tolist()
-    plateau, events = Plateau(patience=3, max_drops=2), []
+    rule, events = Plateau(patience=3, max_drops=2), []
     for epoch, score in enumerate(scores, start=1):
-        drops = plateau.drops
-        ended = plateau.update(score)
-        if ended or plateau.drops > drops:
+        drops = rule.drops
+        ended = rule.update(score)
+        if ended or rule.drops > drops:
             events.append(epoch)
         if ended:
             break

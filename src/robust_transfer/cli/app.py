@@ -47,23 +47,24 @@ def main(
         if overrides and "=" not in overrides[0]:  # rt-eval's first word
             overrides = rewrite(overrides)
             arguments = dataclasses.replace(arguments, overrides=tuple(overrides))
-        return _hydra_query(program, config_name, [*overrides, *flags], arguments)
+        return _hydra_query(program, config_name, flags, arguments)
     return action(arguments, rewrite(list(arguments.overrides)))
 
 
-def _hydra_query(program: str, config_name: str, argv: list[str], arguments: Arguments) -> int:
+def _hydra_query(program: str, config_name: str, flags: list[str], arguments: Arguments) -> int:
     """Let Hydra print a config, its search path or completions, after our own check of the overrides."""
     from hydra import main as hydra_main
 
-    from robust_transfer.cli.compose import check_overrides, conf_directory, hydra_session
+    from robust_transfer.cli.compose import checked_overrides, conf_directory, hydra_session
 
-    if not {"-sc", "--shell-completion"} & {word.partition("=")[0] for word in argv}:
+    overrides = list(arguments.overrides)
+    if not {"-sc", "--shell-completion"} & {word.partition("=")[0] for word in flags}:
         with hydra_session(program, arguments.config_dir):
-            check_overrides(list(arguments.overrides))
+            overrides = checked_overrides(overrides)
     answer = hydra_main(config_path=str(conf_directory()), config_name=config_name, version_base="1.3")
     said = io.StringIO()
     try:
-        with _argv([program, *argv]), redirect_stderr(said):
+        with _argv([program, *overrides, *flags]), redirect_stderr(said):
             answer(_nothing)()
     except SystemExit as left:
         if left.code:
@@ -94,12 +95,16 @@ def _argv(words: list[str]) -> Iterator[None]:
 
 def group_help(groups: Sequence[tuple[str, str]]) -> str:
     """List config groups with their choices, read from the shipped configs."""
-    from robust_transfer.cli.compose import conf_directory
+    from robust_transfer.cli.compose import PARTS, conf_directory
 
     lines = []
     for group, meaning in groups:
         folder: Path = conf_directory() / group
-        files = [path for path in folder.rglob("*.yaml") if not path.stem.startswith("_")]
+        files = [
+            path
+            for path in folder.rglob("*.yaml")
+            if not path.stem.startswith("_") and path.parent.name not in PARTS
+        ]
         names = sorted(str(path.relative_to(folder).with_suffix("")) for path in files)
         if not names:
             raise ConfigError(f"no configs in {folder}")

@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import copy
+import itertools
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, ClassVar
 
 from hydra import compose, initialize_config_dir
-from hydra._internal.config_loader_impl import ConfigLoaderImpl
-from hydra._internal.config_repository import ConfigRepository
+from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, ValueType
+from hydra.core.plugins import Plugins
 from hydra.errors import HydraException
+from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from robust_transfer.core.errors import ConfigError, did_you_mean
+
+# Groups inside a group that choose a part of it, not another of it: finetune.schedule is finetune/schedule.
+PARTS = ("schedule", "mode")
 
 
 @dataclass(frozen=True)
@@ -48,18 +54,30 @@ def conf_directory() -> Path:
     return packaged if packaged.is_dir() else package.parents[1] / "conf"
 
 
+class _UserDirectory(SearchPathPlugin):
+    """Puts the directory of --config-dir before the shipped configs."""
+
+    path: ClassVar[Path | None] = None
+
+    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        if self.path is not None:
+            search_path.prepend("command-line", f"file://{self.path}")
+
+
 @contextmanager
 def hydra_session(program: str, config_dir: str | None) -> Iterator[None]:
     """Make Hydra ready to compose from the shipped configs and the user's own directory."""
     if config_dir is not None and not Path(config_dir).is_dir():
         raise ConfigError(f"--config-dir {config_dir} is no directory")
     GlobalHydra.instance().clear()
-    with initialize_config_dir(str(conf_directory()), job_name=program, version_base="1.3"):
-        if config_dir is not None:
-            loader = cast(ConfigLoaderImpl, GlobalHydra.instance().config_loader())
-            loader.get_search_path().prepend("command-line", f"file://{Path(config_dir).resolve()}")
-            loader.repository = ConfigRepository(loader.get_search_path())  # it was read when it was made
-        yield
+    Plugins.instance().register(_UserDirectory)
+    _UserDirectory.path = None if config_dir is None else Path(config_dir).resolve()
+    try:
+        with initialize_config_dir(str(conf_directory()), job_name=program, version_base="1.3"):
+            _UserDirectory.path = None  # read once, when the search path is made
+            yield
+    finally:
+        _UserDirectory.path = None
 
 
 def read(config_name: str, overrides: list[str], *, multirun: bool) -> Composition:
@@ -77,7 +95,7 @@ def read(config_name: str, overrides: list[str], *, multirun: bool) -> Compositi
         return Composition((Job(tuple(strict), plain_values(first)),), False, launcher, first)
     params = hydra.sweeper.get("params") or {}
     given = {o.key_or_group for o in parsed}
-    preset = [f"{key}={params[key]}" for key in params if key not in given]
+    preset = [f"{key}={params[key]}" for key in params if _group_of(key) not in given]
     _refuse_overridden_cells(given, {*params, *given})
     everything = [_strict(o) for o in _parse(preset)] + strict
     return Composition(tuple(_jobs(config_name, _split(everything))), True, launcher, first)
@@ -93,10 +111,12 @@ def _refuse_overridden_cells(given: set[str], keys: set[str]) -> None:
         )
 
 
-def check_overrides(overrides: list[str]) -> None:
-    """Refuse unknown choices of a group; call inside `hydra_session`."""
-    for override in _parse(overrides):
+def checked_overrides(overrides: list[str]) -> list[str]:
+    """Return overrides as Hydra takes them, refusing unknown choices; call inside `hydra_session`."""
+    parsed = _parse(overrides)
+    for override in parsed:
         _strict(override)
+    return [str(override.input_line) for override in parsed]
 
 
 def plain_values(composed: DictConfig) -> dict[str, Any]:
@@ -119,8 +139,8 @@ def _jobs(config_name: str, jobs: list[list[str]]) -> Iterator[Job]:
             composed[groups] = _without_hydra(_compose(config_name, list(groups)))
         config = copy.deepcopy(composed[groups])
         with _hydra_errors():
-            values = OverridesParser.create().parse_overrides([o for o in overrides if _is_value(o)])
-            ConfigLoaderImpl._apply_overrides_to_config(values, config)
+            for value in OverridesParser.create().parse_overrides([o for o in overrides if _is_value(o)]):
+                OmegaConf.update(config, value.key_or_group, value.value(), merge=True, force_add=True)
         yield Job(tuple(overrides), plain_values(config))
 
 
@@ -143,6 +163,12 @@ def _hydra_errors() -> Iterator[None]:
     try:
         yield
     except (HydraException, OmegaConfBaseException) as error:
+        if absent := re.search(r"Could not override '(\w+)/(\w+)'. No match", str(error)):
+            group, part = absent.groups()
+            raise ConfigError(
+                f"{group}.{part} is given, but what {group} chooses here has none",
+                f"leave it out, or choose another {group}",
+            ) from error
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         raise ConfigError(lines[0] if lines else type(error).__name__, *lines[1:2]) from error
 
@@ -151,13 +177,25 @@ def _parse(overrides: list[str]) -> list[Override]:
     parsed = []
     for text in overrides:
         try:
-            parsed.extend(OverridesParser.create().parse_overrides([text]))
+            parsed.extend(OverridesParser.create().parse_overrides([_with_group(text)]))
         except HydraException as error:
             raise ConfigError(
                 f"'{text}' is no override (expected key=value)",
                 "quote values with special characters: 'key=\"a b\"'",
             ) from error
     return parsed
+
+
+def _with_group(text: str) -> str:
+    """Rewrite `finetune.schedule=cosine`, the choice of a part, to Hydra's `finetune/schedule=cosine`."""
+    key, equals, value = text.partition("=")
+    group = _group_of(key.lstrip("+"))
+    return f"{group}={value}" if equals and group != key else text
+
+
+def _group_of(key: str) -> str:
+    group = key.replace(".", "/")
+    return group if group.split("/")[-1] in PARTS and _group_options(group) else key
 
 
 def _strict(override: Override) -> str:
@@ -172,7 +210,8 @@ def _strict(override: Override) -> str:
             if choice is None:
                 raise ConfigError(f"{key}=null chooses nothing (expected a name)", did_you_mean("", options))
             if str(choice) not in options:
-                raise ConfigError(f"{key}={choice} is unknown", did_you_mean(str(choice), options))
+                shown = key.replace("/", ".") if key.split("/")[-1] in PARTS else key
+                raise ConfigError(f"{shown}={choice} is unknown", did_you_mean(str(choice), options))
         return text
     if override.is_delete():
         raise ConfigError(
@@ -186,7 +225,7 @@ def _group_options(group: str) -> list[str]:
     loader = GlobalHydra.instance().config_loader()
     group = group.split("@")[0]
     names = list(loader.get_group_options(group, results_filter=ObjectType.CONFIG))
-    for inner in loader.get_group_options(group, results_filter=ObjectType.GROUP):
+    for inner in set(loader.get_group_options(group, results_filter=ObjectType.GROUP)) - set(PARTS):
         found = loader.get_group_options(f"{group}/{inner}", results_filter=ObjectType.CONFIG)
         names.extend(f"{inner}/{name}" for name in found)
     return [name for name in names if not name.split("/")[-1].startswith("_")]
@@ -207,9 +246,19 @@ def _first_job(overrides: list[str]) -> list[str]:
 
 
 def _split(overrides: list[str]) -> list[list[str]]:
-    """Expand sweeps into the overrides of every job, in the order of Hydra's own sweeper."""
-    from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+    """Expand sweeps into the overrides of every job in the order of Hydra's own sweeper.
 
+    Of two overrides of one key the last counts.
+    """
+    ways: dict[str, list[str]] = {}
     with _hydra_errors():
-        batches = BasicSweeper.split_arguments(OverridesParser.create().parse_overrides(overrides), None)
-    return [list(job) for batch in batches for job in batch]
+        for override in OverridesParser.create().parse_overrides(overrides):
+            key = override.get_key_element()
+            if not override.is_sweep_override():
+                ways[key] = [f"{key}={override.get_value_element_as_str()}"]
+            elif override.is_discrete_sweep():
+                ways[key] = [f"{key}={value}" for value in override.sweep_string_iterator()]
+            else:
+                text = str(override.input_line).lstrip("+")
+                raise ConfigError(f"{text} is no list of values", f"{key.lstrip('+')}=FIRST,SECOND")
+    return [list(job) for job in itertools.product(*ways.values())]

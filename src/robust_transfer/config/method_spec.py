@@ -18,6 +18,7 @@ class MethodSpec:
     builder : "package.module:name" of the objective: called with the config, returns an `Objective`
     passes_per_image : forward-equivalents that an image takes in one optimiser step
     needs_labels : whether the network that is trained has a head for the data set's classes
+    own_views : whether the method augments by itself, whatever the data set's `augment` says
     accumulates : whether the loss of a batch is the mean over its micro-batches
     default_evaluators : (config, evaluators of its parent, () where unknown) -> those of `evaluators=auto`
     references : name -> stage directory, key or file of a frozen model that the steps read. It enters the key
@@ -27,6 +28,7 @@ class MethodSpec:
     builder: str
     passes_per_image: Callable[[Any], float]
     needs_labels: bool = True
+    own_views: bool = False
     accumulates: bool = True
     default_evaluators: Callable[[Any, tuple[str, ...]], tuple[str, ...]] = lambda config, parent: (
         "autopgd",

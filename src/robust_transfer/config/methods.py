@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from robust_transfer.config.method_spec import FORWARD, INPUT_GRADIENT, STEP, MethodSpec
 from robust_transfer.config.model import check_normalize
+from robust_transfer.config.schedules import PlateauSchedule, Schedule
 from robust_transfer.config.schema import option
 from robust_transfer.core.choices import ARITHMETICS, NORMS
 from robust_transfer.core.errors import ConfigError
@@ -35,12 +36,7 @@ class TrainingConfig:
     momentum: float = option("momentum", low=0, below=1)
     nesterov: bool = option("Nesterov momentum")
     weight_decay: float = option("L2 weight decay", low=0)
-    schedule: str = option("learning-rate schedule", choices=("step", "cosine", "plateau"))
-    step_epochs: int = option("step: epochs between two drops", low=1)
-    gamma: float = option("step, plateau: factor of a drop", above=0, high=1)
-    patience: int = option("plateau: epochs without a new best before a drop", low=1)
-    drops: int = option("plateau: drops before the next one ends the run", low=0)
-    select_on: str = option("plateau: where the best is measured", choices=("validation", "test"))
+    schedule: Schedule = option("learning-rate schedule")
     warmup_epochs: float = option("epochs of linear warm-up from 0", low=0)
     precision: str = option("arithmetic of training", choices=ARITHMETICS)
 
@@ -55,7 +51,8 @@ class TrainingConfig:
 
     def check(self, path: str) -> None:
         """Refuse a run without an end, and what the method's loss cannot do."""
-        if self.epochs is None and self.max_steps is None and self.schedule != "plateau":
+        until_plateau = isinstance(self.schedule, PlateauSchedule)
+        if self.epochs is None and self.max_steps is None and not until_plateau:
             raise ConfigError(f"{path}.epochs and {path}.max_steps are both null (expected an end)")
         if self.micro_batch is not None and self.batch_size % self.micro_batch:
             raise ConfigError(
@@ -67,7 +64,7 @@ class TrainingConfig:
                 "not a mean over parts of the batch)",
                 "less memory: more devices, runtime.activation_checkpointing=true, precision=bf16",
             )
-        if self.schedule == "plateau" and not self.spec.needs_labels:
+        if until_plateau and not self.spec.needs_labels:
             raise ConfigError(
                 f"{path}.schedule=plateau needs labels, which {self.name} does not use",
                 f"{path}.schedule=cosine",
@@ -149,6 +146,7 @@ class SimCLRConfig(TrainingConfig):
         builder="robust_transfer.objectives.simclr:SimCLR",
         passes_per_image=lambda config: STEP * 2,
         needs_labels=False,
+        own_views=True,
         accumulates=False,
     )
 
@@ -167,7 +165,7 @@ class SimCLRConfig(TrainingConfig):
     augment_on: str = option(
         "where views are coloured and blurred: in the workers in 8 bits, or on the device in float32",
         choices=("cpu", "device"),
-        unnamed="cpu",
+        default_for_hash="cpu",
     )
 
 

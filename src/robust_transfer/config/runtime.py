@@ -26,16 +26,18 @@ class BudgetConfig:
 class RuntimeConfig:
     """How a run uses the machine; changes no result beyond rounding."""
 
-    devices: int | str = option("number of devices, or auto", low=1, choices=("auto",))
-    device: str = option("kind of device", choices=("auto", "cpu", "cuda"))
-    num_workers: int = option("data loading processes per device", low=0)
-    compile: bool = option("torch.compile")
-    channels_last: bool = option("channels-last memory layout")
-    activation_checkpointing: bool = option("recompute activations: less memory, more time")
-    save_every_steps: int = option("optimiser steps between two checkpoints", low=1)
-    log_every_steps: int = option("optimiser steps between two lines of metrics.jsonl", low=1)
-    loggers: list[str] = option("further loggers", choices=("tensorboard", "wandb"))
-    sync_batchnorm: bool = option("BatchNorm over all devices; false: their number enters the key")
+    devices: int | str = option("number of devices, or auto", low=1, choices=("auto",), identity=False)
+    device: str = option("kind of device", choices=("auto", "cpu", "cuda"), identity=False)
+    num_workers: int = option("data loading processes per device", low=0, identity=False)
+    compile: bool = option("torch.compile", identity=False)
+    channels_last: bool = option("channels-last memory layout", identity=False)
+    activation_checkpointing: bool = option("recompute activations: less memory, more time", identity=False)
+    save_every_steps: int = option("optimiser steps between two checkpoints", low=1, identity=False)
+    log_every_steps: int = option("optimiser steps between two lines of metrics.jsonl", low=1, identity=False)
+    loggers: list[str] = option("further loggers", choices=("tensorboard", "wandb"), identity=False)
+    sync_batchnorm: bool = option(
+        "BatchNorm over all devices; false: their number enters the key", identity=False
+    )
 
     def check(self, path: str) -> None:
         """Refuse a number of devices that enters the key but is not known when the run is planned."""

@@ -1,7 +1,8 @@
 """From plain dictionaries to config dataclasses: types, ranges, required and unknown keys, suggestions.
 
-Every field of a config dataclass is declared by `option(...)`; a class level `name` picks the class of
-a group (`pretrain.name: cr`). Values live in conf/*.yaml, so nothing here has a second default.
+Every field of a config dataclass is declared by `option(...)`. Where one of several classes may stand, a
+field of theirs says which (`pretrain.name: cr`, `finetune.schedule.name: step`, `certify.mode: exact`), and
+each has the values that it uses alone. Values live in conf/*.yaml, so nothing here has a second default.
 """
 
 from __future__ import annotations
@@ -25,13 +26,15 @@ def option(
     below: float | None = None,
     choices: Sequence[Any] | None = None,
     identity: bool = True,
-    unnamed: Any = None,
+    default_for_hash: Any = dataclasses.MISSING,
+    tag: str = "name",
     default: Any = dataclasses.MISSING,
 ) -> Any:
     """Declare one field: what it is, its range, and whether it changes the result (identity).
 
-    `low` and `high` are allowed values, `above` and `below` are not. `unnamed` is the value that stands in no
-    key, so that a field added later leaves the keys of the stages before it.
+    `low` and `high` are allowed values, `above` and `below` are not. `default_for_hash` belongs to a field
+    that was added later: stages before it are read with this value, and it stands in no key, so that theirs
+    stay. `tag` names the field by which one of several classes is chosen.
     """
     metadata = {
         "help": help,
@@ -41,15 +44,20 @@ def option(
         "below": below,
         "choices": tuple(choices) if choices else None,
         "identity": identity,
-        "unnamed": unnamed,
+        "default_for_hash": default_for_hash,
+        "tag": tag,
     }
     if default is dataclasses.MISSING:
         return dataclasses.field(metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)
 
 
-def parse(cls: type, values: Any, path: str) -> Any:
-    """Build dataclass `cls` from a mapping, or raise ConfigError naming the dotted path."""
+def parse(cls: type, values: Any, path: str, *, stored: bool = False) -> Any:
+    """Build dataclass `cls` from a mapping, or raise ConfigError naming the dotted path.
+
+    stored : the values are a finished stage's: fields added since have their `default_for_hash`, and what is
+        refused of a new run is not
+    """
     if not isinstance(values, Mapping):
         raise ConfigError(f"{path or 'the configuration'} must be a mapping of values (found {values!r})")
     hints = typing.get_type_hints(cls)
@@ -57,53 +65,110 @@ def parse(cls: type, values: Any, path: str) -> Any:
     for name in values:
         if name not in fields:
             where = f" of {cls.__name__.removesuffix('Config')}" if path else ""
-            raise ConfigError(
-                f"{_join(path, str(name))} is not a field{where}", did_you_mean(str(name), fields)
-            )
+            hint = _moved(cls, str(name), path) or did_you_mean(str(name), fields)
+            raise ConfigError(f"{_join(path, str(name))} is not a field{where}", hint)
     made = {}
     for name, field in fields.items():
+        later = field.metadata.get("default_for_hash", dataclasses.MISSING)
         if name in values:
-            made[name] = _value(hints[name], values[name], _join(path, name), field.metadata)
+            made[name] = _value(hints[name], values[name], _join(path, name), field.metadata, stored)
+        elif stored and later is not dataclasses.MISSING:
+            made[name] = later
         elif field.default is dataclasses.MISSING:
             raise ConfigError(f"{_join(path, name)} is not given ({field.metadata.get('help', '')})")
     config = cls(**made)
     check = getattr(config, "check", None)
-    if check is not None:
+    if check is not None and not stored:
         check(path)
     return config
 
 
-def parse_choice(classes: Mapping[str, type], values: Any, path: str) -> Any:
-    """Build the dataclass that `values['name']` picks from `classes`."""
-    if not isinstance(values, Mapping) or "name" not in values:
-        raise ConfigError(f"{path} is not chosen", f"{path}=NAME, one of: {', '.join(classes)}")
-    name = values["name"]
+def parse_choice(
+    classes: Mapping[str, type], values: Any, path: str, *, tag: str = "name", stored: bool = False
+) -> Any:
+    """Build the dataclass that `values[tag]` picks from `classes`."""
+    shown = path if tag == "name" else f"{path}.{tag}"
+    if isinstance(values, str) and values in classes:
+        raise ConfigError(
+            f"{path}='{values}' is a name (expected its values)",
+            f"in a file's defaults: - override /{path.replace('.', '/')}: {values}",
+        )
+    if not isinstance(values, Mapping) or tag not in values:
+        raise ConfigError(f"{shown} is not chosen", f"{shown}=NAME, one of: {', '.join(classes)}")
+    name = values[tag]
     if not isinstance(name, str) or name not in classes:
-        raise ConfigError(f"{path}.name='{name}' is unknown", did_you_mean(str(name), classes))
-    return parse(classes[name], values, path)
+        raise ConfigError(f"{path}.{tag}='{name}' is unknown", did_you_mean(str(name), classes))
+    for given in values:
+        owners = [other for other in classes if _has(classes[other], str(given))]
+        if owners and name not in owners:
+            raise ConfigError(
+                f"{_join(path, str(given))} is not used by {shown}={name}",
+                f"{' or '.join(owners)} has it: {shown}={owners[0]}",
+            )
+    return parse(classes[name], values, path, stored=stored)
+
+
+def variants(hint: Any, tag: str = "name") -> dict[str, type]:
+    """Return the classes of a field that may hold one of several, by the word that chooses each."""
+    classes = [h for h in typing.get_args(hint) if dataclasses.is_dataclass(h)]
+    found = {}
+    for cls in classes if len(classes) > 1 else ():
+        for field in dataclasses.fields(cls):
+            if field.name == tag and field.metadata.get("choices"):
+                found[field.metadata["choices"][0]] = typing.cast(type, cls)
+    return found
 
 
 def identity(config: Any) -> dict[str, Any]:
-    """Return the fields that change the result, as plain JSON-able values."""
+    """Return the fields that change the result, as plain JSON-able values: what a key holds."""
+    inert = config.inert() if hasattr(config, "inert") else ()
     found = {}
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
-        unnamed = field.metadata.get("unnamed")
-        if field.metadata.get("identity", True) and (unnamed is None or value != unnamed):
+        is_default = value == field.metadata.get("default_for_hash", dataclasses.MISSING)
+        if field.metadata.get("identity", True) and field.name not in inert and not is_default:
             found[field.name] = identity(value) if dataclasses.is_dataclass(value) else value
     return found
+
+
+def settings(config: Any) -> dict[str, Any]:
+    """Return every field that may change a result, live or not: what a summary shows."""
+    fields = [field for field in dataclasses.fields(config) if field.metadata.get("identity", True)]
+    return {field.name: getattr(config, field.name) for field in fields}
+
+
+def _has(cls: type, name: str) -> bool:
+    return any(field.name == name for field in dataclasses.fields(cls))
+
+
+def _moved(cls: type, name: str, path: str) -> str | None:
+    """Say where a field of that name stands one level below, or None."""
+    hints = typing.get_type_hints(cls)
+    for field in dataclasses.fields(cls):
+        inner = _join(path, field.name)
+        for word, owner in variants(hints[field.name], field.metadata.get("tag", "name")).items():
+            if _has(owner, name):
+                return f"did you mean '{inner}.{name}' (of {inner}={word})?"
+        nested = [h for h in typing.get_args(hints[field.name]) or [hints[field.name]]]
+        for owner in nested:
+            if dataclasses.is_dataclass(owner) and path and _has(typing.cast(type, owner), name):
+                return f"did you mean '{inner}.{name}'?"
+    return None
 
 
 def _join(path: str, name: str) -> str:
     return f"{path}.{name}" if path else name
 
 
-def _value(hint: Any, value: Any, path: str, metadata: Mapping[str, Any]) -> Any:
+def _value(hint: Any, value: Any, path: str, metadata: Mapping[str, Any], stored: bool) -> Any:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return value  # a group that was parsed by its name before
+    tag = metadata.get("tag", "name")
+    if classes := variants(hint, tag):
+        return parse_choice(classes, value, path, tag=tag, stored=stored)
     nested = [h for h in typing.get_args(hint) or [hint] if dataclasses.is_dataclass(h)]
     if nested and value is not None:
-        return parse(typing.cast(type, nested[0]), value, path)
+        return parse(typing.cast(type, nested[0]), value, path, stored=stored)
     converted = _convert(hint, value)
     if converted is _NO:
         raise ConfigError(f"{path}={value!r} (expected {_type_name(hint)})")

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from robust_transfer.config.evaluation import CertifyConfig
+from robust_transfer.config.evaluation import AdaptiveConfig, CertifyConfig, DecideConfig, ExactConfig
 from robust_transfer.core.errors import EvaluationError
 from robust_transfer.evaluation.images import TestImages
 from robust_transfer.evaluation.protocol import Bench, Rows, evaluators
@@ -239,4 +239,5 @@ def _record(index: int, label: int, certificate: Certificate) -> dict[str, Any]:
     }
 
 
-evaluators.register(CertifyConfig)(CertifyEvaluator)
+for _config in (ExactConfig, DecideConfig, AdaptiveConfig):
+    evaluators.register(_config)(CertifyEvaluator)

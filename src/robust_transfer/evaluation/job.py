@@ -12,7 +12,7 @@ from typing import Any
 from robust_transfer.config.data import DataConfig, DatasetConfig
 from robust_transfer.config.evaluation import EvaluatorConfig
 from robust_transfer.config.runtime import RuntimeConfig
-from robust_transfer.config.schema import identity
+from robust_transfer.config.schema import settings
 from robust_transfer.core import files
 from robust_transfer.core.errors import CheckpointError
 from robust_transfer.core.numerics import deterministic
@@ -145,7 +145,7 @@ def _finish(
             "split": job.dataset.evaluate_on,
             "num_images": len(records),
             "subset": job.settings.subset,
-            "settings": identity(job.settings),
+            "settings": settings(job.settings),
             "metrics": metrics,
             "intervals": intervals,
             "counts": summary.counts_of(records),

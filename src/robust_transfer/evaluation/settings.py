@@ -13,8 +13,6 @@ def smoothing_settings(config: CertifyConfig) -> Settings:
         n0=config.n0,
         n=config.n,
         alpha=config.alpha,
-        mode=config.mode,
-        radii=tuple(config.radii),
-        tolerance=config.tolerance,
+        **config.rule,
         prefix="certify.",
     )

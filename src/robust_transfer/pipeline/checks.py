@@ -5,6 +5,7 @@ from __future__ import annotations
 from robust_transfer.config.data import DatasetConfig
 from robust_transfer.config.evaluation import CertifyConfig, EvaluatorConfig
 from robust_transfer.config.methods import TrainingConfig
+from robust_transfer.config.schedules import PlateauSchedule
 from robust_transfer.core import named
 from robust_transfer.core.choices import MIN_CLASSES
 from robust_transfer.core.errors import CheckpointError, ConfigError, EvaluationError
@@ -22,7 +23,10 @@ def check_builder(method: TrainingConfig) -> None:
 
 def check_selection(method: TrainingConfig, dataset: DatasetConfig, group: str) -> None:
     """Refuse a plateau without images to measure on that are not trained on."""
-    if method.schedule == "plateau" and method.select_on == "validation" and dataset.validation_fraction == 0:
+    schedule = method.schedule
+    if not isinstance(schedule, PlateauSchedule) or schedule.select_on == "test":
+        return
+    if dataset.validation_fraction == 0:
         raise ConfigError(
             f"{method.name}: schedule=plateau needs a held-out part of the training set "
             f"({group}.validation_fraction is 0)",

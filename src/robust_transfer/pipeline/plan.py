@@ -13,6 +13,7 @@ from robust_transfer.config.evaluation import EVALUATORS, CertifyConfig, Evaluat
 from robust_transfer.config.methods import CheckpointConfig, NoneConfig, TrainingConfig
 from robust_transfer.config.model import ModelConfig
 from robust_transfer.config.run import EvaluateConfig, TrainConfig
+from robust_transfer.config.schedules import PlateauSchedule
 from robust_transfer.core.errors import ConfigError
 from robust_transfer.pipeline.checks import (
     check_builder,
@@ -256,6 +257,7 @@ def _marks(config: TrainConfig | EvaluateConfig, method: Any) -> tuple[str, ...]
         marks.append("smoke")
     if not config.data.verify:
         marks.append("data not verified")
-    if getattr(method, "schedule", None) == "plateau" and method.select_on == "test":
+    schedule = getattr(method, "schedule", None)
+    if isinstance(schedule, PlateauSchedule) and schedule.select_on == "test":
         marks.append("selected on test")
     return tuple(marks)

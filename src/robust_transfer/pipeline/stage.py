@@ -20,7 +20,7 @@ from robust_transfer.config.run import TrainConfig
 from robust_transfer.config.schema import identity
 from robust_transfer.store.directories import StageDirectory
 
-STAGE_FORMAT = 1  # raised when what a stage directory holds changes
+STAGE_FORMAT = 2  # raised when what a key or a stage directory holds changes
 
 
 @dataclass(frozen=True)
@@ -84,8 +84,9 @@ def training_identity(
         "recipe": method.recipe_version,
         "method": identity(method),
         "data": facts.train_identity,
-        "augment": dataset.augment,
     }
+    if not method.spec.own_views:
+        found["augment"] = dataset.augment
     if not config.runtime.sync_batchnorm and config.runtime.devices not in (1, "auto"):
         found["batchnorm_devices"] = config.runtime.devices
     return found

@@ -15,6 +15,7 @@ from robust_transfer.config.data import DataConfig, DatasetConfig
 from robust_transfer.config.methods import TrainingConfig
 from robust_transfer.config.model import ModelConfig
 from robust_transfer.config.runtime import RuntimeConfig
+from robust_transfer.config.schedules import PlateauSchedule
 from robust_transfer.core.errors import ConfigError
 from robust_transfer.core.logging import logger
 from robust_transfer.data.dataset import ImageDataset
@@ -178,15 +179,16 @@ def _validation(
     job: TrainingJob, objective: Objective, context: Context
 ) -> Callable[[nn.Module], float] | None:
     """Return the score for a plateau schedule; the others need none."""
-    if job.method.schedule != "plateau":
+    schedule = job.method.schedule
+    if not isinstance(schedule, PlateauSchedule):
         return None
-    held_out = job.method.select_on == "validation"
+    held_out = schedule.select_on == "validation"
     if held_out and not job.dataset.validation_fraction and job.generated is None:
         raise ConfigError(
             "schedule=plateau needs held-out images (dataset.validation_fraction is 0)",
             "dataset.validation_fraction=0.1",
         )
-    dataset = open_split(job.dataset, job.data, job.method.select_on, generated=job.generated)
+    dataset = open_split(job.dataset, job.data, schedule.select_on, generated=job.generated)
     transform = eval_transform(job.model.image_size, job.dataset.augment)
     return validator(
         dataset,

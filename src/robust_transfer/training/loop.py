@@ -111,7 +111,7 @@ def fit(
         flag = stack.enter_context(signal_flag())
         trained = prepare(model, objective, runtime, context, references or {})
         optimizer = build_optimizer(objective.param_groups(trained), config)
-        run = Run(trained, optimizer, Plateau(config.patience, config.drops))
+        run = Run(trained, optimizer, Plateau.of(config.schedule))
         state = _load(directory, context)
         if state is not None:
             run.restore(state)

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from robust_transfer.config.methods import TrainingConfig
+from robust_transfer.config.schedules import PlateauSchedule, Schedule, StepSchedule
 
 LARS_TRUST_COEFFICIENT = 0.001  # eeta of You et al. 2017 (arXiv 1708.03888) in SimCLR's release
 
@@ -49,10 +50,11 @@ def lr_at(
     warmup = round(config.warmup_epochs * steps_per_epoch)
     if step < warmup:
         return config.lr * (step + 1) / warmup
-    if config.schedule == "step":
-        return config.lr * config.gamma ** (step // steps_per_epoch // config.step_epochs)
-    if config.schedule == "plateau":
-        return config.lr * config.gamma**drops
+    schedule = config.schedule
+    if isinstance(schedule, StepSchedule):
+        return config.lr * schedule.gamma ** (step // steps_per_epoch // schedule.step_epochs)
+    if isinstance(schedule, PlateauSchedule):
+        return config.lr * schedule.gamma**drops
     assert total_steps is not None, "cosine needs an end"
     return config.lr * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, total_steps - warmup)))
 
@@ -75,6 +77,13 @@ class Plateau:
     best: float = -math.inf
     epochs_since: int = 0
     drops: int = 0
+
+    @classmethod
+    def of(cls, schedule: Schedule) -> Plateau:
+        """Begin a run's rule; that of another schedule is never updated."""
+        if isinstance(schedule, PlateauSchedule):
+            return cls(schedule.patience, schedule.drops)
+        return cls(0, 0)
 
     def update(self, score: float) -> bool:
         """Take the score of one more epoch; return True where training ends."""
