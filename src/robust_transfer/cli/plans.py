@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from robust_transfer.config.data import DataConfig
+from robust_transfer.core.columns import columns
 from robust_transfer.pipeline import cost
 from robust_transfer.pipeline.inputs import missing_input
 from robust_transfer.pipeline.stage import Stage
@@ -41,7 +42,7 @@ def show(jobs: Sequence[PlannedJob], *, measure: bool) -> int:
         due.append(cost.cost(stage, rates.get(cost.recipe(stage.identity, stage.lineage))))
         found = due[-1]
         lines.append((*start, state, _count(found.steps), _count(found.passes), _hours_text(found.hours)))
-    print(_table(("stage", "what", "on", "key", "state", "steps", "passes", "hours"), lines))
+    print(columns([("stage", "what", "on", "key", "state", "steps", "passes", "hours"), *lines]))
     print(_totals(len(stages), sum(number > 1 for number in uses.values()), due, measure))
     for name, lack in lacks.items():
         print(f"{name}: DATA MISSING: {lack}\n  rt-data status {name}")
@@ -75,7 +76,7 @@ def show_evaluations(stages: Sequence[Stage], root: str, data: DataConfig) -> in
             state = "blocked"
             lacks.append(lack)
         lines.append((stage.kind, *_what(stage), stage.key[:12], state))
-    print(_table(("stage", "what", "on", "key", "state"), lines))
+    print(columns([("stage", "what", "on", "key", "state"), *lines]))
     for lack in dict.fromkeys(lacks):
         print(f"DATA MISSING: {lack}")
     return 2 if lacks else 0
@@ -105,7 +106,7 @@ def rows(outcomes: Sequence[Sequence[StageDirectory]]) -> str:
     if not lines:
         return "\n".join(f"{d.kind} {d.key} {d.path}" for d in directories)
     head = ("model", "dataset", "evaluator", "SA %", "RA %", "ACR", "n", "key")
-    parts = [_table(head, lines)]
+    parts = [columns([head, *lines])]
     notes = [
         f"  {d.key}: {note}"
         for d in directories
@@ -168,11 +169,3 @@ def _gigabytes(amounts: Sequence[int | None], combine: Callable[[list[int]], int
         return "unknown"
     text = f"{combine(known) / 2**30:.2f} GB"
     return text if len(known) == len(amounts) else f"{text} ({len(known)} of {len(amounts)} stages known)"
-
-
-def _table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    widths = [max(len(str(row[i])) for row in [head, *lines]) for i in range(len(head))]
-    return "\n".join(
-        "  ".join(str(cell).ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in [head, *lines]
-    )

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
+from robust_transfer.core.columns import columns
 from robust_transfer.report.index.cells import TITLES
 from robust_transfer.report.index.collect import Index, Run
 from robust_transfer.report.index.costs import duration
@@ -22,16 +22,9 @@ def runs_text(index: Index) -> str:
     stages = [_stage_row(stage) for stage in index.training.values()]
     if not rows and not stages:
         return f"no runs in {index.root}; to begin: rt-train experiment=quickstart\n"
-    evaluations = columns([HEADER, *rows]) if rows else "no evaluation yet\n"
-    training = columns([("key", "kind", "what", "state", "steps", "time"), *stages]) if stages else ""
+    evaluations = columns([HEADER, *rows]) + "\n" if rows else "no evaluation yet\n"
+    training = columns([("key", "kind", "what", "state", "steps", "time"), *stages]) + "\n" if stages else ""
     return evaluations + ("\n" if training else "") + training
-
-
-def columns(rows: Sequence[Sequence[str]]) -> str:
-    """Align text in columns two spaces apart."""
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
-    return "\n".join(line.rstrip() for line in lines) + "\n"
 
 
 def model_text(lineage: dict[str, Any]) -> str:
