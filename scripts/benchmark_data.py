@@ -30,7 +30,10 @@ from torch.utils.data import DataLoader
 from torchvision import transforms
 from torchvision.datasets import ImageFolder
 
-from robust_transfer.data import open_dataset, train_transform, training_batches, two_views
+from robust_transfer.data import open_dataset
+from robust_transfer.data.loaders import training_batches
+from robust_transfer.data.transforms import train_transform
+from robust_transfer.data.views import two_views
 
 BATCH_SIZE, IMAGE_SIZE = 64, 224
 

@@ -14,7 +14,7 @@ from robust_transfer.data import catalogue
 def test_status_lists_every_set_on_one_line_and_exits_0(tmp_path, capsys):
     assert main(["status", "--root", str(tmp_path)]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines[1:]] == [n for n in catalogue.NAMES if n != "imagefolder"]
+    assert [line.split()[0] for line in lines[1:]] == [n for n in catalogue.names() if n != "imagefolder"]
     assert {line.split()[1] for line in lines[1:]} == {"missing", "ok"}
 
 

@@ -70,8 +70,8 @@ def test_every_experiment_composes_and_parses(experiment):
 
 
 def test_every_data_set_and_method_has_a_config():
-    assert set(names("dataset")) == set(catalogue.NAMES) - {"mnist5k"}
-    assert set(names("source")) <= set(catalogue.NAMES)
+    assert set(names("dataset")) == set(catalogue.names()) - {"mnist5k"}
+    assert set(names("source")) <= set(catalogue.names())
     assert set(names("pretrain")) == set(PRETRAIN) and set(names("finetune")) == set(FINETUNE)
 
 

@@ -94,7 +94,7 @@ def test_official_counts_open_with_verify(tmp_path):
             (home / "images" / line).touch()
     train, test = (open_dataset("dtd", tmp_path, split) for split in ("train", "test"))
     assert (len(train), len(test)) == (entry.train, entry.test) == (3760, 1880)
-    assert catalogue.missing("dtd", tmp_path, "train", shots=80) is None
+    assert catalogue.missing("dtd", tmp_path, "train", catalogue.Selection(shots=80)) is None
     (home / "images/class46/class46_0119.jpg").unlink()
     assert "1 of 1880 listed images are missing" in catalogue.missing("dtd", tmp_path, "test")
 

@@ -10,8 +10,9 @@ from torchvision.transforms import functional as F
 from torchvision.transforms import transforms as tv
 
 from robust_transfer.core import rng
-from robust_transfer.data import open_dataset, training_batches, two_views
+from robust_transfer.data import open_dataset
 from robust_transfer.data.device_views import finish
+from robust_transfer.data.loaders import training_batches
 from robust_transfer.data.views import (
     ADJUST,
     BRIGHTNESS,
@@ -19,6 +20,7 @@ from robust_transfer.data.views import (
     HUE,
     SATURATION,
     View,
+    two_views,
     whole_view,
 )
 

@@ -15,8 +15,8 @@ from scipy.io import savemat
 from replicas import BUILDERS, write_image, write_text
 from robust_transfer.core.errors import ConfigError, DataError
 from robust_transfer.data import catalogue, fetch, open_dataset
-from robust_transfer.data.archives import ARCHIVES
 from robust_transfer.data.checksums import md5_of
+from robust_transfer.data.entries import _entries
 from robust_transfer.data.status import status
 
 
@@ -34,19 +34,20 @@ def pets_archives(tmp_path, monkeypatch):
         content = (where / archive.file).read_bytes()
         url = (where / archive.file).as_uri()
         archives.append(dataclasses.replace(archive, md5=hashlib.md5(content).hexdigest(), url=url))
-    entry = dataclasses.replace(catalogue.get("pets"), train=9, test=6, num_classes=3)
-    monkeypatch.setitem(catalogue._BY_NAME, "pets", entry)
-    monkeypatch.setitem(ARCHIVES, "pets", tuple(archives))
+    counts = {"train": 9, "test": 6, "num_classes": 3}
+    entry = dataclasses.replace(catalogue.get("pets"), **counts, archives=tuple(archives))
+    monkeypatch.setitem(_entries(), "pets", entry)
     return where
 
 
-def test_fetch_downloads_unpacks_and_then_has_nothing_to_do(pets_archives, tmp_path):
-    root, said = tmp_path / "data", []
-    fetch.fetch("pets", root, say=said.append)
-    assert status("pets", root).state == "ok" and "pets: ok" in said[-1]
-    said.clear()
-    fetch.fetch("pets", root, say=said.append)
-    assert said == [f"pets: complete under {root}"]
+def test_fetch_downloads_unpacks_and_then_has_nothing_to_do(pets_archives, tmp_path, caplog):
+    caplog.set_level("INFO")
+    root = tmp_path / "data"
+    fetch.fetch("pets", root)
+    assert status("pets", root).state == "ok" and "pets: ok" in caplog.messages[-1]
+    caplog.clear()
+    fetch.fetch("pets", root)
+    assert caplog.messages == [f"pets: complete under {root}"]
 
 
 def test_an_archive_put_by_hand_needs_no_network(pets_archives, tmp_path, monkeypatch):
@@ -54,26 +55,26 @@ def test_an_archive_put_by_hand_needs_no_network(pets_archives, tmp_path, monkey
     for file in pets_archives.iterdir():
         file.rename(tmp_path / "data/archives" / file.name)
     monkeypatch.setattr(fetch, "download", None)
-    fetch.fetch("pets", tmp_path / "data", say=lambda text: None)
+    fetch.fetch("pets", tmp_path / "data")
     assert status("pets", tmp_path / "data").state == "ok"
 
 
-def test_what_was_unpacked_before_is_not_downloaded_again(pets_archives, tmp_path):
-    fetch.fetch("pets", tmp_path / "data", say=lambda text: None)
+def test_what_was_unpacked_before_is_not_downloaded_again(pets_archives, tmp_path, caplog):
+    fetch.fetch("pets", tmp_path / "data")
     for file in (tmp_path / "data/archives").iterdir():
         file.unlink()
     shutil.rmtree(tmp_path / "data/oxford-iiit-pet/annotations")
-    said = []
-    fetch.fetch("pets", tmp_path / "data", say=said.append)
+    caplog.set_level("INFO")
+    fetch.fetch("pets", tmp_path / "data")
     assert [file.name for file in (tmp_path / "data/archives").iterdir()] == ["annotations.tar.gz"]
-    assert "images.tar.gz was unpacked before" in said[0] and "pets: ok" in said[-1]
+    assert "images.tar.gz was unpacked before" in caplog.messages[0] and "pets: ok" in caplog.messages[-1]
 
 
 def test_a_damaged_archive_is_refused_and_not_unpacked(pets_archives, tmp_path):
     file = pets_archives / "annotations.tar.gz"
     file.write_bytes(b"<html>too many requests</html>")
     with pytest.raises(DataError, match=r"annotations\.tar\.gz is not the published archive \(expected md5"):
-        fetch.fetch("pets", tmp_path / "data", say=lambda text: None)
+        fetch.fetch("pets", tmp_path / "data")
     assert status("pets", tmp_path / "data").state == "partial"
 
 
@@ -83,14 +84,14 @@ def test_no_network_is_one_line_that_says_where_the_file_goes(tmp_path, monkeypa
 
     monkeypatch.setattr("urllib.request.urlopen", offline)
     with pytest.raises(DataError, match=r"no connection to .*dtd-r1") as caught:
-        fetch.fetch("dtd", tmp_path, say=lambda text: None)
+        fetch.fetch("dtd", tmp_path)
     assert str(tmp_path / "archives/dtd-r1.0.1.tar.gz") in caught.value.hints[0]
     assert not list((tmp_path / "archives").iterdir())
 
 
 def test_what_cannot_be_downloaded_is_named_with_size_and_md5(tmp_path):
     with pytest.raises(DataError) as caught:
-        fetch.fetch("cars", tmp_path, say=lambda text: None)
+        fetch.fetch("cars", tmp_path)
     for archive in catalogue.get("cars").archives:
         assert f"{archive.file} ({archive.size}, md5 {archive.md5})" in caught.value.what
     assert str(tmp_path / "archives") in caught.value.what
@@ -123,11 +124,11 @@ def test_imagenet_archives_unpack_into_class_folders(tmp_path, monkeypatch):
         dataclasses.replace(one, md5=md5_of(root / "archives" / one.file))
         for one in catalogue.get("imagenet").archives
     )
-    entry = dataclasses.replace(catalogue.get("imagenet"), train=2, test=4, num_classes=2)
-    monkeypatch.setitem(catalogue._BY_NAME, "imagenet", entry)
-    monkeypatch.setitem(ARCHIVES, "imagenet", archives)
+    counts = {"train": 2, "test": 4, "num_classes": 2}
+    entry = dataclasses.replace(catalogue.get("imagenet"), **counts, archives=archives)
+    monkeypatch.setitem(_entries(), "imagenet", entry)
 
-    fetch.fetch("imagenet", root, say=lambda text: None)
+    fetch.fetch("imagenet", root)
     assert status("imagenet", root).state == "ok"
     test = open_dataset("imagenet", root, "test")
     found = {

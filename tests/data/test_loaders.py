@@ -14,16 +14,15 @@ from torchvision.transforms.functional import pil_to_tensor
 from replicas import BUILDERS, write_image
 from robust_transfer.core import rng
 from robust_transfer.core.errors import ConfigError, DataError
-from robust_transfer.data import (
-    eval_transform,
+from robust_transfer.data import open_dataset
+from robust_transfer.data.loaders import (
     evaluation_batches,
-    open_dataset,
+    steps_per_epoch,
     subset_indices,
-    train_transform,
     training_batches,
-    two_views,
 )
-from robust_transfer.data.loaders import steps_per_epoch
+from robust_transfer.data.transforms import eval_transform, train_transform
+from robust_transfer.data.views import two_views
 
 SEED = 7
 
@@ -210,8 +209,9 @@ def test_small_sets_are_read_from_memory(tmp_path):
 def test_the_catalogue_and_its_sources_import_no_torch():
     code = (
         "import sys; from robust_transfer.data import catalogue;"
-        "catalogue.missing('digits', '.', 'train', shots=5, validation_fraction=0.1);"
-        "[catalogue.missing(n, '/nowhere', 'test') for n in catalogue.NAMES];"
+        "few = catalogue.Selection(shots=5, validation_fraction=0.1);"
+        "catalogue.missing('digits', '.', 'train', few);"
+        "[catalogue.missing(n, '/nowhere', 'test') for n in catalogue.names()];"
         "import robust_transfer.data.status, robust_transfer.data.fetch, robust_transfer.data.check;"
         "sys.exit('torch' in sys.modules)"
     )

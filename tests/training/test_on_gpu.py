@@ -9,8 +9,8 @@ from PIL import Image
 
 from robust_transfer.core import rng
 from robust_transfer.core.numerics import training_arithmetic
-from robust_transfer.data import two_views
 from robust_transfer.data.device_views import finish
+from robust_transfer.data.views import two_views
 from robust_transfer.distributed.launch import launch
 from robust_transfer.training.job import train
 from training_jobs import make_job, make_runtime

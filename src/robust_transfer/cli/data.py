@@ -40,7 +40,7 @@ def _parser() -> Parser:
     for action, text in texts.items():
         sub = actions.add_parser(action, help=text, description=text)
         number = "*" if action == "status" else "+"
-        sub.add_argument("datasets", nargs=number, metavar="D", help=", ".join(catalogue.NAMES))
+        sub.add_argument("datasets", nargs=number, metavar="D", help=", ".join(catalogue.names()))
         sub.add_argument("--root", help="folder with all sets (default: $RT_DATA, else data/)")
         if action != "fetch":
             sub.add_argument(
@@ -59,7 +59,7 @@ def _status(names: list[str], root: str, arguments: argparse.Namespace) -> int:
     from robust_transfer.data.status import describe, status
 
     print(f"data root: {root}")
-    for name in names or [name for name in catalogue.NAMES if name != "imagefolder"]:
+    for name in names or [name for name in catalogue.names() if name != "imagefolder"]:
         print(describe(status(name, root, partition=_partition(name, arguments))))
     return 0
 

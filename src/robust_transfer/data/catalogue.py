@@ -1,4 +1,4 @@
-"""The catalogue: what a data set is, what a key holds of it, whether it is there. Imports no torch."""
+"""What a key holds of a data set, what its splits list, whether they are there. Imports no torch."""
 
 from __future__ import annotations
 
@@ -6,27 +6,18 @@ import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from robust_transfer.core.errors import ConfigError, DataError, did_you_mean
+from robust_transfer.core.errors import ConfigError, DataError
 from robust_transfer.data import splits
-from robust_transfer.data.archives import Archive
-from robust_transfer.data.entries import ENTRIES, Entry
+from robust_transfer.data.entries import Archive, Entry, get, names
+from robust_transfer.data.selection import Selection
 from robust_transfer.data.sources import list_split
 
 if TYPE_CHECKING:
     from robust_transfer.data.listing import Listing
 
-__all__ = ["NAMES", "Archive", "Entry", "check_counts", "get", "identity", "missing", "official_listing"]
+__all__ = ["Archive", "Entry", "check_counts", "get", "identity", "missing", "names", "official_listing"]
 
-_BY_NAME = {entry.name: entry for entry in ENTRIES}
-NAMES = tuple(_BY_NAME)
-SPLITS = ("train", "validation", "test")
-
-
-def get(name: str) -> Entry:
-    """Return the entry of a data set; an unknown name is a ConfigError with the nearest known one."""
-    if name not in _BY_NAME:
-        raise ConfigError(f"data set '{name}' is not known", did_you_mean(name, NAMES))
-    return _BY_NAME[name]
+ALL = Selection()
 
 
 def check_partition(entry: Entry, partition: int | None) -> int | None:
@@ -40,39 +31,30 @@ def check_partition(entry: Entry, partition: int | None) -> int | None:
     return partition
 
 
-def identity(
-    name: str,
-    *,
-    root: str | Path | None = None,
-    partition: int | None = None,
-    shots: int | None = None,
-    train_fraction: float | None = None,
-    split_seed: int = 0,
-    validation_fraction: float = 0.0,
-    generated: int | None = None,
-) -> dict[str, Any]:
+def identity(name: str, selection: Selection = ALL, *, root: str | Path | None = None) -> dict[str, Any]:
     """Return what a stage key holds of a data set; needs no data on disk, but for `imagefolder`.
 
     Options that change nothing are left out: the seed where nothing is drawn, the partition where there is
     one split. `root` (the folder itself) is read for `imagefolder` only: its key is the hash of its listing.
     """
     entry = get(name)
-    found: dict[str, Any] = {"name": name, "version": entry.version}
-    if generated is not None:
-        return {**found, "generated": generated}
+    values: dict[str, Any] = {"name": name, "version": entry.version}
+    if selection.generated is not None:
+        return {**values, "generated": selection.generated}
     if name == "imagefolder":
         if root is None:
             raise ConfigError("an imagefolder data set needs its folder", "dataset.root=DIR")
-        found["listing_sha256"] = _folder_hash(Path(root))
-    if (used := check_partition(entry, partition)) is not None:
-        found["partition"] = used
+        values["listing_sha256"] = _folder_hash(Path(root))
     drawn = {
-        "shots": shots,
-        "train_fraction": train_fraction,
-        "validation_fraction": validation_fraction or None,
+        "partition": check_partition(entry, selection.partition),
+        "shots": selection.shots,
+        "train_fraction": selection.train_fraction,
+        "validation_fraction": selection.validation_fraction or None,
     }
-    drawn = {key: value for key, value in drawn.items() if value is not None}
-    return {**found, **drawn, **({"split_seed": split_seed} if drawn else {})}
+    values |= {key: value for key, value in drawn.items() if value is not None}
+    if values.keys() & {"shots", "train_fraction", "validation_fraction"}:
+        values["split_seed"] = selection.split_seed
+    return values
 
 
 def _folder_hash(root: Path) -> str:
@@ -80,7 +62,7 @@ def _folder_hash(root: Path) -> str:
     digest = hashlib.sha256()
     for split in ("train", "test"):
         try:
-            paths = list_split("imagefolder", root, split, None).paths
+            paths = list_split(get("imagefolder"), root, split).paths
         except DataError:
             if split == "train":
                 raise
@@ -100,7 +82,7 @@ def official_listing(
     DataError : something is missing; with `verify`, also when counts are not the catalogue's
     """
     entry = get(name)
-    listing = list_split(name, Path(root), split, check_partition(entry, partition))
+    listing = list_split(entry, Path(root), split, check_partition(entry, partition))
     if verify:
         check_counts(entry, split, listing)
     return listing
@@ -122,28 +104,22 @@ def check_counts(entry: Entry, split: str, listing: Listing) -> None:
 
 
 def missing(
-    name: str,
-    root: str | Path,
-    split: str,
-    *,
-    partition: int | None = None,
-    verify: bool = True,
-    shots: int | None = None,
-    validation_fraction: float = 0.0,
-    generated: int | None = None,
+    name: str, root: str | Path, split: str, selection: Selection = ALL, *, verify: bool = True
 ) -> str | None:
     """Say in one line what keeps a split from being read and where it goes, or None. Opens no image.
 
     Shots are compared with the class sizes; an option that can never be right is a ConfigError.
     """
     entry = get(name)
-    if generated is not None:
+    if selection.generated is not None:
         return None
     official = "test" if split == "test" else "train"
     try:
-        listing = official_listing(name, root, official, partition=partition, verify=verify)
-        if shots is not None and split == "train":
-            splits.check_shots(listing.labels, listing.class_names, shots, validation_fraction)
+        listing = official_listing(name, root, official, partition=selection.partition, verify=verify)
+        if selection.shots is not None and split == "train":
+            splits.check_shots(
+                listing.labels, listing.class_names, selection.shots, selection.validation_fraction
+            )
     except DataError as error:
         place = f"; layout under {root}: {entry.layout}" if entry.archives else ""
         return f"{error.what}{place}"

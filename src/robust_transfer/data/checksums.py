@@ -17,14 +17,14 @@ def md5_of(path: Path) -> str:
 
 def check_files(root: Path, entry: Entry) -> None:
     """Refuse a set whose small extracted files are not the published ones."""
-    for relative, expected in entry.file_md5:
+    for relative, expected in entry.file_md5.items():
         path = root / relative
         if not path.is_file():
             continue  # the reader says what is missing
-        found = md5_of(path)
-        if found != expected:
+        actual = md5_of(path)
+        if actual != expected:
             raise DataError(
-                f"{path} is not the published file (expected md5 {expected}, found {found})",
+                f"{path} is not the published file (expected md5 {expected}, found {actual})",
                 f"rt-data fetch {entry.name}",
                 "to run with what is there, and have it marked: data.verify=false",
             )

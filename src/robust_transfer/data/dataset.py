@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-
-from PIL import Image
+from typing import TYPE_CHECKING, Any
 
 from robust_transfer.core.errors import ConfigError
 from robust_transfer.data import catalogue, splits
 from robust_transfer.data.checksums import check_files
-from robust_transfer.data.listing import Listing
+from robust_transfer.data.selection import Selection
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from robust_transfer.data.listing import Listing
 
 
 class ImageDataset:
@@ -20,7 +24,7 @@ class ImageDataset:
     ----------
     name, split : what was asked for
     class_names : position = label
-    paths, labels : one an image, known without decoding; paths are relative to the data root
+    paths, labels : one per image, known without decoding; paths are relative to the data root
     on_error : "stop" or "skip": what the loaders do with an image that cannot be read
     expected : images the official split lists where some may be lost (Birdsnap), else len(self)
     """
@@ -53,13 +57,8 @@ def open_dataset(
     split: str,
     *,
     verify: bool = True,
-    partition: int | None = None,
-    shots: int | None = None,
-    train_fraction: float | None = None,
-    split_seed: int = 0,
-    validation_fraction: float = 0.0,
     on_error: str = "stop",
-    generated: int | None = None,
+    **options: Any,
 ) -> ImageDataset:
     """Open one split. Everything is checked and listed here; images are decoded when asked for.
 
@@ -69,50 +68,48 @@ def open_dataset(
     root : the folder with all data sets in torchvision's layout; for `imagefolder` the folder itself
     split : train, validation (the part of train held out by `validation_fraction`) or test
     verify : counts and checksums must be the catalogue's; False takes what is there
-    partition : official partition of sun397 and dtd, 1..10 (default 1)
-    shots, train_fraction : images a class, or share of each class, of what is left for training
-    split_seed : keys the draw of validation, shots and fraction; validation does not depend on the other two
     on_error : "stop" raises at an image that cannot be read, "skip" leaves it out and lists it
-    generated : images of keyed noise in place of the set, this many a split; no shots are drawn from them
+    options : the fields of `Selection`: partition, shots, train_fraction, split_seed, validation_fraction,
+        generated
 
     Raises
     ------
     ConfigError : the request makes no sense; DataError : the data are not what they should be
     """
-    entry = catalogue.get(name)
-    _check_request(split, shots, train_fraction, validation_fraction, on_error)
-    if generated is not None:
-        from robust_transfer.data.sources.generated import generated_listing
+    return open_selection(name, root, split, Selection(**options), verify=verify, on_error=on_error)
 
-        listing = generated_listing(name, split, entry.num_classes or 10, generated)
-        return ImageDataset(name, split, listing, list(range(generated)), on_error=on_error)
+
+def open_selection(
+    name: str, root: str | Path, split: str, selection: Selection, *, verify: bool, on_error: str
+) -> ImageDataset:
+    """Open one split of the part that `selection` describes; see `open_dataset`."""
+    entry = catalogue.get(name)
+    selection.check_split(split)
+    if on_error not in ("stop", "skip"):
+        raise ConfigError(f"on_error='{on_error}' (expected stop or skip)")
+    if selection.generated is not None:
+        from robust_transfer.data.generated import generated_listing
+
+        listing = generated_listing(name, split, entry.num_classes or 10, selection.generated)
+        return ImageDataset(name, split, listing, list(range(selection.generated)), on_error=on_error)
 
     official = "test" if split == "test" else "train"
     if verify:
         check_files(Path(root), entry)
-    listing = catalogue.official_listing(name, root, official, partition=partition, verify=verify)
-    rows = list(range(len(listing.paths)))
-    if split != "test":
-        rows, held_out = splits.hold_out(listing.labels, validation_fraction, seed=split_seed)
-        if split == "validation":
-            rows = held_out
-        elif shots is not None:
-            rows = splits.draw_shots(listing.labels, rows, shots, listing.class_names, seed=split_seed)
-        elif train_fraction is not None:
-            rows = splits.draw_fraction(listing.labels, rows, train_fraction, seed=split_seed)
-    return ImageDataset(name, split, listing, rows, on_error=on_error)
+    listing = catalogue.official_listing(name, root, official, partition=selection.partition, verify=verify)
+    return ImageDataset(name, split, listing, _rows(listing, split, selection), on_error=on_error)
 
 
-def _check_request(
-    split: str, shots: int | None, train_fraction: float | None, validation_fraction: float, on_error: str
-) -> None:
-    if split not in catalogue.SPLITS:
-        raise ConfigError(f"split '{split}' (expected one of {', '.join(catalogue.SPLITS)})")
-    if on_error not in ("stop", "skip"):
-        raise ConfigError(f"on_error='{on_error}' (expected stop or skip)")
-    if shots is not None and train_fraction is not None:
-        raise ConfigError("shots and train_fraction are both given (expected at most one)")
-    if split == "validation" and validation_fraction == 0:
-        raise ConfigError(
-            "the validation split is empty (validation_fraction is 0)", "validation_fraction=0.1"
-        )
+def _rows(listing: Listing, split: str, selection: Selection) -> list[int]:
+    """Return the rows of an official listing that belong to the split."""
+    if split == "test":
+        return list(range(len(listing.paths)))
+    labels, seed = listing.labels, selection.split_seed
+    rows, held_out = splits.hold_out(labels, selection.validation_fraction, seed=seed)
+    if split == "validation":
+        return held_out
+    if selection.shots is not None:
+        return splits.draw_shots(labels, rows, selection.shots, listing.class_names, seed=seed)
+    if selection.train_fraction is not None:
+        return splits.draw_fraction(labels, rows, selection.train_fraction, seed=seed)
+    return rows

@@ -40,7 +40,7 @@ def finish(crops: Tensor, drawn: Tensor) -> Tensor:
 
 def luma(images: Tensor) -> Tensor:
     """Return the brightness that is seen, (B, 1, H, W)."""
-    red, green, blue = images.split(1, dim=1)
+    red, green, blue = images[:, 0:1], images[:, 1:2], images[:, 2:3]
     return LUMA[0] * red + LUMA[1] * green + LUMA[2] * blue
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,7 +20,7 @@ class Listing(NamedTuple):
     """One split, in order of (label, path): the order is the same on every file system.
 
     class_names : names to show, position = label; folder names may differ from them
-    paths : one a image, relative to the data root (for arrays: file and row)
+    paths : one per image, relative to the data root (for arrays: file and row)
     labels : Python ints
     read : row of this listing -> RGB image
     expected : images that the split lists, where fewer may be on disk (Birdsnap), else None
@@ -31,6 +31,14 @@ class Listing(NamedTuple):
     labels: list[int]
     read: ReadImage
     expected: int | None = None
+
+    def below(self, root: Path, folder: str) -> Listing:
+        """Return the listing with its paths, relative to root/folder so far, relative to root."""
+        if not folder:
+            return self
+        paths = [f"{folder}/{path}" for path in self.paths]
+        read = FileImages(root, paths) if isinstance(self.read, FileImages) else self.read
+        return self._replace(paths=paths, read=read)
 
 
 def file_listing(
@@ -50,26 +58,29 @@ def read_lines(path: Path, what: str) -> list[str]:
     return [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
 
 
-def files_under(root: Path, folder: str) -> set[str]:
-    """Return every file below root/folder as a path relative to root; one walk instead of a stat a file."""
-    found: set[str] = set()
-    for directory, _, names in os.walk(root / folder):
-        prefix = Path(directory).relative_to(root).as_posix()
-        found.update(f"{prefix}/{name}" for name in names)
-    return found
+def present_files(home: Path, folder: str) -> set[str]:
+    """Return every file below home/folder as a path relative to home; one walk instead of a stat per file."""
+    present: set[str] = set()
+    for directory, _, names in os.walk(home / folder):
+        prefix = os.path.relpath(directory, home).replace(os.sep, "/")
+        present.update(name if prefix == "." else f"{prefix}/{name}" for name in names)
+    return present
 
 
-def require_files(root: Path, folder: str, paths: Sequence[str]) -> None:
-    """Refuse a split that lists files which are not there."""
-    if not (root / folder).is_dir():
-        raise DataError(f"{root / folder}: the folder of images is missing")
-    present = files_under(root, folder)
-    absent = sorted(path for path in paths if path not in present)
+def listed_files(
+    home: Path, folder: str, class_names: Iterable[str], items: list[tuple[str, int]]
+) -> Listing:
+    """List files by (path relative to home, label); a path that is not below home/folder is a DataError."""
+    if not (home / folder).is_dir():
+        raise DataError(f"{home / folder}: the folder of images is missing")
+    present = present_files(home, folder)
+    absent = sorted(path for path, _ in items if path not in present)
     if absent:
         raise DataError(
-            f"{len(absent)} of {len(paths)} listed images are missing, the first is {root / absent[0]}",
+            f"{len(absent)} of {len(items)} listed images are missing, the first is {home / absent[0]}",
             "an archive was unpacked in part: unpack it again",
         )
+    return file_listing(home, class_names, items)
 
 
 def class_folders(folder: Path, what: str) -> list[str]:

@@ -57,7 +57,8 @@ def subset_indices(num_images: int, subset: int | None) -> list[int]:
     """Return `subset` evenly spaced positions of 0..num_images-1, both ends included; None, or more: all."""
     if subset is None or subset >= num_images:
         return list(range(num_images))
-    return np.rint(np.linspace(0, num_images - 1, subset)).astype(int).tolist()
+    positions: list[int] = np.rint(np.linspace(0, num_images - 1, subset)).astype(int).tolist()
+    return positions
 
 
 @dataclass(frozen=True)
@@ -162,12 +163,12 @@ class _TrainingSchedule:
 
     def __iter__(self) -> Iterator[list[_Request]]:
         per_epoch = steps_per_epoch(self.num_images, self.batch_size)
-        known_epoch, order = -1, []
+        current_epoch, order = -1, []
         for step in self.steps:
             epoch, batch = divmod(step, per_epoch)
-            if epoch != known_epoch:
+            if epoch != current_epoch:
                 keyed = rng.generator(self.seed, "order", epoch)
-                known_epoch, order = epoch, torch.randperm(self.num_images, generator=keyed).tolist()
+                current_epoch, order = epoch, torch.randperm(self.num_images, generator=keyed).tolist()
             whole = order[batch * self.batch_size : (batch + 1) * self.batch_size]
             yield [_Request(epoch, position) for position in whole[self.local]]
 
@@ -232,7 +233,7 @@ def _load(
     reader: _Reader, schedule: Iterable[list[_Request]], *, num_workers: int, pin_memory: bool
 ) -> Iterator[Batch]:
     # It draws a base seed for its workers: from a generator of its own, not from torch's global one.
-    loader: DataLoader = DataLoader(
+    loader: DataLoader[Batch] = DataLoader(
         reader,  # type: ignore[arg-type]
         batch_sampler=schedule,
         collate_fn=_collate,

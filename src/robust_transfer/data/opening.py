@@ -3,23 +3,14 @@
 from __future__ import annotations
 
 from robust_transfer.config.data import DataConfig, DatasetConfig
-from robust_transfer.data.dataset import ImageDataset, open_dataset
+from robust_transfer.data.dataset import ImageDataset, open_selection
+from robust_transfer.data.selection import Selection
 
 
 def open_split(
     dataset: DatasetConfig, data: DataConfig, split: str, *, generated: int | None = None
 ) -> ImageDataset:
     """Open train, validation or test of a configured data set; raises what `open_dataset` raises."""
-    return open_dataset(
-        dataset.name,
-        dataset.root or data.root,
-        split,
-        verify=data.verify,
-        partition=dataset.partition,
-        shots=dataset.shots,
-        train_fraction=dataset.train_fraction,
-        split_seed=dataset.split_seed or 0,
-        validation_fraction=dataset.validation_fraction,
-        on_error=data.on_error,
-        generated=generated,
-    )
+    selection = Selection.of(dataset, generated)
+    root = dataset.root or data.root
+    return open_selection(dataset.name, root, split, selection, verify=data.verify, on_error=data.on_error)

@@ -20,9 +20,14 @@ Transform = Callable[[Image.Image], torch.Tensor]
 AUGMENTS = ("crop_flip", "crop", "none")
 
 
-def _whole_image(image_size: int) -> list[Callable]:
+def _whole_image(image_size: int) -> list[Callable[[Image.Image], Image.Image]]:
     """Resize the short side to `image_size`; images of the small sets are square, so nothing is cut off."""
     return [tv.Resize(image_size), tv.CenterCrop(image_size)]
+
+
+def _composed(*steps: Callable[[Image.Image], Image.Image]) -> Transform:
+    transform: Transform = tv.Compose([*steps, pil_to_tensor])
+    return transform
 
 
 def train_transform(image_size: int, augment: str) -> Transform:
@@ -36,9 +41,9 @@ def train_transform(image_size: int, augment: str) -> Transform:
     if augment not in AUGMENTS:
         raise ConfigError(f"augment='{augment}' (expected one of {', '.join(AUGMENTS)})")
     if augment == "none":
-        return tv.Compose([*_whole_image(image_size), pil_to_tensor])
+        return _composed(*_whole_image(image_size))
     flip = [tv.RandomHorizontalFlip()] if augment == "crop_flip" else []
-    return tv.Compose([tv.RandomResizedCrop(image_size), *flip, pil_to_tensor])
+    return _composed(tv.RandomResizedCrop(image_size), *flip)
 
 
 def eval_transform(image_size: int, augment: str = "crop_flip") -> Transform:
@@ -48,5 +53,5 @@ def eval_transform(image_size: int, augment: str = "crop_flip") -> Transform:
     (augment "none": digits, mnist5k) are tested on the whole image.
     """
     if augment == "none":
-        return tv.Compose([*_whole_image(image_size), pil_to_tensor])
-    return tv.Compose([tv.Resize(round(image_size * 256 / 224)), tv.CenterCrop(image_size), pil_to_tensor])
+        return _composed(*_whole_image(image_size))
+    return _composed(tv.Resize(round(image_size * 256 / 224)), tv.CenterCrop(image_size))

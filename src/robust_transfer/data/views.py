@@ -70,8 +70,8 @@ def two_views(
     """
     s = color_strength
     jitter = tv.ColorJitter(0.8 * s, 0.8 * s, 0.8 * s, 0.2 * s)
-    make = {"cpu": whole_view, "device": cropped_view}[augment_on]
-    view = partial(make, image_size=image_size, jitter=jitter)
+    makers: dict[str, Callable[..., torch.Tensor | CroppedView]] = {"cpu": whole_view, "device": cropped_view}
+    view = partial(makers[augment_on], image_size=image_size, jitter=jitter)
     return view, view
 
 
@@ -82,9 +82,9 @@ def draw_view(image: Image.Image, jitter: tv.ColorJitter) -> View:
     order: tuple[int, ...] = ()
     factors: tuple[float, ...] = (1.0, 1.0, 1.0, 0.0)
     if torch.rand(1) <= 0.8:
-        turns, *found = jitter.get_params(jitter.brightness, jitter.contrast, jitter.saturation, jitter.hue)
-        order = tuple(turn for turn in turns.tolist() if found[turn] is not None)
-        factors = tuple(same if f is None else f for f, same in zip(found, factors, strict=True))
+        turns, *drawn = jitter.get_params(jitter.brightness, jitter.contrast, jitter.saturation, jitter.hue)
+        order = tuple(turn for turn in turns.tolist() if drawn[turn] is not None)
+        factors = tuple(same if f is None else f for f, same in zip(drawn, factors, strict=True))
     gray = bool(torch.rand(1) < 0.2)
     sigma = torch.empty(()).uniform_(0.1, 2.0).item() if torch.rand(1) <= 0.5 else 0.0
     return View(crop, flip, order, factors, gray, sigma)

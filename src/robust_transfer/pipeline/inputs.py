@@ -19,6 +19,7 @@ from robust_transfer.config.run import EvaluateConfig, TrainConfig
 from robust_transfer.config.runtime import BudgetConfig
 from robust_transfer.core.errors import CheckpointError, ConfigError, install_extra
 from robust_transfer.data import catalogue
+from robust_transfer.data.selection import Selection
 from robust_transfer.evaluation.settings import smoothing_settings
 from robust_transfer.models.metadata import read_metadata
 from robust_transfer.pipeline import plan
@@ -81,16 +82,12 @@ def data_facts(dataset: DatasetConfig, budget: BudgetConfig) -> DataFacts:
     """Return the catalogue's identity of a data set's training part and of the part that is evaluated."""
     entry = catalogue.get(dataset.name)
     generated = budget.num_images if budget.smoke else None
-    where: dict[str, Any] = {"root": dataset.root, "partition": dataset.partition, "generated": generated}
-    training = catalogue.identity(
-        dataset.name,
-        **where,
-        shots=dataset.shots,
-        train_fraction=dataset.train_fraction,
-        split_seed=dataset.split_seed or 0,
-        validation_fraction=dataset.validation_fraction,
-    )
-    evaluated = catalogue.identity(dataset.name, **where) if dataset.evaluate_on == "test" else training
+    selection = Selection.of(dataset, generated)
+    whole = Selection(partition=dataset.partition, generated=generated)
+    training = catalogue.identity(dataset.name, selection, root=dataset.root)
+    evaluated = training
+    if dataset.evaluate_on == "test":
+        evaluated = catalogue.identity(dataset.name, whole, root=dataset.root)
     return DataFacts(
         train_identity=training,
         test_identity={**evaluated, "split": dataset.evaluate_on},
@@ -115,16 +112,8 @@ def missing_input(stage: Stage, data: DataConfig) -> str | None:
         return None  # its file was read to plan it
     dataset = stage.dataset
     split = dataset.evaluate_on if stage.kind == "eval" else "train"
-    return catalogue.missing(
-        dataset.name,
-        dataset.root or data.root,
-        split,
-        partition=dataset.partition,
-        verify=data.verify,
-        shots=dataset.shots if split == "train" else None,
-        validation_fraction=dataset.validation_fraction,
-        generated=stage.generated,
-    )
+    selection = Selection.of(dataset, stage.generated)
+    return catalogue.missing(dataset.name, dataset.root or data.root, split, selection, verify=data.verify)
 
 
 def _check_evaluators(config: TrainConfig | EvaluateConfig) -> None:

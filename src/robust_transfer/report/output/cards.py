@@ -34,7 +34,7 @@ def card_facts(stage: StageDirectory, index: Index) -> dict[str, Any]:
 def _licences(lineage: dict[str, Any]) -> str:
     """Name the terms of the data that the weights have seen; a user's own folder has none here."""
     seen = [lineage.get(name) for name in ("source", "dataset")]
-    known = [catalogue.get(name) for name in seen if name in catalogue.NAMES and name != "imagefolder"]
+    known = [catalogue.get(name) for name in seen if name in catalogue.names() and name != "imagefolder"]
     return "; ".join(f"{entry.title}: {entry.licence}" for entry in known)
 
 

@@ -108,7 +108,7 @@ def mean_per_class(results: Iterable[Result]) -> list[str]:
     lines = []
     for result in results:
         dataset = result.cell.dataset
-        if dataset not in catalogue.NAMES or catalogue.get(dataset).metric != MEAN_PER_CLASS:
+        if dataset not in catalogue.names() or catalogue.get(dataset).metric != MEAN_PER_CLASS:
             continue
         found = []
         for metric in ("sa", "ra"):
