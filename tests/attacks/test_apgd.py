@@ -6,8 +6,8 @@ import torch
 from torch import nn
 
 from robust_transfer.attacks import apgd, autopgd, threat
-from robust_transfer.attacks.attack import Attack
 from robust_transfer.attacks.losses import LOSSES
+from robust_transfer.attacks.settings import AttackSettings
 from robust_transfer.core import rng
 
 REFERENCE_NORM = {"l2": "L2", "linf": "Linf"}
@@ -83,7 +83,7 @@ def test_without_leaving_early_the_points_are_the_reference_s(
     with monkeypatch.context() as patch:
         feed(patch, [noise])
         best, robust, best_loss, _ = theirs.attack_single_run(images, labels)
-    attack = Attack(
+    settings = AttackSettings(
         norm=norm,
         eps=EPS[norm],
         num_steps=num_steps,
@@ -92,9 +92,10 @@ def test_without_leaving_early_the_points_are_the_reference_s(
         num_eot=1,
         batch_size=len(images),
         seed=0,
+        guards="off",
         new_rule=apgd.AutoSteps,
     )
-    rule = apgd.AutoSteps(attack, images)
+    rule = apgd.AutoSteps(settings, images)
     rule.enter(torch.arange(len(images)), images, noise)
     for step in range(num_steps + 1):
         points = rule.points.detach().requires_grad_()

@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from robust_transfer.attacks import autopgd, guards, pgd
+from robust_transfer.attacks import autopgd, pgd
+from robust_transfer.attacks.checks import inputs as checks
 from robust_transfer.core.errors import EvaluationError
 
 BRIEF = {"eps": 0.3, "num_steps": 4, "batch_size": 16}
@@ -43,11 +44,11 @@ def test_bytes_are_refused(model, images, labels):
 
 
 def test_images_divided_twice_and_constant_images_are_flagged(model, images, labels):
-    flags = guards.check_images(images / 255, torch.arange(len(images)))
+    flags = checks.check_images(images / 255, torch.arange(len(images)))
     assert len(flags) == 1 and "divided by 255 twice" in flags[0]
     grey = images.clone()
     grey[3] = 0.5
-    assert guards.check_images(grey, torch.arange(len(images))) == ["images: 1 of 40 are constant"]
+    assert checks.check_images(grey, torch.arange(len(images))) == ["images: 1 of 40 are constant"]
 
 
 def test_not_a_number_pixels_are_refused_by_name_of_the_image(model, images, labels):
@@ -212,17 +213,17 @@ def test_autocast_is_flagged_and_hits_are_judged_without(model, images, labels):
 
 
 def test_a_ball_as_large_as_the_box_is_flagged(model, images, labels):
-    assert guards.check_eps("l2", 14.0, images)[0].startswith("eps:") and not guards.check_eps(
+    assert checks.check_eps("l2", 14.0, images)[0].startswith("eps:") and not checks.check_eps(
         "l2", 13.0, images
     )
-    assert guards.check_eps("linf", 1.0, images) and not guards.check_eps("linf", 0.9, images)
+    assert checks.check_eps("linf", 1.0, images) and not checks.check_eps("linf", 0.9, images)
 
 
 def test_distances_beyond_eps_are_refused():
     distances = torch.tensor([0.5, 0.5 * (1 + 2e-5)], dtype=torch.float64)
     with pytest.raises(EvaluationError, match=r"^distance: 1 images.*image 8"):
-        guards.check_distances(distances, eps=0.5, index=torch.tensor([7, 8]))
-    guards.check_distances(distances, eps=0.50001, index=torch.tensor([7, 8]))
+        checks.check_distances(distances, eps=0.5, index=torch.tensor([7, 8]))
+    checks.check_distances(distances, eps=0.50001, index=torch.tensor([7, 8]))
 
 
 def test_names_and_noise_of_the_wrong_shape_are_refused(model, images, labels):

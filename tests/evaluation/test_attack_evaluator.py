@@ -96,7 +96,7 @@ def test_what_every_record_keeps(model_file, tmp_path, name):
 
 def test_images_handed_to_the_attack_in_parts_have_the_same_records(model_file, tmp_path, monkeypatch):
     whole = run(make_job("autopgd", tmp_path / "whole", model_file))
-    monkeypatch.setattr(attack.AttackEvaluator, "batches_at_once", 1)
+    monkeypatch.setattr(attack, "BATCHES_AT_ONCE", 1)
     assert run(make_job("autopgd", tmp_path / "parts", model_file)) == whole
 
 

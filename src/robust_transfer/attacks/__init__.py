@@ -1,8 +1,8 @@
 """Adversarial attacks on any classifier of [0, 1] images: PGD, APGD, AutoAttack, and guards."""
 
 from robust_transfer.attacks.apgd import autopgd
-from robust_transfer.attacks.attack import AttackResult
 from robust_transfer.attacks.autoattack import AutoAttackResult, autoattack
 from robust_transfer.attacks.pgd import perturb, pgd
+from robust_transfer.attacks.state import AttackResult
 
 __all__ = ["AttackResult", "AutoAttackResult", "autoattack", "autopgd", "perturb", "pgd"]

@@ -13,8 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from robust_transfer.attacks import threat
-from robust_transfer.attacks.attack import Attack, AttackResult, OnSettled
-from robust_transfer.attacks.evaluate import evaluate
+from robust_transfer.attacks.guarded import Call, attack_guarded
+from robust_transfer.attacks.settings import AttackSettings
+from robust_transfer.attacks.state import AttackResult, OnFinalised
 
 MOMENTUM = 0.75
 # A window in which at most this share of the steps raised the loss asks for a smaller step.
@@ -38,7 +39,7 @@ def autopgd(
     start_noise: Tensor | None = None,
     guards: str = "fast",
     gradient_model: nn.Module | None = None,
-    on_settled: OnSettled | None = None,
+    on_finalised: OnFinalised | None = None,
 ) -> AttackResult:
     """Attack each image by APGD until its first misclassified iterate, where it leaves the batch.
 
@@ -64,14 +65,14 @@ def autopgd(
     start_noise : (num_restarts, B, C, H, W) standard normal, in place of the keyed noise
     guards : "full", "fast" or "off"
     gradient_model : the same function computed faster, for the attack's steps; `model` confirms hits
-    on_settled : told of outcomes as they become final, so that a long run can be kept piece by piece
+    on_finalised : told of outcomes as they become final, so that a long run can be kept piece by piece
 
     Raises
     ------
     EvaluationError
         When a guard refuses (its name is in the text) or a setting is impossible.
     """
-    attack = Attack(
+    settings = AttackSettings(
         norm=norm,
         eps=eps,
         num_steps=num_steps,
@@ -80,18 +81,11 @@ def autopgd(
         num_eot=num_eot,
         batch_size=batch_size,
         seed=seed,
+        guards=guards,
         new_rule=AutoSteps,
     )
-    return evaluate(
-        attack,
-        model,
-        images,
-        labels,
-        index=index,
-        start_noise=start_noise,
-        guards=guards,
-        gradient_model=gradient_model,
-        on_settled=on_settled,
+    return attack_guarded(
+        settings, Call(model, images, labels, index, start_noise, gradient_model, on_finalised)
     )
 
 
@@ -116,9 +110,9 @@ class AutoSteps:
 
     needs_noise = True
 
-    def __init__(self, attack: Attack, batch: Tensor) -> None:
-        self.norm, self.eps = attack.norm, attack.eps
-        self.windows = torch.tensor(checkpoint_windows(attack.num_steps), device=batch.device)
+    def __init__(self, settings: AttackSettings, batch: Tensor) -> None:
+        self.norm, self.eps = settings.norm, settings.eps
+        self.windows = torch.tensor(checkpoint_windows(settings.num_steps), device=batch.device)
         self.points, self.previous, self.best_points, self.best_gradient = (batch.clone() for _ in range(4))
         zeros = torch.zeros(len(batch), device=batch.device)
         self.step_size, self.best_loss, self.last_loss, self.increases = (zeros.clone() for _ in range(4))

@@ -8,22 +8,21 @@ Square. The two APGDs are ours; FAB and Square are the package pyautoattack's.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from functools import partial
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
-import torch
 from torch import Tensor, nn
 
-from robust_transfer.attacks import losses, threat
-from robust_transfer.attacks.apgd import autopgd
-from robust_transfer.attacks.attack import MAX_TARGETS, AttackResult
-from robust_transfer.attacks.evaluate import JUDGE_SHARE
-from robust_transfer.attacks.judge import Judge, is_near_tie, refuse_nonfinite
+from robust_transfer.attacks import threat
+from robust_transfer.attacks.apgd import AutoSteps
+from robust_transfer.attacks.exact import refuse_nonfinite
+from robust_transfer.attacks.guarded import Call, check_after, check_before, measured, prepared
 from robust_transfer.attacks.packaged import attack_classes, constant_shape, fab_point, square_point
+from robust_transfer.attacks.runner import AttackInputs, run_attack
+from robust_transfer.attacks.settings import AttackSettings
+from robust_transfer.attacks.state import AttackResult, AttackState
+from robust_transfer.core.choices import MIN_CLASSES
 from robust_transfer.core.numerics import exact_arithmetic
-from robust_transfer.models.modes import device_of, eval_mode, kept_state, no_param_grad
 
 CLEAN, CE, TARGETED, FAB, SQUARE = "clean", "apgd-ce", "apgd-t", "fab-t", "square"
 STANDARD = (100, 5000)  # steps, queries
@@ -79,39 +78,40 @@ def autoattack(
     EvaluationError : as in `autopgd`; the package pyautoattack is missing
     """
     attack_classes()
-    apgd = partial(
-        autopgd,
-        model,
+    settings = AttackSettings(
         norm=norm,
         eps=eps,
         num_steps=num_steps,
+        loss="ce",
         batch_size=batch_size,
         seed=seed,
-        gradient_model=gradient_model,
+        guards=guards,
+        new_rule=AutoSteps,
     )
-    first = apgd(images, labels, index=index, guards=guards, loss="ce")
-    names = torch.arange(len(images)) if index is None else torch.as_tensor(index).cpu()
-    state = _State(first, images.detach(), labels, names, norm=norm, eps=eps)
-    flags = list(first.flags)
-    if (num_steps, num_queries) != STANDARD:
-        flags.append(f"not_standard: {num_steps} steps, {num_queries} queries (AutoAttack's: 100, 5000)")
-    num_classes = _num_classes(model, images, batch_size)
-    if num_classes < 4:
+    with prepared(settings, Call(model, images, labels, index, None, gradient_model)) as inputs:
+        flags = check_before(settings, inputs)
+        run = _Run(settings, inputs, inputs.new_state(), num_queries)
+        run.apgd("ce", CE)
+        flags += check_after(settings, inputs, run.state)
+        run.note(CE)
+        flags += _departures(settings, num_queries, run.num_classes)
+        if run.num_classes >= MIN_CLASSES["dlr_targeted"]:
+            run.apgd("dlr_targeted", TARGETED)
+        run.fab()
+        run.square()
+    flags += _black_box(run.broken_by, len(images))
+    return AutoAttackResult(**vars(measured(settings, run.state, flags)), broken_by=run.broken_by)
+
+
+def _departures(settings: AttackSettings, num_queries: int, num_classes: int) -> list[str]:
+    """Flag what is not AutoAttack's standard."""
+    flags = []
+    if (settings.num_steps, num_queries) != STANDARD:
+        steps = f"{settings.num_steps} steps, {num_queries} queries"
+        flags.append(f"not_standard: {steps} (AutoAttack's: 100, 5000)")
+    if num_classes < MIN_CLASSES["dlr_targeted"]:
         flags.append(f"few_classes: targeted DLR needs 4 classes (found {num_classes}) and was left out")
-    elif opened := state.open():
-        again = partial(apgd, index=names[opened], guards="off", loss="dlr_targeted")
-        state.merge(opened, again(images[opened], labels[opened]))
-    hunter = _Hunter(model, gradient_model or model, state, batch_size=batch_size, num_classes=num_classes)
-    hunter.run(num_steps=num_steps, num_queries=num_queries, seed=seed)
-    flags += _black_box(state.broken_by, len(images))
-    result = {name: value for name, value in vars(first).items() if name != "flags"}
-    return AutoAttackResult(**result, flags=flags, broken_by=state.broken_by)
-
-
-def _num_classes(model: nn.Module, images: Tensor, batch_size: int) -> int:
-    with torch.no_grad(), eval_mode(model), kept_state(model):
-        judge = Judge(model, size=batch_size, device=device_of(model, images.device))
-        return judge.logits(images[:1]).shape[1]
+    return flags
 
 
 def _black_box(broken_by: list[str], count: int) -> list[str]:
@@ -121,118 +121,89 @@ def _black_box(broken_by: list[str], count: int) -> list[str]:
     return [f"black_box: Square broke {number} of {count} images that withstood every gradient attack"]
 
 
-class _State:
-    """The result so far, improved in place by each attack; nothing reopens a broken image."""
+class _Run:
+    """The four attacks on one state; nothing reopens an image that one of them has broken."""
 
     def __init__(
-        self, result: AttackResult, images: Tensor, labels: Tensor, names: Tensor, *, norm: str, eps: float
+        self, settings: AttackSettings, inputs: AttackInputs, state: AttackState, num_queries: int
     ) -> None:
-        self.result, self.images, self.labels, self.names = result, images, labels, names
-        self.norm, self.eps = norm, eps
-        correct = result.clean_prediction == labels.cpu()
-        self.broken_by = [
-            "" if robust else CE if right else CLEAN
-            for robust, right in zip(result.robust.tolist(), correct.tolist(), strict=True)
-        ]
+        self.settings, self.inputs, self.state, self.num_queries = settings, inputs, state, num_queries
+        self.num_classes = inputs.logits.shape[1]
+        self.broken_by = ["" if robust else CLEAN for robust in state.robust.tolist()]
+        self.predict = constant_shape(inputs.gradient_model, settings.batch_size)
 
-    def open(self) -> list[int]:
-        """Return the positions of the images that are still robust."""
-        return self.result.robust.nonzero().flatten().tolist()
+    def note(self, attack: str) -> None:
+        """Name `attack` as the one that broke the images that no longer are robust."""
+        for position, robust in enumerate(self.state.robust.tolist()):
+            if not robust and not self.broken_by[position]:
+                self.broken_by[position] = attack
 
-    def merge(self, positions: list[int], found: AttackResult) -> None:
-        """Take in the targeted APGD's result of some images."""
-        mine = self.result
-        mine.gradient_steps[positions] += found.gradient_steps
-        mine.near_tie[positions] = torch.where(
-            found.robust, mine.near_tie[positions] | found.near_tie, found.near_tie
-        )
-        better = (~found.robust | (found.loss > mine.loss[positions])).nonzero().flatten().tolist()
-        into = [positions[i] for i in better]
-        for name in ("images", "adversarial_prediction", "distance", "loss"):
-            getattr(mine, name)[into] = getattr(found, name)[better]
-        self._break([positions[i] for i in (~found.robust).nonzero().flatten().tolist()], TARGETED)
+    def apgd(self, loss: str, name: str) -> None:
+        """Run APGD on a loss."""
+        opened = self.state.open_positions()
+        self.state.forget_runs(opened)
+        run_attack(replace(self.settings, loss=loss), self.inputs, self.state, opened)
+        self.note(name)
 
-    def judge(self, judge: Judge, positions: list[int], points: Tensor, attack: str) -> None:
-        """Close the images whose point lies in the ball and is misclassified by the unmodified model."""
-        centers = self.images[positions].to(points.device)
-        inside = threat.distances(points, centers, norm=self.norm) <= self.eps * (1 + ROUNDING)
+    def fab(self) -> None:
+        """Run targeted FAB, class by class, on what each leaves."""
+        settings = self.settings
+        for positions in self._batches():
+            for rank in range(2, 2 + settings.num_targets(self.num_classes)):
+                opened = [position for position in positions if self.state.robust[position]]
+                if not opened:
+                    break
+                with exact_arithmetic(self.inputs.exact_model.device):
+                    points = fab_point(
+                        self.predict,
+                        *self._images_and_labels(opened),
+                        norm=settings.norm,
+                        eps=settings.eps,
+                        num_steps=settings.num_steps,
+                        rank=rank,
+                    )
+                self.state.gradient_steps[opened] += settings.num_steps
+                self._confirm(opened, points)
+        self.note(FAB)
+
+    def square(self) -> None:
+        """Run Square."""
+        settings = self.settings
+        for positions in self._batches():
+            with exact_arithmetic(self.inputs.exact_model.device):
+                points = square_point(
+                    self.predict,
+                    *self._images_and_labels(positions),
+                    norm=settings.norm,
+                    eps=settings.eps,
+                    num_queries=self.num_queries,
+                    seed=settings.seed,
+                    index=self.state.index[positions].tolist(),
+                )
+            self._confirm(positions, points)
+        self.note(SQUARE)
+
+    def _batches(self) -> list[list[int]]:
+        opened, size = self.state.open_positions(), self.settings.batch_size
+        return [opened[first : first + size] for first in range(0, len(opened), size)]
+
+    def _images_and_labels(self, positions: list[int]) -> tuple[Tensor, Tensor]:
+        device = self.inputs.exact_model.device
+        return self.state.clean[positions].to(device), self.state.labels[positions].to(device)
+
+    def _confirm(self, positions: list[int], points: Tensor) -> None:
+        """Close the images whose point lies in the ball and is misclassified by the exact model."""
+        norm, eps = self.settings.norm, self.settings.eps
+        centers = self.state.clean[positions].to(points.device)
+        inside = threat.distances(points, centers, norm=norm) <= eps * (1 + ROUNDING)
         kept = inside.nonzero().flatten().tolist()
         if not kept:
             return
-        points = threat.tighten(points[kept], centers[kept], norm=self.norm, eps=self.eps)
+        points = threat.tighten(points[kept], centers[kept], norm=norm, eps=eps)
         where = [positions[i] for i in kept]
-        logits = judge.logits(points).float().cpu()
-        refuse_nonfinite("logits", ~logits.isfinite().all(1), self.names[where])
-        labels, mine = self.labels[where].cpu(), self.result
-        wrong = (logits.argmax(1) != labels).nonzero().flatten().tolist()
-        into = [where[i] for i in wrong]
-        mine.images[into] = points[wrong].to(mine.images)
-        mine.adversarial_prediction[into] = logits.argmax(1)[wrong]
-        mine.distance[into] = threat.distances(points, centers[kept], norm=self.norm).cpu()[wrong]
-        mine.loss[into] = losses.cross_entropy(logits, labels, labels)[wrong]
-        mine.near_tie[into] = is_near_tie(logits, labels)[wrong]
-        self._break(into, attack)
-
-    def _break(self, positions: list[int], attack: str) -> None:
-        self.result.robust[positions] = False
-        for position in positions:
-            self.broken_by[position] = attack
-
-
-class _Hunter:
-    """Runs the package's attacks on the images that are left, a batch at a time."""
-
-    def __init__(
-        self, model: nn.Module, gradient_model: nn.Module, state: _State, *, batch_size: int, num_classes: int
-    ) -> None:
-        self.model, self.gradient_model, self.state = model, gradient_model, state
-        self.batch_size = batch_size
-        self.ranks = range(2, 2 + min(MAX_TARGETS, num_classes - 1))
-        self.predict = constant_shape(gradient_model, batch_size)
-
-    def run(self, *, num_steps: int, num_queries: int, seed: int) -> None:
-        """FAB on the survivors, then Square on the survivors of that."""
-        models = (self.model, self.gradient_model)
-        device = device_of(self.model, self.state.images.device)
-        judge = Judge(self.model, size=max(1, self.batch_size // JUDGE_SHARE), device=device)
-        with (
-            torch.no_grad(),
-            kept_state(self.model),
-            eval_mode(*models),
-            no_param_grad(*models),
-            exact_arithmetic(device),
-        ):
-            for batch in self._batches():
-                self._fab(judge, batch, num_steps)
-            for batch in self._batches():
-                self._square(judge, batch, num_queries, seed)
-
-    def _batches(self) -> list[list[int]]:
-        opened = self.state.open()
-        return [opened[first : first + self.batch_size] for first in range(0, len(opened), self.batch_size)]
-
-    def _fab(self, judge: Judge, positions: list[int], num_steps: int) -> None:
-        state = self.state
-        for rank in self.ranks:
-            positions = [position for position in positions if state.result.robust[position]]
-            if not positions:
-                return
-            self._attack(judge, positions, FAB, fab_point, num_steps=num_steps, rank=rank)
-            state.result.gradient_steps[positions] += num_steps
-
-    def _square(self, judge: Judge, positions: list[int], num_queries: int, seed: int) -> None:
-        index = self.state.names[positions].tolist()
-        self._attack(judge, positions, SQUARE, square_point, num_queries=num_queries, seed=seed, index=index)
-
-    def _attack(
-        self,
-        judge: Judge,
-        positions: list[int],
-        name: str,
-        point: Callable[..., Tensor],
-        **settings: Any,
-    ) -> None:
-        state = self.state
-        images, labels = (every[positions].to(judge.device) for every in (state.images, state.labels))
-        points = point(self.predict, images, labels, norm=state.norm, eps=state.eps, **settings)
-        state.judge(judge, positions, points, name)
+        logits = self.inputs.exact_model.logits(points).float().cpu()
+        refuse_nonfinite("logits", ~logits.isfinite().all(1), self.state.index[where])
+        wrong = (logits.argmax(1) != self.state.labels[where]).nonzero().flatten()
+        if len(wrong):
+            rows = wrong.to(points.device)
+            self.state.close([where[i] for i in wrong.tolist()], points[rows], logits[wrong])

@@ -57,7 +57,7 @@ def take(logits: Tensor, classes: Tensor) -> Tensor:
 
 
 def margin_loss(logits: Tensor, labels: Tensor, targets: Tensor) -> Tensor:
-    """Return `margin` as a loss: the second opinion for two classes, where DLR has too few logits."""
+    """Return `margin` as a loss: for two classes, where DLR has too few logits."""
     return margin(logits.float(), labels)
 
 

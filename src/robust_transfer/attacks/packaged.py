@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from robust_transfer.core import rng
 from robust_transfer.core.errors import EvaluationError, install_extra
+from robust_transfer.models import batching
 
 NORMS = {"l2": "L2", "linf": "Linf"}
 Predict = Callable[[Tensor], Tensor]
@@ -30,12 +31,10 @@ def attack_classes() -> tuple[Any, Any]:
 
 
 def constant_shape(model: nn.Module, size: int) -> Predict:
-    """Forward any number of images up to `size` as a batch of `size`, filled up with copies of the first."""
+    """Return the model's float32 logits for any number of images, forwarded `size` at a time."""
 
     def predict(images: Tensor) -> Tensor:
-        count = len(images)
-        padding = images[:1].expand(size - count, *images.shape[1:])
-        return model(torch.cat([images, padding]))[:count].float().clone()
+        return batching.forward(model, images, size).float()
 
     return predict
 
@@ -94,12 +93,12 @@ class _OwnDraws:
     """Draws signs from one generator an image, and drops the generators of images that are fooled."""
 
     def __init__(self, square: Any, generators: list[torch.Generator], device: torch.device) -> None:
-        self._judged = square.margin_and_loss
+        self._margin_and_loss = square.margin_and_loss
         self._generators, self._device = generators, device
 
     def margin_and_loss(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Answer for the images that are left; the package goes on with those whose margin is positive."""
-        margin, loss = self._judged(images, labels)
+        margin, loss = self._margin_and_loss(images, labels)
         kept = (margin > 0).tolist()
         self._generators = [g for g, keep in zip(self._generators, kept, strict=True) if keep]
         return margin, loss

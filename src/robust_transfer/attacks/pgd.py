@@ -14,8 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from robust_transfer.attacks import threat
-from robust_transfer.attacks.attack import Attack, AttackResult, OnSettled
-from robust_transfer.attacks.evaluate import evaluate
+from robust_transfer.attacks.guarded import Call, attack_guarded
+from robust_transfer.attacks.settings import AttackSettings
+from robust_transfer.attacks.state import AttackResult, OnFinalised
 from robust_transfer.core.errors import EvaluationError
 
 
@@ -36,7 +37,7 @@ def pgd(
     index: Tensor | Sequence[int] | None = None,
     guards: str = "fast",
     gradient_model: nn.Module | None = None,
-    on_settled: OnSettled | None = None,
+    on_finalised: OnFinalised | None = None,
 ) -> AttackResult:
     """Attack each image by PGD with a fixed step; an image is broken if any iterate is misclassified.
 
@@ -56,7 +57,7 @@ def pgd(
     index : (B,) names of the images, default 0..B-1: random numbers are keyed by (seed, index, run)
     guards : "full", "fast" or "off"
     gradient_model : the same function computed faster, for the attack's steps; `model` confirms hits
-    on_settled : told of outcomes as they become final, so that a long run can be kept piece by piece
+    on_finalised : told of outcomes as they become final, so that a long run can be kept piece by piece
 
     Raises
     ------
@@ -68,36 +69,28 @@ def pgd(
             f"num_restarts={num_restarts} with random_start=False repeats one run", "set num_restarts=1"
         )
     rule = partial(FixedSteps, step_size=step_size, random_start=random_start)
-    attack = Attack(
+    settings = AttackSettings(
         norm=norm,
         eps=eps,
         num_steps=num_steps,
         num_restarts=num_restarts,
         loss=loss,
-        num_eot=1,
         batch_size=batch_size,
         seed=seed,
+        guards=guards,
         new_rule=rule,
     )
-    return evaluate(
-        attack,
-        model,
-        images,
-        labels,
-        index=index,
-        start_noise=None,
-        guards=guards,
-        gradient_model=gradient_model,
-        on_settled=on_settled,
-    )
+    return attack_guarded(settings, Call(model, images, labels, index, None, gradient_model, on_finalised))
 
 
 class FixedSteps:
     """The rule of PGD: the same step along the gradient's direction every time, then projection."""
 
-    def __init__(self, attack: Attack, batch: Tensor, *, step_size: float | None, random_start: bool) -> None:
-        self.norm, self.eps = attack.norm, attack.eps
-        self.step_size = 2.5 * attack.eps / attack.num_steps if step_size is None else step_size
+    def __init__(
+        self, settings: AttackSettings, batch: Tensor, *, step_size: float | None, random_start: bool
+    ) -> None:
+        self.norm, self.eps = settings.norm, settings.eps
+        self.step_size = 2.5 * settings.eps / settings.num_steps if step_size is None else step_size
         self.needs_noise = random_start
         self.points, self.best_points = batch.clone(), batch.clone()
         self.best_loss = torch.full((len(batch),), -torch.inf, device=batch.device)

@@ -58,7 +58,7 @@ def start_points(images: Tensor, noise: Tensor, *, norm: str, eps: float, reach:
     """
     if norm == "l2":
         return (images + eps * direction(noise, norm="l2")).clamp(0, 1)
-    cube = 2 * torch.special.ndtr(noise) - 1
+    cube: Tensor = 2 * torch.special.ndtr(noise) - 1
     if reach:
         cube = cube / (cube.abs().flatten(1).amax(1).view(-1, 1, 1, 1) + TINY)
     return (images + eps * cube).clamp(0, 1)
@@ -67,7 +67,8 @@ def start_points(images: Tensor, noise: Tensor, *, norm: str, eps: float, reach:
 def distances(points: Tensor, centers: Tensor, *, norm: str) -> Tensor:
     """Return each image's distance from its center, computed in float64: (B,)."""
     offset = (points.double() - centers.double()).flatten(1)
-    return torch.linalg.vector_norm(offset, ord=2 if norm == "l2" else float("inf"), dim=1)
+    length: Tensor = torch.linalg.vector_norm(offset, ord=2 if norm == "l2" else float("inf"), dim=1)
+    return length
 
 
 def tighten(points: Tensor, centers: Tensor, *, norm: str, eps: float) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -9,8 +10,8 @@ from typing import Any
 import torch
 
 from robust_transfer.attacks import autopgd, pgd
-from robust_transfer.attacks.attack import AttackResult
-from robust_transfer.config.evaluation import AttackEvaluatorConfig, AutoPGDConfig, PGDConfig
+from robust_transfer.attacks.state import AttackResult
+from robust_transfer.config.evaluation import AttackEvaluatorConfig, AutoPGDConfig, EvaluatorConfig, PGDConfig
 from robust_transfer.core.numerics import arithmetic
 from robust_transfer.evaluation.images import TestImages
 from robust_transfer.evaluation.protocol import Bench, RowPerImage, Rows, evaluators
@@ -19,49 +20,72 @@ from robust_transfer.store.journal import Journal, Row
 
 # Images handed to an attack at once, in batches: as the fooled leave, waiting ones keep the batch full.
 BATCHES_AT_ONCE = 20
+COLUMNS = (
+    "index",
+    "clean_prediction",
+    "adversarial_prediction",
+    "robust",
+    "distance",
+    "loss",
+    "gradient_steps",
+    "near_tie",
+)
 Attack = Callable[..., AttackResult]
+RunAttack = Callable[[Bench, torch.Tensor, torch.Tensor, "Outcomes"], None]
 RowsOf = Callable[[torch.Tensor, Any, torch.Tensor], list[Row]]
 
 
 class AttackEvaluator(RowPerImage):
-    """Attack every image by one of the gradient attacks; the unchanged model confirms hits."""
+    """Attack every image, some batches at once; the journal has a row per image.
 
-    journal_columns: tuple[str, ...] = (
-        "index",
-        "clean_prediction",
-        "adversarial_prediction",
-        "robust",
-        "distance",
-        "loss",
-        "gradient_steps",
-        "near_tie",
-    )
-    batches_at_once = BATCHES_AT_ONCE
-    rows_of: RowsOf
+    run : attacks images (B, C, H, W) with labels (B,) and hands every outcome to `Outcomes`
+    columns, rows_of : of the journal, and how they are filled from a result
+    batches_at_once : images handed to `run` together, in batches
+    """
 
-    def __init__(self, config: AttackEvaluatorConfig, attack: Attack) -> None:
-        self.config = config
-        self.rows_of = attack_rows
-        self._attack = functools.partial(
-            attack,
-            norm=config.norm,
-            eps=config.eps,
-            num_steps=config.num_steps,
-            num_restarts=config.num_restarts,
-            loss=config.loss,
-            batch_size=config.batch_size,
-            seed=config.seed,
-        )
+    def __init__(
+        self,
+        config: EvaluatorConfig,
+        run: RunAttack,
+        *,
+        columns: tuple[str, ...] = COLUMNS,
+        rows_of: RowsOf | None = None,
+        batches_at_once: int,
+    ) -> None:
+        self.config, self._run = config, run
+        self.journal_columns, self._rows_of = columns, rows_of or attack_rows
+        self._batches_at_once = batches_at_once
 
     def measure(self, bench: Bench, images: TestImages, rows: Rows, journal: Journal) -> None:
         """Attack the images, some batches at once."""
-        size = self.config.batch_size * self.batches_at_once
+        size = self.config.batch_size * self._batches_at_once
         for first in range(0, len(images), size):
             part = slice(first, first + size)
             pixels, labels = images[part].to(bench.device), images.labels[part].to(bench.device)
-            self._run(bench, pixels, labels, Outcomes(bench, journal, images.indices[part], self.rows_of))
+            outcomes = Outcomes(bench, journal, images.indices[part], self._rows_of)
+            self._run(bench, pixels, labels, outcomes)
 
-    def _run(self, bench: Bench, pixels: torch.Tensor, labels: torch.Tensor, outcomes: Outcomes) -> None:
+    def records(self, rows: Rows, labels: Sequence[int]) -> list[dict[str, Any]]:
+        """Return one record per image."""
+        return [_record(row, labels) for row in sorted(rows, key=lambda row: int(row["index"]))]
+
+    def values(self, records: Sequence[dict[str, Any]]) -> dict[str, list[float] | None]:
+        """Return standard accuracy and accuracy under attack."""
+        return {
+            "sa": [float(r["correct"]) for r in records],
+            "ra": [float(r["robust"]) for r in records],
+            "acr": None,
+        }
+
+
+class GradientAttack:
+    """One of the gradient attacks, its gradients by a fast copy; the unchanged model confirms hits."""
+
+    def __init__(self, config: AttackEvaluatorConfig, attack: Attack) -> None:
+        self.config = config
+        self._attack = functools.partial(attack, **options_of(config))
+
+    def __call__(self, bench: Bench, pixels: torch.Tensor, labels: torch.Tensor, outcomes: Outcomes) -> None:
         """Attack; where arithmetic is low, first only to find hits early, never to call an image robust."""
         if self.config.arithmetic != "fp32":
             everyone = range(len(pixels))
@@ -96,20 +120,15 @@ class AttackEvaluator(RowPerImage):
                 index=outcomes.indices[where.cpu()],
                 guards=guards,
                 gradient_model=fast,
-                on_settled=lambda some, part: outcomes.add([positions[i] for i in some], part, hits=hits),
+                on_finalised=lambda some, part: outcomes.add([positions[i] for i in some], part, hits=hits),
             )
 
-    def records(self, rows: Rows, labels: Sequence[int]) -> list[dict[str, Any]]:
-        """Return one record per image."""
-        return [_record(row, labels) for row in sorted(rows, key=lambda row: int(row["index"]))]
 
-    def values(self, records: Sequence[dict[str, Any]]) -> dict[str, list[float] | None]:
-        """Return standard accuracy and accuracy under attack."""
-        return {
-            "sa": [float(r["correct"]) for r in records],
-            "ra": [float(r["robust"]) for r in records],
-            "acr": None,
-        }
+def options_of(config: EvaluatorConfig) -> dict[str, Any]:
+    """Return what a configuration says of its attack: the keyword arguments of the public function."""
+    shared = {field.name for field in dataclasses.fields(EvaluatorConfig)}
+    own = {field.name for field in dataclasses.fields(config)} - shared
+    return {name: getattr(config, name) for name in own | {"batch_size"}}
 
 
 class Outcomes:
@@ -179,10 +198,9 @@ def _record(row: dict[str, str], labels: Sequence[int]) -> dict[str, Any]:
 
 @evaluators.register(PGDConfig)
 def _pgd(config: PGDConfig) -> AttackEvaluator:
-    attack = functools.partial(pgd, step_size=config.step_size, random_start=config.random_start)
-    return AttackEvaluator(config, attack)
+    return AttackEvaluator(config, GradientAttack(config, pgd), batches_at_once=BATCHES_AT_ONCE)
 
 
 @evaluators.register(AutoPGDConfig)
 def _autopgd(config: AutoPGDConfig) -> AttackEvaluator:
-    return AttackEvaluator(config, functools.partial(autopgd, num_eot=config.num_eot))
+    return AttackEvaluator(config, GradientAttack(config, autopgd), batches_at_once=BATCHES_AT_ONCE)

@@ -21,7 +21,8 @@ def padded(images: Tensor, size: int) -> Tensor:
 
 def batches(images: Tensor, size: int) -> Iterator[tuple[Tensor, int]]:
     """Cut (B, ...) into batches of exactly `size` rows, each with the number of rows that count."""
-    for part in images.split(size):
+    for first in range(0, len(images), size):
+        part = images[first : first + size]
         yield padded(part, size), len(part)
 
 

@@ -1,4 +1,4 @@
-"""Guards on what goes into an attack and what the model makes of it: refuse, flag, or let pass.
+"""Checks of what goes into an attack and what the model makes of it: refuse, flag, or let pass.
 
 A refusal raises `EvaluationError` before any number exists; a flag, "guard: reason", stays with the numbers.
 Sources: Carlini et al. 2019 (arXiv 1902.06705), Athalye et al. 2018 (1802.00420), Pintor et al. 2022
@@ -9,23 +9,14 @@ Sources: Carlini et al. 2019 (arXiv 1902.06705), Athalye et al. 2018 (1802.00420
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
 from robust_transfer.attacks import threat
-from robust_transfer.attacks.judge import refuse_nonfinite
-from robust_transfer.core.errors import EvaluationError, did_you_mean
-
-LEVELS = ("full", "fast", "off")
-
-
-def check_level(level: str) -> None:
-    """Refuse a level that does not exist."""
-    if level not in LEVELS:
-        raise EvaluationError(
-            f"unknown guards (expected one of {', '.join(LEVELS)}, found '{level}')",
-            did_you_mean(level, LEVELS),
-        )
+from robust_transfer.attacks.exact import refuse_nonfinite
+from robust_transfer.core.errors import EvaluationError
 
 
 def check_shapes(images: Tensor, labels: Tensor) -> None:
@@ -43,6 +34,24 @@ def check_shapes(images: Tensor, labels: Tensor) -> None:
     if labels.shape != images.shape[:1] or labels.dtype != torch.int64:
         raise EvaluationError(
             f"labels: expected ({len(images)},) int64 (found {tuple(labels.shape)} of {labels.dtype})"
+        )
+
+
+def names_of(index: Tensor | Sequence[int] | None, count: int) -> Tensor:
+    """Return the names of the images, 0 to B - 1 where none are given."""
+    names = torch.arange(count) if index is None else torch.as_tensor(index).cpu()
+    if names.shape != (count,) or names.is_floating_point() or len(set(names.tolist())) < count:
+        raise EvaluationError(
+            f"index: expected {count} different integers (found {tuple(names.shape)} {names.dtype})"
+        )
+    return names
+
+
+def check_noise(noise: Tensor | None, shape: tuple[int, ...]) -> None:
+    """Refuse start noise of another shape."""
+    if noise is not None and noise.shape != shape:
+        raise EvaluationError(
+            f"start_noise: expected {shape}, (num_restarts, B, C, H, W) (found {tuple(noise.shape)})"
         )
 
 

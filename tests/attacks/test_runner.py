@@ -89,13 +89,13 @@ def test_the_best_point_is_judged_by_the_unmodified_model(model, images, labels)
 def test_outcomes_told_early_are_those_of_the_end_and_each_is_told_once(model, images, labels):
     told = {}
 
-    def settled(positions, part):
+    def finalised(positions, part):
         for i, position in enumerate(positions):
             assert position not in told
             row = (part.robust, part.adversarial_prediction, part.distance, part.loss, part.gradient_steps)
             told[position] = [column[i].item() for column in row] + [part.images[i]]
 
-    result = autopgd(model, images, labels, eps=0.3, num_steps=20, batch_size=6, on_settled=settled)
+    result = autopgd(model, images, labels, eps=0.3, num_steps=20, batch_size=6, on_finalised=finalised)
     final = (
         result.robust,
         result.adversarial_prediction,
@@ -112,24 +112,24 @@ def test_outcomes_told_early_are_those_of_the_end_and_each_is_told_once(model, i
 
 
 def test_nothing_is_told_early_where_a_later_guard_may_refuse(model, images, labels):
-    def settled(positions, part):
+    def finalised(positions, part):
         raise AssertionError
 
-    autopgd(model, images, labels, eps=0.3, num_steps=5, batch_size=6, guards="full", on_settled=settled)
+    autopgd(model, images, labels, eps=0.3, num_steps=5, batch_size=6, guards="full", on_finalised=finalised)
 
 
 def test_the_surest_images_enter_first_and_the_order_changes_no_outcome(model, images, labels):
     """With a batch of one, images are attacked in the order of the queue."""
     order = []
 
-    def settled(positions, part):
+    def finalised(positions, part):
         order.extend(positions)
 
     with torch.no_grad():
         logits = model(images).double()
     others = logits.scatter(1, labels[:, None], -torch.inf).amax(1)
     sureness = logits.gather(1, labels[:, None])[:, 0] - others
-    result = autopgd(model, images, labels, eps=0.3, num_steps=8, batch_size=1, on_settled=settled)
+    result = autopgd(model, images, labels, eps=0.3, num_steps=8, batch_size=1, on_finalised=finalised)
     assert order == sorted(order, key=lambda position: -sureness[position]) and len(order) > 5
     backwards = torch.arange(len(images)).flip(0)
     same = autopgd(

@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 from robust_transfer.attacks import threat
-from robust_transfer.attacks.attack import Attack
-from robust_transfer.attacks.ledger import Ledger
-from robust_transfer.attacks.probes import margin_gradients, spread
-from robust_transfer.attacks.queue import SHORTEST_GRADIENT
-from robust_transfer.attacks.trial import Trial
+from robust_transfer.attacks.checks.probes import margin_gradients, spread
+from robust_transfer.attacks.runner import SHORTEST_GRADIENT, AttackInputs, run_attack
+from robust_transfer.attacks.settings import AttackSettings
+from robust_transfer.attacks.state import AttackState
 from robust_transfer.core.errors import EvaluationError
 
 NUM_PROBED = 32
@@ -17,7 +16,7 @@ NUM_PROBED = 32
 MAX_MASKED = 0.01
 
 
-def attack_dead_again(trial: Trial, attack: Attack, ledger: Ledger) -> list[str]:
+def reattack_saturated(settings: AttackSettings, inputs: AttackInputs, state: AttackState) -> list[str]:
     """Attack images whose loss was flat with a loss that the logits' scale cannot flatten.
 
     A loss that is 0, or without gradient, at half of the points of every run or more says nothing of
@@ -25,41 +24,41 @@ def attack_dead_again(trial: Trial, attack: Attack, ledger: Ledger) -> list[str]
     attacked with DLR (with the margin itself where there are two classes) and flagged. If it has none, the
     gradient is masked: refused from 1 % of the images up, flagged below.
     """
-    dead = ledger.dead().nonzero().flatten().tolist()
-    if not dead:
+    vanished = state.vanished().nonzero().flatten().tolist()
+    if not vanished:
         return []
-    probed = spread(dead, NUM_PROBED)
+    probed = spread(vanished, NUM_PROBED)
     masked = [
-        position for position, zero in zip(probed, _without_gradient(trial, probed), strict=True) if zero
+        position for position, zero in zip(probed, _without_gradient(inputs, probed), strict=True) if zero
     ]
-    _refuse_masked(round(len(masked) * len(dead) / len(probed)), len(trial.images))
+    _refuse_masked(round(len(masked) * len(vanished) / len(probed)), len(inputs.images))
     flags = []
-    saturated = [position for position in dead if position not in masked]
-    if saturated and attack.loss != "ce":
+    saturated = [position for position in vanished if position not in masked]
+    if saturated and settings.loss != "ce":
         flags.append(
-            f"flat_loss: {len(saturated)} images had no usable gradient under the loss '{attack.loss}'"
+            f"flat_loss: {len(saturated)} images had no usable gradient under the loss '{settings.loss}'"
         )
     elif saturated:
-        loss = "dlr" if trial.logits.shape[1] >= 3 else "margin"
-        ledger.forget_runs(saturated)
-        trial.go_on(replace(attack, loss=loss), ledger, saturated)
-        masked += [position for position in saturated if ledger.dead()[position]]
+        loss = "dlr" if inputs.logits.shape[1] >= 3 else "margin"
+        state.forget_runs(saturated)
+        run_attack(replace(settings, loss=loss), inputs, state, saturated)
+        masked += [position for position in saturated if state.vanished()[position]]
         flags.append(
             f"saturated: cross-entropy had no usable gradient on {len(saturated)} images; they were attacked "
             f"again with '{loss}'"
         )
-    _refuse_masked(len(masked), len(trial.images))
+    _refuse_masked(len(masked), len(inputs.images))
     if masked:
         flags.append(
-            f"zero_gradient: {len(masked)} of {len(trial.images)} images have no gradient under any loss"
+            f"zero_gradient: {len(masked)} of {len(inputs.images)} images have no gradient under any loss"
         )
     return flags
 
 
-def _without_gradient(trial: Trial, positions: list[int]) -> list[bool]:
-    small = trial.subset(positions)
-    device = trial.judge.device
-    gradients = margin_gradients(trial.gradient_model, small.images.to(device), small.labels.to(device))
+def _without_gradient(inputs: AttackInputs, positions: list[int]) -> list[bool]:
+    probed = inputs.subset(positions)
+    device = inputs.exact_model.device
+    gradients = margin_gradients(inputs.gradient_model, probed.images.to(device), probed.labels.to(device))
     return (threat.l2_norms(gradients).flatten() < SHORTEST_GRADIENT).tolist()
 
 

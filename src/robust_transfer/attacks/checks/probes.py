@@ -7,18 +7,15 @@ All probes together cost less than 200 forward passes of single images.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from robust_transfer.attacks import losses, threat
-from robust_transfer.attacks.attack import Attack
-from robust_transfer.attacks.judge import Judge
-from robust_transfer.attacks.queue import SHORTEST_GRADIENT, input_gradient
-from robust_transfer.attacks.trial import Trial
+from robust_transfer.attacks.runner import SHORTEST_GRADIENT, AttackInputs, input_gradient
+from robust_transfer.attacks.settings import AttackSettings
 from robust_transfer.core.errors import EvaluationError
 
 NUM_PROBED = 8
@@ -29,15 +26,16 @@ MIN_EOT = 20
 ROUNDING = 1e-3
 
 
-def probe(trial: Trial, attack: Attack) -> list[str]:
+def probe(settings: AttackSettings, inputs: AttackInputs) -> list[str]:
     """Run all probes on a few images spread over the set, correctly classified ones where there are any."""
-    small = trial.subset(spread(trial.correct_positions() or list(range(len(trial.images))), NUM_PROBED))
-    check_autograd(small)
-    flags = check_randomness(small, attack.num_eot)
+    probed = spread(inputs.correct_positions() or list(range(len(inputs.images))), NUM_PROBED)
+    few = inputs.subset(probed)
+    check_autograd(few)
+    flags = check_randomness(few, settings.num_eot)
     if flags:
         return flags
-    check_batch(small)
-    return check_gradient(small, attack)
+    check_batch(few)
+    return check_gradient(settings, few)
 
 
 def spread(positions: list[int], count: int) -> list[int]:
@@ -46,48 +44,40 @@ def spread(positions: list[int], count: int) -> list[int]:
     return [positions[i * len(positions) // count] for i in range(count)]
 
 
-def check_autograd(trial: Trial) -> None:
+def check_autograd(inputs: AttackInputs) -> None:
     """Refuse a model that differentiates inside its forward pass: it could undo the attack."""
-    with watched_autograd() as calls:
-        trial.judge.model(trial.images[:1].to(trial.judge.device))
-    if calls:
+    with AutogradCalls() as watched:
+        inputs.exact_model.model(inputs.images[:1].to(inputs.exact_model.device))
+    if watched.names:
         raise EvaluationError(
             "autograd_in_forward: the forward pass optimises (expected a plain function, found a call of "
-            f"torch.autograd.{calls[0]})",
+            f"torch.autograd.{watched.names[0]})",
             "evaluate it with an attack made for it",
         )
 
 
-@contextmanager
-def watched_autograd() -> Iterator[list[str]]:
-    """List the calls of torch.autograd.grad and backward made in the block."""
-    calls: list[str] = []
-    names = ("grad", "backward")
-    before = {name: getattr(torch.autograd, name) for name in names}
+class AutogradCalls(TorchFunctionMode):
+    """Lists the calls that differentiate in this thread's block, by whatever name they were imported."""
 
-    def watched(name: str) -> Any:
-        def call(*args: Any, **kwargs: Any) -> Any:
-            calls.append(name)
-            return before[name](*args, **kwargs)
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: list[str] = []
 
-        return call
-
-    try:
-        for name in names:
-            setattr(torch.autograd, name, watched(name))
-        yield calls
-    finally:
-        for name in names:
-            setattr(torch.autograd, name, before[name])
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Pass every call on."""
+        if func in (torch.autograd.grad, torch.autograd.backward, Tensor.backward):
+            self.names.append(func.__name__)
+        return func(*args, **(kwargs or {}))
 
 
-def check_randomness(trial: Trial, num_eot: int) -> list[str]:
+def check_randomness(inputs: AttackInputs, num_eot: int) -> list[str]:
     """Refuse a model whose logits change from run to run, unless the gradient is averaged often enough."""
-    judge = Judge(trial.judge.model, size=len(trial.images), device=trial.judge.device)
-    first = judge.logits(trial.images)
-    if not any(differs(judge.logits(trial.images), first).any() for _ in range(NUM_REPEATS)):
+    model = inputs.exact_model.of_size(len(inputs.images))
+    first = model.logits(inputs.images)
+    if not any(differs(model.logits(inputs.images), first).any() for _ in range(NUM_REPEATS)):
         return []
-    what = f"randomised: the same images get other logits in another run{_random_parts(trial.judge.model)}"
+    parts = _random_parts(inputs.exact_model.model)
+    what = f"randomised: the same images get other logits in another run{parts}"
     if num_eot < MIN_EOT:
         raise EvaluationError(
             f"{what} (expected a fixed function or num_eot of at least {MIN_EOT}, found num_eot={num_eot})",
@@ -96,28 +86,28 @@ def check_randomness(trial: Trial, num_eot: int) -> list[str]:
     return [what]
 
 
-def check_batch(trial: Trial) -> None:
+def check_batch(inputs: AttackInputs) -> None:
     """Refuse a model whose logits for an image depend on the images beside it, as with batch statistics."""
-    count = len(trial.images)
-    company = torch.cat([trial.images, 1 - trial.images])
-    together = Judge(trial.judge.model, size=2 * count, device=trial.judge.device).logits(company)[:count]
-    alone = Judge(trial.judge.model, size=1, device=trial.judge.device).logits(trial.images)
-    dependent = (differs(alone, together) | differs(alone, trial.logits.to(alone))).cpu()
+    count = len(inputs.images)
+    context = torch.cat([inputs.images, 1 - inputs.images])
+    together = inputs.exact_model.of_size(2 * count).logits(context)[:count]
+    alone = inputs.exact_model.of_size(1).logits(inputs.images)
+    dependent = (differs(alone, together) | differs(alone, inputs.logits.to(alone))).cpu()
     if dependent.any():
         raise EvaluationError(
-            f"batch: the logits of image {int(trial.index[dependent.nonzero()[0, 0]])} depend on the other "
+            f"batch: the logits of image {int(inputs.index[dependent.nonzero()[0, 0]])} depend on the other "
             f"images of its batch (expected none of {count}, found {int(dependent.sum())})",
             "look for batch statistics or normalisation over the batch in eval mode",
         )
 
 
-def check_gradient(trial: Trial, attack: Attack) -> list[str]:
+def check_gradient(settings: AttackSettings, inputs: AttackInputs) -> list[str]:
     """Hold the gradient against finite differences: going up it, the unmodified model's margin must rise.
 
     Steps of a hundredth, a tenth and all of eps are tried, as steps of another length may end at a kink.
     """
-    images, labels = trial.images.to(trial.judge.device), trial.labels.to(trial.judge.device)
-    gradients = margin_gradients(trial.gradient_model, images, labels)
+    images, labels = inputs.images.to(inputs.exact_model.device), inputs.labels.to(inputs.exact_model.device)
+    gradients = margin_gradients(inputs.gradient_model, images, labels)
     zero = threat.l2_norms(gradients).flatten() < SHORTEST_GRADIENT
     if zero.all():
         raise EvaluationError(
@@ -125,12 +115,12 @@ def check_gradient(trial: Trial, attack: Attack) -> list[str]:
             "probed images): rounding, a step function or another gradient mask in the model",
             "attack through a differentiable stand-in (BPDA), or without gradients (Square)",
         )
-    before = losses.margin(trial.judge.logits(images).float(), labels)
+    before = losses.margin(inputs.exact_model.logits(images).float(), labels)
     agrees = torch.zeros_like(zero)
     for share in (0.01, 0.1, 1.0):
-        moved = images + share * attack.eps * threat.direction(gradients, norm=attack.norm)
-        moved = threat.project(moved, images, norm=attack.norm, eps=attack.eps)
-        agrees |= losses.margin(trial.judge.logits(moved).float(), labels) > before
+        moved = images + share * settings.eps * threat.direction(gradients, norm=settings.norm)
+        moved = threat.project(moved, images, norm=settings.norm, eps=settings.eps)
+        agrees |= losses.margin(inputs.exact_model.logits(moved).float(), labels) > before
     wrong, probed = int((~agrees & ~zero).sum()), int((~zero).sum())
     if 2 * wrong > probed:
         raise EvaluationError(

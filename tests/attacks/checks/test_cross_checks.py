@@ -4,8 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from robust_transfer.attacks import autopgd, pgd, second_opinions
-from robust_transfer.attacks.probes import spread
+from robust_transfer.attacks import autopgd, pgd
+from robust_transfer.attacks.checks import cross_checks
+from robust_transfer.attacks.checks.probes import spread
 from robust_transfer.core import rng
 
 
@@ -21,7 +22,7 @@ def linear(images):
         return net, net(images).argmax(1)
 
 
-def test_a_linear_model_passes_every_opinion(linear, images):
+def test_a_linear_model_passes_every_cross_check(linear, images):
     net, labels = linear
     assert autopgd(net, images, labels, eps=1.0, num_steps=20, batch_size=16, guards="full").flags == []
 
@@ -71,15 +72,17 @@ def test_a_weak_attack_is_outdone_by_one_step_and_by_noise(images):
 def test_an_attack_that_more_steps_weaken_is_flagged(monkeypatch, linear, images):
     """Step counts that trade places: the run with more steps is given a tenth of the radius."""
     net, labels = linear
-    trial_run = second_opinions.Trial.run
+    attack_all = cross_checks.attack_all
 
-    def weaker(trial, attack):
-        return trial_run(trial, replace(attack, eps=attack.eps / 100) if attack.num_steps > 5 else attack)
+    def weaker(settings, inputs):
+        if settings.num_steps > 5:
+            settings = replace(settings, eps=settings.eps / 100)
+        return attack_all(settings, inputs)
 
-    monkeypatch.setattr(second_opinions, "SHARE", 0.5)
+    monkeypatch.setattr(cross_checks, "SHARE", 0.5)
     reference = autopgd(net, images, labels, eps=2.0, num_steps=5, batch_size=16)
     assert not reference.robust.any()
-    monkeypatch.setattr(second_opinions.Trial, "run", weaker)
+    monkeypatch.setattr(cross_checks, "attack_all", weaker)
     result = autopgd(net, images, labels, eps=2.0, num_steps=5, batch_size=16, guards="full")
     assert names(result) == {"steps"}
 
@@ -87,11 +90,11 @@ def test_an_attack_that_more_steps_weaken_is_flagged(monkeypatch, linear, images
 def test_full_works_on_a_twentieth(monkeypatch, linear, images):
     net, labels = linear
     sizes = []
-    trial_run = second_opinions.Trial.run
+    attack_all = cross_checks.attack_all
     monkeypatch.setattr(
-        second_opinions.Trial,
-        "run",
-        lambda trial, attack: (sizes.append(len(trial.images)), trial_run(trial, attack))[1],
+        cross_checks,
+        "attack_all",
+        lambda settings, inputs: (sizes.append(len(inputs.images)), attack_all(settings, inputs))[1],
     )
     autopgd(net, images, labels, eps=1.0, num_steps=3, batch_size=16, guards="full")
     assert sizes and set(sizes) == {2}  # of 40

@@ -1,0 +1,1 @@
+"""Checks of an attack: its inputs, the model, its gradients, and the result beside other attacks."""
