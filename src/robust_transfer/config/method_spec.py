@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+PARENT = "parent"  # as a reference: the model that the stage starts from
 FORWARD, INPUT_GRADIENT, STEP = 1, 2, 3  # passes: forward; with the input's gradient; with the weights' too
 
 
@@ -21,7 +22,8 @@ class MethodSpec:
     own_views : whether the method augments by itself, whatever the data set's `augment` says
     accumulates : whether the loss of a batch is the mean over its micro-batches
     default_evaluators : (config, evaluators of its parent, () where unknown) -> those of `evaluators=auto`
-    references : name -> stage directory, key or file of a frozen model that the steps read. It enters the key
+    references : name -> a frozen model that the steps read: a finished stage (directory, key or its file) or
+        PARENT. Its key enters the stage's, so the field that names it is declared with identity=False
     repeats : optimiser steps that are taken on one batch in turn, with the same noise and augmentation
     """
 

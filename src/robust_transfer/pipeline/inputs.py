@@ -14,7 +14,8 @@ from typing import Any
 
 from robust_transfer.config.data import DataConfig, DatasetConfig
 from robust_transfer.config.evaluation import LINEAR_PROBE
-from robust_transfer.config.methods import CheckpointConfig, NoneConfig
+from robust_transfer.config.method_spec import PARENT
+from robust_transfer.config.methods import CheckpointConfig, NoneConfig, TrainingConfig
 from robust_transfer.config.run import EvaluateConfig, TrainConfig
 from robust_transfer.config.runtime import BudgetConfig
 from robust_transfer.core.errors import CheckpointError, ConfigError, install_extra
@@ -37,7 +38,16 @@ def training_stages(config: TrainConfig) -> list[Stage]:
         source = data_facts(config.source, config.budget)
     if config.dataset is not None:
         target = data_facts(config.dataset, config.budget)
-    return plan.plan_training(config, source=source, target=target, checkpoint=checkpoint)
+    return plan.plan_training(
+        config, source=source, target=target, checkpoint=checkpoint, references=_references(config)
+    )
+
+
+def _references(config: TrainConfig) -> dict[str, CheckpointFacts]:
+    """Find the finished stages that the methods read beside the models that they train."""
+    methods = [method for method in (config.pretrain, config.finetune) if isinstance(method, TrainingConfig)]
+    named = {where for method in methods for where in method.spec.references(method).values()} - {PARENT}
+    return {where: finished_stage(where, config.store, "reference") for where in sorted(named)}
 
 
 def evaluation_stages(config: EvaluateConfig) -> list[Stage]:
@@ -128,16 +138,27 @@ def _check_evaluators(config: TrainConfig | EvaluateConfig) -> None:
 def evaluated_checkpoint(config: EvaluateConfig) -> CheckpointFacts:
     """Find what `checkpoint=` names: a stage directory, a key in the store, or a file."""
     path = Path(config.checkpoint)
-    if path.is_dir():
-        return _stage_facts(directories.StageDirectory(path.resolve()))
     if _is_foreign(path):
         return _file_facts(path, config)
+    return finished_stage(config.checkpoint, config.store, "checkpoint")
+
+
+def finished_stage(name: str, store: Path | str, option: str) -> CheckpointFacts:
+    """Find the finished training stage that `option=name` names: its directory, key or model's file."""
+    path = Path(name)
+    if _is_foreign(path):
+        raise CheckpointError(
+            f"{option}={name} belongs to no stage (expected a stage's directory, key or file)",
+            f"rt-train pretrain=checkpoint pretrain.path={name} until=pretrain makes one of it",
+        )
+    if path.is_dir():
+        return _stage_facts(directories.StageDirectory(path.resolve()))
     if path.is_file():
         return _stage_facts(directories.StageDirectory(path.parent.resolve()))
-    if re.fullmatch(r"[0-9a-f]{4,64}", config.checkpoint):
-        return _stage_facts(directories.find(config.store, config.checkpoint[:12]))
+    if re.fullmatch(r"[0-9a-f]{4,64}", name):
+        return _stage_facts(directories.find(store, name[:12]))
     raise CheckpointError(
-        f"checkpoint={config.checkpoint} is neither a stage directory, a key nor a file",
+        f"{option}={name} is neither a stage directory, a key nor a file",
         "rt-report runs lists the keys in the store",
     )
 

@@ -6,10 +6,12 @@ What is known of files (a checkpoint's content, the catalogue) is read before an
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 from robust_transfer.config.data import DatasetConfig
 from robust_transfer.config.evaluation import EVALUATORS, CertifyConfig, EvaluatorConfig, EvaluatorNodes
+from robust_transfer.config.method_spec import PARENT
 from robust_transfer.config.methods import CheckpointConfig, NoneConfig, TrainingConfig
 from robust_transfer.config.model import ModelConfig
 from robust_transfer.config.run import EvaluateConfig, TrainConfig
@@ -40,6 +42,7 @@ def plan_training(
     target: DataFacts | None,
     checkpoint: CheckpointFacts | None = None,
     start: CheckpointFacts | None = None,
+    references: Mapping[str, CheckpointFacts] | None = None,
 ) -> list[Stage]:
     """Return the stages of one run in the order in which they are computed.
 
@@ -49,6 +52,7 @@ def plan_training(
     source, target : the catalogue's facts; None where the run has no such stage
     checkpoint : facts of the file of pretrain=checkpoint
     start : a finished pre-training stage to start from, with pretrain=none
+    references : the finished stages that the methods read beside, by the words that name them
 
     Raises
     ------
@@ -56,8 +60,9 @@ def plan_training(
     """
     stages: list[Stage] = []
     pretrain: Stage | CheckpointFacts | None = start
+    known = references or {}
     if not isinstance(config.pretrain, NoneConfig):
-        pretrain = _pretrain_stage(config, source, checkpoint)
+        pretrain = _pretrain_stage(config, source, checkpoint, known)
         stages.append(pretrain)
     elif config.until == "pretrain":
         raise ConfigError(
@@ -66,7 +71,7 @@ def plan_training(
     if config.until == "pretrain":
         return stages
     assert target is not None and config.dataset is not None and config.finetune is not None
-    finetune = _finetune_stage(config, config.finetune, config.dataset, target, pretrain)
+    finetune = _finetune_stage(config, config.finetune, config.dataset, target, pretrain, known)
     stages.append(finetune)
     if config.until != "finetune":
         for name in chosen_evaluators(config, config.finetune, pretrain):
@@ -129,9 +134,13 @@ def chosen_evaluators(
 
 
 def _pretrain_stage(
-    config: TrainConfig, source: DataFacts | None, checkpoint: CheckpointFacts | None
+    config: TrainConfig,
+    source: DataFacts | None,
+    checkpoint: CheckpointFacts | None,
+    known: Mapping[str, CheckpointFacts],
 ) -> Stage:
     method, model = config.pretrain, config.model
+    references: Mapping[str, Stage | CheckpointFacts] = {}
     if isinstance(method, CheckpointConfig):
         assert checkpoint is not None
         found = {"file": checkpoint.key, "recipe": method.recipe_version, "model": model_identity(model)}
@@ -143,8 +152,9 @@ def _pretrain_stage(
         method = capped_method(method, config.budget)
         check_builder(method)
         check_selection(method, config.source, "source")
+        references = _references(method, None, known)
         found = {
-            **training_identity(method, config, config.source, source),
+            **training_identity(method, config, config.source, source, references),
             "model": {**model_identity(model), "normalize": model.normalize},
         }
         lineage = {
@@ -158,7 +168,8 @@ def _pretrain_stage(
             lineage["pretrain_expected_linear_probe"] = expected
         label = f"{method.name}-{config.source.name}-{model.arch}"
         data = config.source
-    return _stage("pretrain", label, found, method, config, data, checkpoint, lineage, _marks(config, method))
+    marks = _marks(config, method, *references.values())
+    return _stage("pretrain", label, found, method, config, data, checkpoint, references, lineage, marks)
 
 
 def _finetune_stage(
@@ -167,15 +178,17 @@ def _finetune_stage(
     dataset: DatasetConfig,
     target: DataFacts,
     pretrain: Stage | CheckpointFacts | None,
+    known: Mapping[str, CheckpointFacts],
 ) -> Stage:
     method = capped_method(finetune, config.budget)
     check_builder(method)
     check_selection(method, dataset, "dataset")
+    references = _references(method, pretrain, known)
     model = model_identity(config.model)
     if pretrain is None:
         model["normalize"] = config.model.normalize  # pre-trained weights bring their own
     found = {
-        **training_identity(method, config, dataset, target),
+        **training_identity(method, config, dataset, target, references),
         "model": model,
         "parent": pretrain.key if pretrain else None,
     }
@@ -194,10 +207,23 @@ def _finetune_stage(
     }
     lineage.pop("finetune_key", None)  # of a pre-training that was found in a store
     label = f"{method.name}-{dataset.name}-{lineage['pretrain']}-{config.model.arch}"
-    marks = (*pretrain.marks, *_marks(config, method)) if pretrain else _marks(config, method)
-    return _stage(
-        "finetune", label, found, method, config, dataset, pretrain, lineage, tuple(dict.fromkeys(marks))
-    )
+    marks = _marks(config, method, *([pretrain] if pretrain else []), *references.values())
+    return _stage("finetune", label, found, method, config, dataset, pretrain, references, lineage, marks)
+
+
+def _references(
+    method: TrainingConfig, parent: Stage | CheckpointFacts | None, known: Mapping[str, CheckpointFacts]
+) -> dict[str, Stage | CheckpointFacts]:
+    """Return the models that a method reads beside the one that it trains, by their names in its spec."""
+    found: dict[str, Stage | CheckpointFacts] = {}
+    for name, where in method.spec.references(method).items():
+        if where == PARENT and parent is None:
+            raise ConfigError(
+                f"method {method.name} keeps the model that it starts from ({name}), and it starts from none",
+                "pretrain=NAME other than none",
+            )
+        found[name] = parent if where == PARENT and parent is not None else known[where]
+    return found
 
 
 def _evaluation_stage(
@@ -222,7 +248,7 @@ def _evaluation_stage(
     lineage = {**parent.lineage, "finetune_key": finetune_key}
     label = f"{name}-{dataset.name}"
     return _stage(
-        "eval", label, found, settings, config, dataset, parent, lineage, tuple(dict.fromkeys(marks))
+        "eval", label, found, settings, config, dataset, parent, {}, lineage, tuple(dict.fromkeys(marks))
     )
 
 
@@ -234,6 +260,7 @@ def _stage(
     config: TrainConfig | EvaluateConfig,
     dataset: DatasetConfig,
     parent: Stage | CheckpointFacts | None,
+    references: Mapping[str, Stage | CheckpointFacts],
     lineage: dict[str, Any],
     marks: tuple[str, ...],
 ) -> Stage:
@@ -246,13 +273,16 @@ def _stage(
         dataset=dataset,
         generated=config.budget.num_images if config.budget.smoke else None,
         parent=parent,
+        references=references,
         lineage=lineage,
         marks=marks,
     )
 
 
-def _marks(config: TrainConfig | EvaluateConfig, method: Any) -> tuple[str, ...]:
-    marks = []
+def _marks(
+    config: TrainConfig | EvaluateConfig, method: Any, *made_from: Stage | CheckpointFacts
+) -> tuple[str, ...]:
+    marks = [mark for model in made_from for mark in model.marks]
     if config.budget.smoke:
         marks.append("smoke")
     if not config.data.verify:
@@ -260,4 +290,4 @@ def _marks(config: TrainConfig | EvaluateConfig, method: Any) -> tuple[str, ...]
     schedule = getattr(method, "schedule", None)
     if isinstance(schedule, PlateauSchedule) and schedule.select_on == "test":
         marks.append("selected on test")
-    return tuple(marks)
+    return tuple(dict.fromkeys(marks))

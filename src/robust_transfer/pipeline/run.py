@@ -179,8 +179,8 @@ def _launch(
     if stage.kind == "eval":
         from robust_transfer.evaluation.job import EvaluationJob, evaluate
 
-        model = _parent_model(stage, root)
-        assert model is not None and stage.parent is not None
+        assert stage.parent is not None
+        model = _model_file(stage.parent, root)
         job = EvaluationJob(
             evaluator=stage.identity["evaluator"],
             settings=stage.config,
@@ -212,11 +212,12 @@ def _launch(
         dataset=stage.dataset,
         data=data,
         runtime=runtime,
-        parent=_parent_model(stage, root),
+        parent=_model_file(stage.parent, root) if stage.parent else None,
         directory=directory.path,
         key=stage.key,
         generated=stage.generated,
         finetune=stage.kind == "finetune",
+        references={name: _model_file(model, root) for name, model in stage.references.items()},
     )
     return launch(
         _at_work,
@@ -233,10 +234,8 @@ def _at_work(function: Callable[[Any, Any], Any], job: Any, context: Any) -> Any
         return function(job, context)
 
 
-def _parent_model(stage: Stage, root: Path | str) -> Path | None:
-    if isinstance(stage.parent, CheckpointFacts):
-        return stage.parent.path
-    return stage.parent.directory(root).model if stage.parent else None
+def _model_file(model: Stage | CheckpointFacts, root: Path | str) -> Path:
+    return model.path if isinstance(model, CheckpointFacts) else model.directory(root).model
 
 
 def check_fingerprint(stage: Stage, directory: StageDirectory, data: DataConfig) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -58,6 +59,7 @@ class Stage:
     dataset: DatasetConfig
     generated: int | None  # images per split of a smoke run
     parent: Stage | CheckpointFacts | None = None
+    references: Mapping[str, Stage | CheckpointFacts] = field(default_factory=dict)
     lineage: dict[str, Any] = field(default_factory=dict)
     marks: tuple[str, ...] = ()
 
@@ -76,7 +78,11 @@ class Stage:
 
 
 def training_identity(
-    method: TrainingConfig, config: TrainConfig, dataset: DatasetConfig, facts: DataFacts
+    method: TrainingConfig,
+    config: TrainConfig,
+    dataset: DatasetConfig,
+    facts: DataFacts,
+    references: Mapping[str, Stage | CheckpointFacts],
 ) -> dict[str, Any]:
     """Return what the key of every training holds beside its model and parent."""
     found = {
@@ -89,6 +95,8 @@ def training_identity(
         found["augment"] = dataset.augment
     if not config.runtime.sync_batchnorm and config.runtime.devices not in (1, "auto"):
         found["batchnorm_devices"] = config.runtime.devices
+    if references:
+        found["references"] = {name: model.key for name, model in references.items()}
     return found
 
 
