@@ -46,11 +46,11 @@ def test_a_report_imports_no_torch(tmp_path):
 @pytest.mark.parametrize(
     "words, expected",
     [
-        (["tabel", "2"], ["'tabel' is no command of rt-report", "did you mean 'table'?"]),
-        (["--store", "x", "sohw"], ["'sohw' is no command of rt-report", "did you mean 'show'?"]),
+        (["tabel", "2"], ["'tabel' is not a command of rt-report", "did you mean 'table'?"]),
+        (["--store", "x", "sohw"], ["'sohw' is not a command of rt-report", "did you mean 'show'?"]),
         (
             ["table", "7"],
-            ["there is no table '7' (expected quickstart, 2, 3, 4, 5, mini2, mini3, mini4, mini5)"],
+            ["there is no table '7' (expected quickstart, mini2, mini3, mini4, mini5, 2, 3, 4, 5)"],
         ),
         (["table", "quikstart"], ["there is no table 'quikstart'", "did you mean 'quickstart'?"]),
         (["figure", "curves"], ["there is no figure 'curves'", "did you mean 'curve'?"]),

@@ -28,7 +28,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parser() -> Parser:
     parser = Parser(prog="rt-data", description=__doc__)
-    parser.known = ("--help", "--root", "--partition", "--workers")
     actions = parser.add_subparsers(
         dest="action", required=True, metavar="status|check|fetch", parser_class=Parser
     )

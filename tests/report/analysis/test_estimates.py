@@ -9,10 +9,10 @@ from robust_transfer.report.analysis.averages import differences
 from robust_transfer.report.analysis.estimates import from_published, from_runs
 from robust_transfer.report.index.cells import Cell
 from robust_transfer.report.index.collect import collect
-from robust_transfer.report.index.protocols import Spec, choose
+from robust_transfer.report.index.protocols import Requirements, choose
 from synthetic_store import add_attack, add_certificates
 
-SPEC = Spec(source="mnist5k", experiment="", threat=None)
+SPEC = Requirements(source="mnist5k", experiment="", threat=None)
 NONE = Cell("digits", "none", "at", "autopgd", None)
 AT = Cell("digits", "at", "at", "autopgd", None)
 

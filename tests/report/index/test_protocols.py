@@ -4,10 +4,10 @@ import pytest
 
 from robust_transfer.report.index.cells import Cell
 from robust_transfer.report.index.collect import collect
-from robust_transfer.report.index.protocols import Spec, choose
+from robust_transfer.report.index.protocols import Requirements, choose
 from synthetic_store import add_attack, add_certificates
 
-SPEC = Spec(source="imagenet", experiment="table2")
+SPEC = Requirements(source="imagenet", experiment="table2")
 NONE = Cell("pets", "none", "at", "autopgd", None)
 AT = Cell("pets", "at", "at", "autopgd", None)
 

@@ -110,3 +110,14 @@ def test_files_are_equal_bytes_without_times_and_name_their_stages(tmp_path):
     assert key in contents[0]["figure-quickstart.md"].decode()
     plotted = list(csv.DictReader(io.StringIO(contents[0]["figure-quickstart.csv"].decode())))
     assert len(plotted) == 6 and all(key in row["source"] for row in plotted)
+
+
+def test_drawing_leaves_the_backend_and_the_figures_of_a_notebook_alone(tmp_path):
+    from matplotlib import pyplot
+
+    pyplot.switch_backend("svg")
+    try:
+        drawings.write(drawing("2", tmp_path, "published"), tmp_path)
+        assert matplotlib.get_backend() == "svg" and pyplot.get_fignums() == []
+    finally:
+        pyplot.switch_backend("agg")

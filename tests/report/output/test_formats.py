@@ -1,13 +1,6 @@
-from robust_transfer.report.output.formats import (
-    Grid,
-    comma_separated,
-    escape,
-    latex,
-    markdown,
-    metric_text,
-    percent,
-    wrapped,
-)
+from robust_transfer.report.output.formats import comma_separated, escape, latex, markdown, page
+from robust_transfer.report.study.blocks import Bullets, Code, Grid, Heading, Paragraph
+from robust_transfer.report.study.wording import metric_text, percent
 
 
 def test_markdown_columns_line_up():
@@ -42,7 +35,18 @@ def test_numbers():
     assert (metric_text("acr", 1.23456), metric_text("ra", 0.5)) == ("1.235", "50.0")
 
 
-def test_wrapping_keeps_tables_and_commands_whole():
-    command = "    rt-train " + "x" * 100
-    assert wrapped(["| " + "y" * 100, command]).splitlines() == ["| " + "y" * 100, command]
-    assert wrapped(["- " + "word " * 30]).splitlines()[1].startswith("  word")
+def test_a_page_wraps_text_and_keeps_tables_commands_and_its_heading_whole():
+    long = "x" * 100
+    blocks = [
+        Heading("title " * 20),
+        Paragraph(("word " * 30, "next")),
+        Bullets(("word " * 30, "two")),
+        Code((f"rt-train {long}",)),
+        Grid(("a",), ((long,),)),
+    ]
+    heading, paragraph, items, code, table = page(blocks).rstrip("\n").split("\n\n")
+    assert heading == "## " + "title " * 20
+    assert max(map(len, paragraph.splitlines())) <= 80 and paragraph.splitlines()[-1] == "next"
+    assert items.splitlines()[1].startswith("  word") and items.splitlines()[-1] == "- two"
+    assert code == f"    rt-train {long}"
+    assert table.splitlines()[2] == f"| {long} |"

@@ -3,15 +3,14 @@ import pytest
 
 from robust_transfer.report.index import published
 from robust_transfer.report.index.collect import collect
-from robust_transfer.report.study import claims, tables
+from robust_transfer.report.output import claims as output
+from robust_transfer.report.study import claims
 from synthetic_store import add_attack, study
 
 
 def verdicts(store, source):
     index = collect(store)
-    return {
-        v.claim: v for v in claims.verdicts({name: tables.build(name, source, index) for name in ("2", "3")})
-    }
+    return {v.claim: v for v in claims.verdicts(claims.tables_needed(source, index))}
 
 
 def test_every_published_number_is_reproduced_from_the_published_tables(tmp_path):
@@ -94,7 +93,7 @@ def test_runs_with_other_accuracies_fail(tmp_path):
 
 def test_the_files_hold_the_columns_that_were_promised(tmp_path):
     index = collect(tmp_path)
-    found = claims.verdicts({name: tables.build(name, "published", index) for name in ("2", "3")})
-    header = claims.to_csv(found, []).splitlines()[0]
+    found = claims.verdicts(claims.tables_needed("published", index))
+    header = output.to_csv(found, []).splitlines()[0]
     assert header.startswith("claim,published,value,low,high,verdict,detail")
-    assert claims.to_markdown(found, "published", []).startswith("| claim ")
+    assert output.to_markdown(found, "published", []).startswith("| claim ")

@@ -8,12 +8,13 @@ from statsmodels.stats.multitest import multipletests
 
 from robust_transfer.core.errors import EvaluationError
 from robust_transfer.report.index.collect import collect
+from robust_transfer.report.output import compare as output
 from robust_transfer.report.study import compare, tables
 from synthetic_store import add_attack, add_certificates, mini_study, study
 
 
 def test_ours_stands_beside_published(tmp_path):
-    files = compare.store_files(collect(study(tmp_path, tables=("2",), datasets=("pets",))))
+    files = output.store_files(collect(study(tmp_path, tables=("2",), datasets=("pets",))))
     rows = list(csv.DictReader(io.StringIO(files["compare.csv"])))
     assert [(r["pretrain"], r["metric"], float(r["published"]), float(r["ours"])) for r in rows] == [
         ("none", "sa", 73.2, 73.0), ("none", "ra", 63.3, 63.5), ("at", "sa", 86.9, 87.0),
@@ -48,7 +49,7 @@ def test_tests_against_none_are_statsmodels_with_holm_over_the_sets(tmp_path):
 def test_every_table_is_tested_and_each_pair_once(tmp_path):
     study(tmp_path, tables=("2", "4"), datasets=("cifar10", "cifar100"), n=40)
     mini_study(tmp_path, seeds=(0,), datasets=("digits",), n=20)
-    text = compare.store_files(collect(tmp_path))["paired-tests.csv"]
+    text = output.store_files(collect(tmp_path))["paired-tests.csv"]
     rows = list(csv.DictReader(io.StringIO(text)))
     tested = {(r["table"], r["pretrain"], r["finetune"]) for r in rows}
     # In table 4 only what does not stand in table 2; CR has no model without pre-training here.
@@ -94,6 +95,6 @@ def test_other_kinds_and_other_images_are_refused(tmp_path):
 
 
 def test_an_empty_store_compares_nothing(tmp_path):
-    assert compare.store_files(collect(tmp_path))["compare.md"].startswith(
+    assert output.store_files(collect(tmp_path))["compare.md"].startswith(
         "No run stands in a published table yet."
     )

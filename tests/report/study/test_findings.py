@@ -7,6 +7,7 @@ import pytest
 from scipy import stats
 
 from robust_transfer.report.index.collect import collect
+from robust_transfer.report.output import findings as output
 from robust_transfer.report.study import findings, mini_study, tables
 from synthetic_store import add_attack
 from synthetic_store import mini_study as mini_store
@@ -16,7 +17,7 @@ TARGETS = [(dataset, shots) for dataset in ("digits", "textures", "faces") for s
 
 def found_in(store):
     index = collect(store)
-    built = {name: tables.build(name, "runs", index) for name in mini_study.TABLES}
+    built = {name: tables.build(name, "runs", index) for name in mini_study.NAMES}
     return {f.finding: f for f in findings.findings(built)}, built
 
 
@@ -151,5 +152,5 @@ def test_rising_falling_and_undefined_targets_are_named(tmp_path):
     assert gain.sentence == difference.sentence and "on 4 of 9 targets" in gain.sentence
     assert found["at_over_none_at_sa_difference"].verdict == "no clear change"  # equal on every image
     assert not any(name.startswith(("st_", "simclr_", "cr_")) for name in found)
-    text = findings.to_markdown(list(found.values()), built)
+    text = output.to_markdown(list(found.values()), built)
     assert text.count("above 0 on 2 (digits") == 1 and "rt-train experiment=mini_study" in text

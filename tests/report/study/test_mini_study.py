@@ -10,7 +10,7 @@ PRESET = Path(__file__).resolve().parents[3] / "conf" / "experiment" / "mini_stu
 def test_the_tables_hold_what_the_preset_sweeps_and_nothing_else():
     preset = yaml.safe_load(PRESET.read_text())
     swept = {name: str(text).split(",") for name, text in preset["hydra"]["sweeper"]["params"].items()}
-    cells = [cell for name in mini_study.TABLES for cell in mini_study.cells(name.removeprefix("mini"))]
+    cells = [cell for spec in mini_study.TABLES for cell in spec.cells(None)]
     models = {(cell.pretrain, cell.finetune, cell.sigma) for cell in cells}
     named = [name.removeprefix("mini/").split("_") for name in swept["cell"]]
     sigma = {"at": None, "cr": 0.5}
@@ -22,4 +22,4 @@ def test_the_tables_hold_what_the_preset_sweeps_and_nothing_else():
     assert {(cell.dataset, cell.shots) for cell in cells} == {
         (dataset, shots) for dataset in mini_study.DATASETS for shots in mini_study.SHOTS
     }
-    assert preset["label"] == mini_study.SPEC.experiment
+    assert {spec.requirements.experiment for spec in mini_study.TABLES} == {preset["label"]}

@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from robust_transfer.report.index.collect import collect
-from robust_transfer.report.study import compare
+from robust_transfer.report.output import compare
 from synthetic_store import add_evaluation
 
 

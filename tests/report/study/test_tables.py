@@ -4,6 +4,7 @@ import io
 import pytest
 
 from robust_transfer.report.index.collect import collect
+from robust_transfer.report.output import tables as output
 from robust_transfer.report.study import tables
 from synthetic_store import add_attack, mini_study, quickstart, study
 
@@ -13,12 +14,12 @@ def built(name, store, source="runs"):
 
 
 def rows(table):
-    return list(csv.DictReader(io.StringIO(tables.to_csv(table))))
+    return list(csv.DictReader(io.StringIO(output.to_csv(table))))
 
 
 def test_table_2_from_runs_with_known_accuracies(tmp_path):
     table = built("2", study(tmp_path, tables=("2",)))
-    text = tables.to_markdown(table)
+    text = output.to_markdown(table)
     assert "| pets       |    73.0 |    63.5 |  87.0 |  78.5 |      88.5 |      74.5 |" in text
     assert "| pets       | 200 |     1 | 87.0 [81.5, 91.3] | 78.5 [72.2, 84.0] |   +19.2 |   +23.6 |" in text
     assert "RA falls with pre-training at, fine-tuning at: birdsnap -4.9%, cars -1.2%" in text
@@ -36,22 +37,22 @@ def test_a_full_store_leaves_no_cell_empty_and_names_every_stage(tmp_path, name)
     store = study(tmp_path, tables=(name,), n=20)
     table = built(name, store)
     assert len(table.results) >= len(table.cells)
-    text = tables.to_markdown(table)
+    text = output.to_markdown(table)
     assert "–" not in text.split("Cost")[0]
     keys = {run.key for run in collect(store).runs}
-    assert all(key in text and key in tables.to_latex(table) for key in keys)
+    assert all(key in text and key in output.to_latex(table) for key in keys)
     assert {r["stages"] for r in rows(table)} == keys
 
 
 def test_table_5_is_marked(tmp_path):
-    text = tables.to_markdown(built("5", study(tmp_path, tables=("5",))))
+    text = output.to_markdown(built("5", study(tmp_path, tables=("5",))))
     assert "| cifar10  |     8.5* |     5.5* |" in text
     assert "- * sigma mismatch" in text
     assert "   91.0 |    0.0 |   0.000 |" in text
 
 
 def test_published_tables_are_the_studys(tmp_path):
-    text = tables.to_markdown(built("3", tmp_path, "published"))
+    text = output.to_markdown(built("3", tmp_path, "published"))
     assert "| caltech101 |    62.8 |    58.3 |    1.019 |  78.6 |  76.0 |  1.339 |" in text
     assert "| mean       |    +7.1 |    +7.5 |     +7.3 |" in text
     assert "Cost" not in text
@@ -70,18 +71,18 @@ def test_published_tables_are_the_studys(tmp_path):
 )
 def test_missing_cells_say_what_to_run(tmp_path, name, command):
     table = built(name, tmp_path)
-    assert command in tables.to_markdown(table)
+    assert command in output.to_markdown(table)
     assert all(row["run"].startswith("rt-train ") and row["value"] == "" for row in rows(table))
 
 
 def test_only_the_missing_sets_are_named(tmp_path):
-    text = tables.to_markdown(built("2", study(tmp_path, tables=("2",), datasets=("pets", "cars"))))
+    text = output.to_markdown(built("2", study(tmp_path, tables=("2",), datasets=("pets", "cars"))))
     assert "30 of 36 cells are missing" in text
     assert "pretrain=at dataset=food101,cifar100,cifar10,birdsnap,sun397,caltech256,aircraft,dtd," in text
 
 
 def test_quickstart_fits_80_columns_and_says_its_limits(tmp_path):
-    text = tables.to_markdown(built("quickstart", quickstart(tmp_path)))
+    text = output.to_markdown(built("quickstart", quickstart(tmp_path)))
     assert max(len(line) for line in text.splitlines()) <= 80
     assert "| at       | SA %   | 93.0 ± 1.0 |" in text
     assert "+17.7 [" in text  # (92 + 93 + 94) / (78 + 79 + 80) - 1
@@ -93,7 +94,7 @@ def test_quickstart_fits_80_columns_and_says_its_limits(tmp_path):
 
 
 def test_latex_is_booktabs_with_escapes(tmp_path):
-    text = tables.to_latex(built("quickstart", quickstart(tmp_path)))
+    text = output.to_latex(built("quickstart", quickstart(tmp_path)))
     assert all(rule in text for rule in (r"\toprule", r"\midrule", r"\bottomrule"))
     assert r"93.0 $\pm$ 1.0" in text
     body = [line for line in text.splitlines() if not line.startswith("%")]
@@ -129,7 +130,7 @@ def test_mini_tables_are_full_and_laid_out_as_the_studys(mini, name, cells, rows
     assert [row[0] for row in grid.rows[:: rows_shown // 9]] == [
         f"{d} {s}-shot" for d in ("digits", "textures", "faces") for s in (2, 5, 20)
     ]
-    title = tables.to_markdown(table).splitlines()[0]
+    title = output.to_markdown(table).splitlines()[0]
     number = name.removeprefix("mini")
     assert title.startswith(f"## Table {number} in miniature: ") and "8-pixel images" in title
     assert "with 16 channels, pre-training on mnist5k" in title
@@ -161,13 +162,13 @@ def test_the_quickstart_and_the_mini_study_stay_apart_in_one_store(tmp_path):
 def test_left_out_runs_are_listed(tmp_path):
     store = study(tmp_path, tables=("2",), datasets=("pets",))
     add_attack(store, "pets", 10, 5, pretrain="at", source="imagenet", settings={"num_steps": 3})
-    text = tables.to_markdown(built("2", store))
+    text = output.to_markdown(built("2", store))
     assert "Left out (1):" in text and "num_steps=3 (table: 100)" in text
 
 
 def test_mean_per_class_accuracy_stands_beside_where_kornblith_reports_it(tmp_path):
     table = built("2", study(tmp_path, tables=("2",)))
-    text = tables.to_markdown(table)
+    text = output.to_markdown(table)
     [run] = [
         run
         for run in collect(tmp_path).runs

@@ -184,7 +184,8 @@ def resample(values: Array, runs: Sequence[Run]) -> Array:
     names = "/".join(str(run.seeds["fine-tuning"]) for run in runs)
     generator = draws.generator(f"seeds/{dataset}/{names}", seeds)
     weights = generator.multinomial(seeds, [1 / seeds] * seeds, size=len(means)) / seeds
-    return np.einsum("rms,rs->rm", means, weights)
+    chosen: Array = np.einsum("rms,rs->rm", means, weights)
+    return chosen
 
 
 def _counts(rows: npt.NDArray[np.int64], n: int) -> Array:

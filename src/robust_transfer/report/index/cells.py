@@ -1,8 +1,7 @@
-"""A cell of a table: which models are measured how; and the command that fills it."""
+"""A cell of a table: which models are measured how."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 METRICS = ("sa", "ra", "acr")
@@ -45,27 +44,3 @@ class Cell:
     def metrics(self) -> tuple[str, ...]:
         """Metrics that the cell's evaluator measures."""
         return METRICS if self.evaluator == "certify" else METRICS[:2]
-
-
-def command_for(table: str, cell: Cell, datasets: Iterable[str] | None = None) -> str:
-    """Return the rt-train command that fills a cell of a table, for one or several data sets."""
-    names = ",".join(datasets if datasets is not None else [cell.dataset])
-    if table == "quickstart":
-        return "rt-train experiment=quickstart"
-    if table.startswith("mini"):
-        return "rt-train experiment=mini_study"
-    if table == "4":
-        return f"rt-train experiment=table4 cell={cell.pretrain}_{cell.finetune} dataset={names}"
-    if table == "5":
-        return f"rt-train experiment=table5 dataset={names}"
-    return f"rt-train experiment=table{table} pretrain={cell.pretrain} dataset={names}"
-
-
-def commands_for(table: str, cells: Iterable[Cell]) -> list[str]:
-    """Return the commands that fill several cells, one for all data sets that share the rest."""
-    datasets: dict[tuple[str, str], dict[str, Cell]] = {}
-    for cell in cells:
-        pretrain = "" if table in ("5", "quickstart") else cell.pretrain
-        datasets.setdefault((pretrain, cell.finetune), {})[cell.dataset] = cell
-    commands = [command_for(table, next(iter(d.values())), d) for d in datasets.values()]
-    return list(dict.fromkeys(commands))

@@ -21,7 +21,7 @@ FREE_SETTINGS = {"seed", "batch_size", "allow_sigma_mismatch", "allow_nonfinite"
 
 
 @dataclass(frozen=True)
-class Spec:
+class Requirements:
     """What a table asks of its runs.
 
     source : data of pre-training, None for any
@@ -46,7 +46,7 @@ class Choice:
     left_out: tuple[tuple[Run, str], ...]
 
 
-def choose(index: Index, cells: Iterable[Cell], spec: Spec) -> Choice:
+def choose(index: Index, cells: Iterable[Cell], needs: Requirements) -> Choice:
     """Pick for each target the one protocol that fills most of `cells`, and one run a seed."""
     groups: dict[Cell, list[Cell]] = {}
     for cell in cells:
@@ -57,16 +57,16 @@ def choose(index: Index, cells: Iterable[Cell], spec: Spec) -> Choice:
         usable: dict[Cell, list[Run]] = {}
         for cell in dict.fromkeys(members):
             for run in index.by_cell.get(cell, []):
-                reason = _unusable(run, spec)
+                reason = _unusable(run, needs)
                 if reason:
                     left_out.append((run, reason))
                 else:
                     usable.setdefault(cell, []).append(run)
-        picked, others = _best_protocol(usable, spec, index)
+        picked, others = _best_protocol(usable, needs, index)
         left_out += others
         for cell, runs in picked.items():
-            same, others = _best_pretraining(runs, spec, index)
-            chosen[cell], repeated = _one_a_seed(same, spec)
+            same, others = _best_pretraining(runs, needs, index)
+            chosen[cell], repeated = _one_a_seed(same, needs)
             left_out += [*others, *repeated]
     return Choice(chosen, tuple(left_out))
 
@@ -84,28 +84,27 @@ def protocol(run: Run, index: Index) -> dict[str, Any]:
     return {**recipe, **lineage, **settings, **images}
 
 
-def _unusable(run: Run, spec: Spec) -> str | None:
+def _unusable(run: Run, needs: Requirements) -> str | None:
     if run.summary.get("split", "test") != "test":
         return f"measured on split {run.summary.get('split')}"
     if (
-        spec.source
+        needs.source
         and run.lineage.get("pretrain") != "none"
-        and run.lineage.get("source") not in (spec.source, None)
+        and run.lineage.get("source") not in (needs.source, None)
     ):
-        return f"pre-trained on {run.lineage.get('source')}, the table holds {spec.source}"
+        return f"pre-trained on {run.lineage.get('source')}, the table holds {needs.source}"
     fraction = run.lineage.get("train_fraction")
-    if fraction != spec.train_fraction:
+    if fraction != needs.train_fraction:
         return f"trained on another part of the training set (train_fraction={fraction})"
     threat = (run.settings.get("norm"), run.settings.get("eps"))
-    if spec.threat and run.evaluator != "certify" and threat != spec.threat:
-        return (
-            f"attacked at {threat[0]} eps={threat[1]}, the table holds {spec.threat[0]} eps={spec.threat[1]}"
-        )
+    if needs.threat and run.evaluator != "certify" and threat != needs.threat:
+        wanted = "{} eps={}".format(*needs.threat)
+        return f"attacked at {threat[0]} eps={threat[1]}, the table holds {wanted}"
     return None
 
 
 def _best_protocol(
-    usable: dict[Cell, list[Run]], spec: Spec, index: Index
+    usable: dict[Cell, list[Run]], needs: Requirements, index: Index
 ) -> tuple[dict[Cell, list[Run]], list[tuple[Run, str]]]:
     by_protocol: dict[str, dict[Cell, list[Run]]] = {}
     for cell, runs in usable.items():
@@ -117,7 +116,7 @@ def _best_protocol(
 
     def is_own(text: str) -> bool:
         runs = (run for group in by_protocol[text].values() for run in group)
-        return any(run.lineage.get("experiment") == spec.experiment for run in runs)
+        return any(run.lineage.get("experiment") == needs.experiment for run in runs)
 
     def worth(text: str) -> tuple[Any, ...]:
         found = by_protocol[text]
@@ -127,8 +126,8 @@ def _best_protocol(
         return is_own(text), len(found), settings.get("mode") != "decide", effort, len(runs), text
 
     best = max(by_protocol, key=worth)
-    if spec.own and not is_own(best):
-        reason = f"measured or trained as no run of experiment={spec.experiment}"
+    if needs.own and not is_own(best):
+        reason = f"measured or trained as no run of experiment={needs.experiment}"
         return {}, [(run, reason) for runs in usable.values() for run in runs]
     others = [
         (run, "measured or trained otherwise: " + _difference(best, text))
@@ -146,7 +145,9 @@ def _difference(best: str, other: str) -> str:
     return ", ".join(f"{name}={found.get(name)} (table: {wanted.get(name)})" for name in names[:3])
 
 
-def _best_pretraining(runs: list[Run], spec: Spec, index: Index) -> tuple[list[Run], list[tuple[Run, str]]]:
+def _best_pretraining(
+    runs: list[Run], needs: Requirements, index: Index
+) -> tuple[list[Run], list[tuple[Run, str]]]:
     """Keep the runs of one pre-training recipe: the preset's, then the one with most runs."""
     by_recipe: dict[str, list[Run]] = {}
     for run in runs:
@@ -154,7 +155,7 @@ def _best_pretraining(runs: list[Run], spec: Spec, index: Index) -> tuple[list[R
         by_recipe.setdefault(json.dumps(recipe, sort_keys=True), []).append(run)
 
     def worth(text: str) -> tuple[Any, ...]:
-        preset = any(run.lineage.get("experiment") == spec.experiment for run in by_recipe[text])
+        preset = any(run.lineage.get("experiment") == needs.experiment for run in by_recipe[text])
         return preset, len(by_recipe[text]), text
 
     best = max(by_recipe, key=worth)
@@ -167,11 +168,11 @@ def _best_pretraining(runs: list[Run], spec: Spec, index: Index) -> tuple[list[R
     return by_recipe[best], others
 
 
-def _one_a_seed(runs: list[Run], spec: Spec) -> tuple[tuple[Run, ...], list[tuple[Run, str]]]:
+def _one_a_seed(runs: list[Run], needs: Requirements) -> tuple[tuple[Run, ...], list[tuple[Run, str]]]:
     """Keep one run for each combination of seeds: the preset's, then the first by key."""
     kept: dict[tuple[tuple[str, int | None], ...], Run] = {}
     repeated = []
-    for run in sorted(runs, key=lambda r: (r.lineage.get("experiment") != spec.experiment, r.key)):
+    for run in sorted(runs, key=lambda r: (r.lineage.get("experiment") != needs.experiment, r.key)):
         seeds = tuple(run.seeds.items())
         if seeds in kept:
             repeated.append((run, f"the same seeds as {kept[seeds].key}, other training settings"))

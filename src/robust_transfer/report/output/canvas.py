@@ -43,16 +43,14 @@ def panels(
 ) -> Iterator[tuple[Any, list[Any]]]:
     """Yield (figure, axes) of a grid of panels, each `width` x `height` inches."""
     import matplotlib
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
 
-    matplotlib.use("Agg", force=True)
-    from matplotlib import pyplot
-
+    # Not pyplot, whose backend and list of figures are the process's: a notebook goes on drawing inline.
     with matplotlib.rc_context(STYLE):
-        figure, axes = pyplot.subplots(rows, columns, figsize=(width * columns, height * rows), squeeze=False)
-        try:
-            yield figure, list(axes.ravel())
-        finally:
-            pyplot.close(figure)
+        figure = Figure(figsize=(width * columns, height * rows))
+        FigureCanvasAgg(figure)
+        yield figure, list(figure.subplots(rows, columns, squeeze=False).ravel())
 
 
 def arrange(figure: Any, caption: str) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 from robust_transfer.data import catalogue
 from robust_transfer.report.index.collect import Index, Run
 from robust_transfer.report.output.listing import lineage_text
-from robust_transfer.report.output.notes import settings_line
+from robust_transfer.report.study.wording import settings_line
 from robust_transfer.store.directories import StageDirectory
 
 

@@ -15,10 +15,10 @@ from robust_transfer.core.errors import EvaluationError
 from robust_transfer.core.statistics import proportion_interval
 from robust_transfer.report.index.collect import Run
 from robust_transfer.report.index.records import read_columns
-from robust_transfer.report.output import canvas, notes
+from robust_transfer.report.output import canvas
 from robust_transfer.report.output.drawings import Drawing, source_of
-from robust_transfer.report.output.listing import model_text
 from robust_transfer.report.study.quickstart import largest_possible_radius
+from robust_transfer.report.study.wording import model_text, settings_line
 
 Array = npt.NDArray[np.float64]
 COLUMNS = ("stage", "radius", "certified_accuracy", "low", "high")
@@ -75,7 +75,7 @@ def curve_figure(runs: Sequence[Run]) -> Drawing:
             "shaded: pointwise 95 % Clopper-Pearson intervals over images;",
             "dotted: the largest radius that n and alpha allow.",
             *(
-                f"Data: {run.cell.target}, {run.num_images} images. {notes.settings_line(run)}."
+                f"Data: {run.cell.target}, {run.num_images} images. {settings_line(run)}."
                 for run in _distinct(runs)
             ),
         ]
@@ -122,4 +122,4 @@ def _label(run: Run, runs: Sequence[Run]) -> str:
 
 
 def _distinct(runs: Sequence[Run]) -> list[Run]:
-    return list({(run.cell.target, run.num_images, notes.settings_line(run)): run for run in runs}.values())
+    return list({(run.cell.target, run.num_images, settings_line(run)): run for run in runs}.values())

@@ -10,11 +10,12 @@ from typing import Any
 from robust_transfer.core.errors import EvaluationError
 from robust_transfer.report.analysis.averages import GainFit, fit_gains, having
 from robust_transfer.report.analysis.estimates import Estimate, Result
-from robust_transfer.report.index.cells import TITLES, commands_for
-from robust_transfer.report.output import canvas, labels, notes
+from robust_transfer.report.index.cells import TITLES
+from robust_transfer.report.output import canvas, labels
 from robust_transfer.report.output.drawings import Drawing, source_of
-from robust_transfer.report.study import mini_study, quickstart
+from robust_transfer.report.study import notes
 from robust_transfer.report.study.tables import Table
+from robust_transfer.report.study.tables import caption as table_caption
 
 Groups = dict[tuple[str, str], list[Result]]
 PLACE = ("dataset", "shots", "pretrain", "finetune", "metric")
@@ -26,8 +27,8 @@ SHARED_IMAGES = (
 
 
 def figure(table: Table) -> Drawing:
-    """Draw the figure that belongs to a table: quickstart, 2, 3, mini2 or mini3."""
-    return quickstart_figure(table) if table.name == "quickstart" else gains_figure(table)
+    """Draw the figure that belongs to a table."""
+    return points_figure(table) if table.spec.figure == "points" else gains_figure(table)
 
 
 def gains_figure(table: Table) -> Drawing:
@@ -42,7 +43,7 @@ def gains_figure(table: Table) -> Drawing:
             f"R² with its 95 % interval ({_methods(fits.values())})." if _methods(fits.values()) else "",
             *(f"{line}." for line in (*few, *_undefined(table, metrics))),
             "" if table.source == "runs" else "Published numbers, rounded as printed.",
-            f"{notes.scale(table.ordered)}." if table.name in mini_study.TABLES else "",
+            f"{notes.scale(table.ordered)}." if table.spec.small else "",
             *(f"{line}." for line in notes.measured(table.ordered)),
             SHARED_IMAGES,
         ]
@@ -62,8 +63,8 @@ def gains_figure(table: Table) -> Drawing:
     return replace(drawing, label=label)
 
 
-def quickstart_figure(table: Table) -> Drawing:
-    """Draw the quickstart's gains: one data set, so one point a track and pre-training."""
+def points_figure(table: Table) -> Drawing:
+    """Draw the gains of a table of one data set: one point a track and pre-training."""
     groups = _grouped(table)
     metrics = ["ra", "acr"] if any("acr" in r.gains for found in groups.values() for r in found) else ["ra"]
     caption = " ".join(
@@ -71,7 +72,7 @@ def quickstart_figure(table: Table) -> Drawing:
             "Relative gain over no pre-training, 95 % intervals (paired bootstrap over images and seeds);",
             "the dotted line is equal gain. One data set gives no fit.",
             "SA and RA are measured on the same test images.",
-            quickstart.caption(table.ordered),
+            table_caption(table),
         ]
     )
 
@@ -91,7 +92,7 @@ def _drawing(table: Table, caption: str, metrics: Sequence[str], draw: Any, grou
     results = [result for found in groups.values() for result in found]
     rows = [_row(result, metric) for metric in metrics for result in results if metric in result.gains]
     source = source_of(run for result in table.results.values() for run in result.runs)
-    name = f"figure-{table.name}" + ("-published" if table.source == "published" else "")
+    name = f"figure-{table.spec.name}" + ("-published" if table.source == "published" else "")
     return Drawing(name, caption, (1, len(metrics)), draw, COLUMNS, tuple(rows), source)
 
 
@@ -104,7 +105,7 @@ def _grouped(table: Table) -> Groups:
         absent = [cell for cell in table.cells if cell not in table.results]
         raise EvaluationError(
             "no data set has runs both with and without pre-training (expected at least one)",
-            *(f"run: {command}" for command in commands_for(table.name, absent or table.cells)[:2]),
+            *(f"run: {command}" for command in table.spec.commands(absent or table.cells)[:2]),
         )
     return groups
 

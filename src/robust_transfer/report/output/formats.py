@@ -1,12 +1,13 @@
-"""One table in three formats: Markdown, CSV and LaTeX (booktabs)."""
+"""Blocks and tables as Markdown, and a table as CSV or LaTeX (booktabs)."""
 
 from __future__ import annotations
 
 import csv
 import io
 import textwrap
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+
+from robust_transfer.report.study.blocks import Block, Bullets, Code, Grid, Heading, Paragraph
 
 LATEX = {
     "%": r"\%",
@@ -18,21 +19,6 @@ LATEX = {
     "−": "$-$",
     "–": "--",
 }
-
-
-@dataclass(frozen=True)
-class Grid:
-    """Text cells under headers; all but the first `labels` and last `notes` columns are aligned right."""
-
-    headers: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    labels: int = 1
-    title: str = ""
-    notes: int = 0
-
-    def is_left(self, column: int) -> bool:
-        """Tell whether a column is aligned left."""
-        return column < self.labels or column >= len(self.headers) - self.notes
 
 
 def markdown(grid: Grid) -> str:
@@ -89,41 +75,32 @@ def comma_separated(headers: Sequence[str], rows: Sequence[Sequence[object]]) ->
     return stream.getvalue()
 
 
-def wrapped(lines: Sequence[str], width: int = 80) -> str:
-    """Break lines for a terminal; tables and indented commands stay whole."""
-    kept = [
-        line
-        if line.startswith(("|", "    "))
-        else textwrap.fill(
-            line,
-            width,
-            subsequent_indent="  " if line.startswith("- ") else "",
-            break_long_words=False,
-            break_on_hyphens=False,
-        )
-        for line in lines
-    ]
-    return "\n".join(kept)
+def page(blocks: Iterable[Block]) -> str:
+    """Write blocks as Markdown, each set apart by an empty line and wrapped for a terminal."""
+    return "\n\n".join(_block(block) for block in blocks) + "\n"
 
 
-def percent(value: float | None, *, signed: bool = False) -> str:
-    """Write a fraction in percent with one decimal; signed ones from 100 % on without."""
-    if value is None:
-        return "–"
-    if signed and abs(value) >= 1:
-        return f"{100 * value:+.0f}"
-    return f"{100 * value:+.1f}" if signed else f"{100 * value:.1f}"
+def _block(block: Block) -> str:
+    match block:
+        case Heading():
+            return f"## {block.text}"
+        case Grid():
+            return markdown(block).rstrip("\n")
+        case Paragraph():
+            return "\n".join(map(filled, block.lines))
+        case Bullets():
+            return "\n".join(filled(item, bullet="- ") for item in block.items)
+        case Code():
+            return "\n".join(f"    {line}" for line in block.lines)
 
 
-def metric_text(metric: str, value: float | None) -> str:
-    """Write a metric's value: percent for accuracies, three decimals for the radius."""
-    if value is None:
-        return "–"
-    return f"{value:.3f}" if metric == "acr" else percent(value)
-
-
-def interval_text(metric: str, low: float | None, high: float | None) -> str:
-    """Write an interval of a metric, empty where there is none."""
-    if low is None or high is None:
-        return ""
-    return f"[{metric_text(metric, low)}, {metric_text(metric, high)}]"
+def filled(text: str, *, bullet: str = "", width: int = 80) -> str:
+    """Break a line for a terminal."""
+    return textwrap.fill(
+        text,
+        width,
+        initial_indent=bullet,
+        subsequent_indent=" " * len(bullet),
+        break_long_words=False,
+        break_on_hyphens=False,
+    )

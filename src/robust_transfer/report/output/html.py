@@ -13,12 +13,13 @@ from robust_transfer.core.errors import EvaluationError
 from robust_transfer.report.analysis.estimates import Result
 from robust_transfer.report.index.cells import TITLES, Cell
 from robust_transfer.report.index.collect import Index, Run, commits
-from robust_transfer.report.output import curves, drawings, figures, notes, shots
+from robust_transfer.report.output import curves, drawings, figures, shots
+from robust_transfer.report.output.claims import grid as claims_grid
 from robust_transfer.report.output.drawings import Drawing
-from robust_transfer.report.output.formats import Grid, interval_text, metric_text, percent
-from robust_transfer.report.output.listing import model_text
-from robust_transfer.report.study import claims, findings, mini_study, quickstart, specs, tables
+from robust_transfer.report.study import claims, findings, mini_study, notes, registry, tables
+from robust_transfer.report.study.blocks import Block, Bullets, Code, Grid, Heading, Paragraph
 from robust_transfer.report.study.tables import Table
+from robust_transfer.report.study.wording import interval_text, metric_text, model_text, percent
 
 STYLE = """
 :root { color-scheme: light dark; --line: #8884; --soft: #777; --fall: #c02020; --rise: #1a7f37; }
@@ -43,25 +44,20 @@ MOST_CURVES = 7  # one colour each
 
 def page(index: Index, directory: Path) -> str:
     """Return the page; figures are written to `directory` too, which its links are relative to."""
-    built = {name: tables.build(name, "runs", index) for name in specs.NAMES}
+    built = {name: tables.build(name, "runs", index) for name in registry.tables()}
     found = {name: table for name, table in built.items() if table.ordered}
     sections = [
         (name, tables.title(table), _table_section(table, directory)) for name, table in found.items()
     ]
     sections += _figure_sections(index, found, directory)
-    if facts := findings.findings({name: built[name] for name in mini_study.TABLES}):
-        items = "".join(f"<li>{escape(sentence)}</li>" for sentence in findings.sentences(facts))
-        sections.append(
-            (
-                "findings",
-                "Findings: the miniature study in sentences",
-                f"<p>{findings.INTERVALS}</p><ul>{items}</ul>\n",
-            )
-        )
-    if any(name in found for name in claims.CAPTIONED):
-        sections.append(
-            ("claims", "Claims: the study's sentences with a number, from these runs", _claims(built))
-        )
+    if facts := findings.findings({name: built[name] for name in mini_study.NAMES}):
+        said: list[Block] = [Paragraph((findings.INTERVALS,)), Bullets(tuple(findings.sentences(facts)))]
+        title = "Findings: the miniature study in sentences"
+        sections.append(("findings", title, "".join(map(_block, said))))
+    if any(table.spec.improves_all for table in found.values()):
+        title = "Claims: the study's sentences with a number, from these runs"
+        verdicts = claims.verdicts(claims.tables_needed("runs", index))
+        sections.append(("claims", title, _grid(claims_grid(verdicts))))
     sections.append(("flags", "Flags and marks", _flags(index, directory)))
     sections.append(("runs", "Every evaluation", _runs(index, directory)))
     links = "".join(f'<a href="#{name}">{escape(title.split(":")[0])}</a> ' for name, title, _ in sections)
@@ -82,7 +78,7 @@ def page(index: Index, directory: Path) -> str:
 
 
 def _table_section(table: Table, directory: Path) -> str:
-    layout = specs.layout_of(table.name, table.cells)
+    layout = table.spec.arrangement.layout(table.cells)
     headers = _row([*layout.labels, *(column.header for column in layout.columns)], len(layout.labels), "th")
     symbols = notes.mark_symbols(table.ordered)
     rows = []
@@ -92,11 +88,11 @@ def _table_section(table: Table, directory: Path) -> str:
         ]
         rows.append(_row([*map(escape, label), *values], len(label)))
     parts = [
-        f"<p>{escape(quickstart.caption(table.ordered) if table.name == 'quickstart' else tables.UNITS)} "
+        f"<p>{escape(tables.caption(table))} "
         "Under each number: its 95 % interval, and its gain relative to no pre-training.</p>",
         f'<div class="wide"><table>{headers}{"".join(rows)}</table></div>',
-        _html_grid(tables.cost_grid(table)),
-        *(_paragraph(text) for text in tables.footer(table)),
+        _grid(tables.cost_grid(table)),
+        *map(_block, tables.footer(table)),
     ]
     return "\n".join(parts) + "\n"
 
@@ -135,7 +131,22 @@ def _wide(headers: Sequence[str], labels: int, rows: Sequence[str]) -> str:
     return f'<div class="wide"><table>{_row(headers, labels, "th")}{"".join(rows)}</table></div>\n'
 
 
-def _html_grid(grid: Grid) -> str:
+def _block(block: Block) -> str:
+    match block:
+        case Grid():
+            return _grid(block)
+        case Heading():
+            return f"<h3>{escape(block.text)}</h3>"
+        case Paragraph():
+            kind = ' class="soft"' if block.small else ""
+            return f"<p{kind}>{'<br>'.join(map(escape, block.lines))}</p>"
+        case Bullets():
+            return f"<ul>{''.join(f'<li>{escape(item)}</li>' for item in block.items)}</ul>"
+        case Code():
+            return f"<pre>{escape(chr(10).join(block.lines))}</pre>"
+
+
+def _grid(grid: Grid) -> str:
     def line(cells: Sequence[str], tag: str) -> str:
         kinds = (' class="label"' if grid.is_left(i) else "" for i in range(len(cells)))
         made = (f"<{tag}{kind}>{escape(cell)}</{tag}>" for kind, cell in zip(kinds, cells, strict=True))
@@ -146,31 +157,15 @@ def _html_grid(grid: Grid) -> str:
     return f'{title}<div class="wide"><table>{line(grid.headers, "th")}{rows}</table></div>\n'
 
 
-def _paragraph(text: str) -> str:
-    """Turn a paragraph of a table's footer into HTML: indented lines are commands, dashes are a list."""
-    lines = text.split("\n")
-    commands = "\n".join(line[4:] for line in lines if line.startswith("    "))
-    listed = text[text.find("- ") :] if "\n- " in f"\n{text}" else ""
-    items = listed.removeprefix("- ").replace("\n  ", " ").split("\n- ") if listed else []
-    before = text.removesuffix(listed).split("\n    ")[0].strip()
-    soft = ' class="soft"' if text.startswith("commit: ") else ""
-    parts = [
-        f"<p{soft}>{escape(before)}</p>" if before else "",
-        f"<pre>{escape(commands)}</pre>" if commands else "",
-        f"<ul>{''.join(f'<li>{escape(item)}</li>' for item in items)}</ul>" if items else "",
-    ]
-    return "".join(parts)
-
-
 # ---------------------------------------------------------------- figures and the rest
 
 
 def _figure_sections(index: Index, found: dict[str, Table], directory: Path) -> list[tuple[str, str, str]]:
     drawn: list[tuple[str, str, Drawing]] = []
-    for name in ("quickstart", "mini2", "mini3", "2", "3"):
-        if name in found and any(result.gains for result in found[name].ordered):
+    for name, table in found.items():
+        if table.spec.figure and any(result.gains for result in table.ordered):
             title = f"Figure {name}: gains in robustness on gains in accuracy"
-            drawn.append((f"figure-{name}", title, figures.figure(found[name])))
+            drawn.append((f"figure-{name}", title, figures.figure(table)))
     for name, runs in _curve_runs(found).items():
         drawn.append(
             (
@@ -210,11 +205,6 @@ def _image(drawing: Drawing, directory: Path) -> str:
     image = f'<img style="{width}" src="data:image/png;base64,{data}" alt="{escape(drawing.name)}">'
     caption = f'<p class="soft">{escape(drawing.caption)}<br>{escape(drawing.source)}</p>'
     return f'<div class="wide"><a href="{png.name}">{image}</a></div>\n{caption}\n'
-
-
-def _claims(built: dict[str, Table]) -> str:
-    verdicts = claims.verdicts(built)
-    return _html_grid(claims.grid(verdicts))
 
 
 def _flags(index: Index, directory: Path) -> str:

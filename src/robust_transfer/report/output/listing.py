@@ -8,8 +8,7 @@ from robust_transfer.core.columns import columns
 from robust_transfer.report.index.cells import TITLES
 from robust_transfer.report.index.collect import Index, Run
 from robust_transfer.report.index.costs import duration
-from robust_transfer.report.output.formats import interval_text, metric_text
-from robust_transfer.report.output.notes import settings_line
+from robust_transfer.report.study.wording import interval_text, metric_text, model_text, settings_line
 from robust_transfer.store.directories import DONE, StageDirectory
 
 HEADER = ("key", "evaluator", "dataset", "model", "seed", "n", "SA", "RA", "ACR", "marks")
@@ -25,11 +24,6 @@ def runs_text(index: Index) -> str:
     evaluations = columns([HEADER, *rows]) + "\n" if rows else "no evaluation yet\n"
     training = columns([("key", "kind", "what", "state", "steps", "time"), *stages]) + "\n" if stages else ""
     return evaluations + ("\n" if training else "") + training
-
-
-def model_text(lineage: dict[str, Any]) -> str:
-    """Name a model by its two methods."""
-    return f"{lineage.get('pretrain') or '?'}>{lineage.get('finetune') or '-'}"
 
 
 def _run_row(run: Run) -> tuple[str, ...]:

@@ -10,10 +10,11 @@ from robust_transfer.core.errors import EvaluationError
 from robust_transfer.report.analysis.estimates import Result, from_runs
 from robust_transfer.report.index.cells import TITLES, Cell
 from robust_transfer.report.index.collect import Index, Run
-from robust_transfer.report.index.protocols import Spec, choose
-from robust_transfer.report.output import canvas, notes
+from robust_transfer.report.index.protocols import Requirements, choose
+from robust_transfer.report.output import canvas
 from robust_transfer.report.output.drawings import Drawing, source_of
-from robust_transfer.report.output.formats import percent
+from robust_transfer.report.study import notes
+from robust_transfer.report.study.wording import percent
 
 AXES = {"shots": "training images per class", "train_fraction": "share of the training set"}
 COLUMNS = ("dataset", "finetune", "pretrain", "axis", "amount", "metric", "value", "low", "high", "seeds")
@@ -65,7 +66,7 @@ def _lines(index: Index, axis: str) -> dict[tuple[Cell, str], Lines]:
         some: Sequence[Run] = [run for run in index.runs if run.lineage.get(axis) == amount]
         part = replace(index, runs=tuple(some))
         share = amount if axis == "train_fraction" else None
-        choice = choose(part, part.by_cell, Spec(None, "", threat=None, train_fraction=share))
+        choice = choose(part, part.by_cell, Requirements(None, "", threat=None, train_fraction=share))
         for cell, result in from_runs(part, choice).items():
             if "ra" in result.estimates:
                 lines = found.setdefault((replace(cell.group, shots=None), axis), {})

@@ -9,17 +9,16 @@ from dataclasses import dataclass
 from robust_transfer.report.analysis.averages import fit_gains, mean_gain
 from robust_transfer.report.analysis.estimates import Estimate, Result
 from robust_transfer.report.index import published
-from robust_transfer.report.index.cells import TITLES, Cell, commands_for
-from robust_transfer.report.index.collect import Run, commits
+from robust_transfer.report.index.cells import TITLES, Cell
+from robust_transfer.report.index.collect import Index, Run
 from robust_transfer.report.index.published import PublishedClaim
-from robust_transfer.report.output.formats import Grid, comma_separated, markdown, percent, wrapped
-from robust_transfer.report.study.tables import Table
+from robust_transfer.report.study import registry
+from robust_transfer.report.study.tables import Table, build
+from robust_transfer.report.study.wording import percent
 
 HOLDS, FAILS, UNKNOWN = "holds", "fails", "not enough runs"
-COLUMNS = ("claim", "published", "value", "low", "high", "verdict", "detail")
 # The tables are rounded to 0.1 points: what is recomputed from them may differ by that much.
 TOLERANCE = {"gain": 0.1, "r2": 0.01}
-CAPTIONED = ("2", "3")  # their captions say that pre-training improves all target tasks
 
 
 @dataclass(frozen=True)
@@ -35,11 +34,17 @@ class Verdict:
     detail: str
 
 
+def tables_needed(source: str, index: Index) -> dict[str, Table]:
+    """Build the tables that claims are about."""
+    captioned = [spec.name for spec in registry.tables().values() if spec.improves_all]
+    names = dict.fromkeys([*(claim.table for claim in published.claims()), *captioned])
+    return {name: build(name, source, index) for name in names}
+
+
 def verdicts(tables: Mapping[str, Table]) -> list[Verdict]:
     """Check every claim against tables (by name), all of one source."""
     found = [_check_number(claim, tables[claim.table]) for claim in published.claims()]
-    for name in CAPTIONED:
-        table = tables[name]
+    for table in (table for table in tables.values() if table.spec.improves_all):
         pretrains = dict.fromkeys(cell.pretrain for cell in table.cells if cell.pretrain != "none")
         metrics = table.cells[0].metrics
         found += [_check_all_sets(table, pretrain, metric) for pretrain in pretrains for metric in metrics]
@@ -86,7 +91,7 @@ def _check_all_sets(table: Table, pretrain: str, metric: str) -> Verdict:
     gains = {cell: _gains(table, cell)[metric] for cell in cells if metric in _gains(table, cell)}
     falling = [f"{cell.target} {_gain_text(gain)}" for cell, gain in gains.items() if gain.value < 0]
     equal = [cell.target for cell, gain in gains.items() if gain.value == 0]
-    name = f"all_sets_improve_{table.name}_{pretrain}_{metric}"
+    name = f"all_sets_improve_{table.spec.name}_{pretrain}_{metric}"
     detail = f"falls: {', '.join(falling)}" if falling else "no set falls"
     detail += f"; no change: {', '.join(equal)}" if equal else ""
     if len(gains) < len(cells):
@@ -112,7 +117,7 @@ def _gains(table: Table, cell: Cell) -> Mapping[str, Estimate]:
 def _lacking(table: Table, cells: Sequence[Cell], metric: str) -> str:
     there = [cell for cell in cells if metric in _gains(table, cell)]
     wanted = [c for cell in cells for c in (cell, cell.reference) if c not in table.results]
-    commands = commands_for(table.name, wanted)
+    commands = table.spec.commands(wanted)
     text = f"{TITLES[metric]} gain known for {len(there)} of {len(cells)} sets"
     return f"{text}; run: {'; '.join(commands)}" if commands else text
 
@@ -133,54 +138,6 @@ def _claim(claim: PublishedClaim, found: Estimate | None, verdict: str, detail: 
 
 def _hundred(value: float | None) -> float | None:
     return None if value is None else 100 * value
-
-
-def grid(found: Sequence[Verdict]) -> Grid:
-    """Return the claims as a grid."""
-    rows = tuple(
-        (
-            v.claim,
-            f"{v.published:g}",
-            _text(v, v.value),
-            _text(v, v.low),
-            _text(v, v.high),
-            v.verdict,
-            v.detail,
-        )
-        for v in found
-    )
-    return Grid(COLUMNS, rows, notes=2)
-
-
-def to_markdown(found: Sequence[Verdict], source: str, runs: Sequence[Run]) -> str:
-    """Write the claims as a Markdown table."""
-    counted = ", ".join(f"{sum(v.verdict == name for v in found)} {name}" for name in (HOLDS, FAILS, UNKNOWN))
-    origin = _origin(runs) if source == "runs" else "source: the study's published tables"
-    return f"{markdown(grid(found))}\n{counted}\n\n{origin}\n"
-
-
-def _text(verdict: Verdict, value: float | None) -> str:
-    if value is None:
-        return ""
-    return (
-        f"{value:.2f}"
-        if "_r2" in verdict.claim
-        else f"{value:g}"
-        if "all_sets" in verdict.claim
-        else f"{value:.1f}"
-    )
-
-
-def _origin(runs: Sequence[Run]) -> str:
-    keys = dict.fromkeys(run.key for run in runs)
-    return wrapped([f"commit: {', '.join(commits(runs)) or 'none'}", f"stages: {' '.join(keys) or 'none'}"])
-
-
-def to_csv(found: Sequence[Verdict], runs: Sequence[Run]) -> str:
-    """Write the claims in full precision, with what they came from."""
-    keys, commit = " ".join(dict.fromkeys(run.key for run in runs)), " ".join(commits(runs))
-    rows = [[*(getattr(v, name) for name in COLUMNS), keys, commit] for v in found]
-    return comma_separated((*COLUMNS, "stages", "commit"), rows)
 
 
 def runs_of(tables: Mapping[str, Table]) -> list[Run]:

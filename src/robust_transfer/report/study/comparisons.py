@@ -48,7 +48,7 @@ class Comparison:
 
 def pretrainings(known: Known, track: str, pretrain: str, other: str) -> Comparison:
     """Compare two pre-trainings after fine-tuning by `track`."""
-    cells = [cell for cell in mini_study.cells("4") if (cell.finetune, cell.pretrain) == (track, track)]
+    cells = [cell for cell in mini_study.compared((track,)) if cell.pretrain == track]
     wanted = [(replace(cell, pretrain=pretrain), replace(cell, pretrain=other)) for cell in cells]
     names = [METHODS.get(method, method) for method in (track, pretrain, other)]
     subject = f"With {names[0]} fine-tuning, {names[1]} pre-training instead of {names[2]}"
@@ -57,14 +57,14 @@ def pretrainings(known: Known, track: str, pretrain: str, other: str) -> Compari
 
 def last_layer(known: Known) -> Comparison:
     """Compare standard tuning of the last layer with robust fine-tuning of the whole, under noise."""
-    wanted = [(cell, replace(cell, finetune=cell.pretrain)) for cell in mini_study.cells("5") if cell.sigma]
+    wanted = [(cell, replace(cell, finetune=cell.pretrain)) for cell in mini_study.last_layer() if cell.sigma]
     subject = "Under noise, standard tuning of a CR model's last layer instead of CR tuning of it all"
     return Comparison("st_linear_over_cr", subject, _known(known, wanted), len(wanted))
 
 
 def plain_last_layer(known: Known) -> Comparison:
     """Pair the last layer's models, as plain classifiers without noise, with themselves."""
-    cells = [cell for cell in mini_study.cells("5") if not cell.sigma]
+    cells = [cell for cell in mini_study.last_layer() if not cell.sigma]
     subject = "Without noise (sigma 0), standard tuning of a CR model's last layer"
     return Comparison("st_linear_sigma0", subject, _known(known, [(c, c) for c in cells]), len(cells))
 

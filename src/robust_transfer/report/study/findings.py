@@ -13,9 +13,7 @@ import numpy as np
 from robust_transfer.report.analysis.averages import fit_gains, mean_gain
 from robust_transfer.report.analysis.estimates import Estimate
 from robust_transfer.report.index.cells import TITLES
-from robust_transfer.report.index.collect import Run, commits
-from robust_transfer.report.output import notes
-from robust_transfer.report.output.formats import comma_separated, percent, wrapped
+from robust_transfer.report.index.collect import Run
 from robust_transfer.report.study import mini_study
 from robust_transfer.report.study.comparisons import (
     DIFFERENCE,
@@ -26,8 +24,8 @@ from robust_transfer.report.study.comparisons import (
     pretrainings,
 )
 from robust_transfer.report.study.tables import Table
+from robust_transfer.report.study.wording import percent
 
-COLUMNS = ("finding", "value", "low", "high", "unit", "method", "verdict", "targets", "sentence")
 INTERVALS = (
     "Intervals are 95 %; they resample seeds and test images, not targets: they do not cover other data sets."
 )
@@ -175,29 +173,3 @@ def _text(found: Estimate, unit: str) -> str:
 def sentences(found: Sequence[Finding]) -> list[str]:
     """Return the sentences once each: some hold two numbers."""
     return list(dict.fromkeys(finding.sentence for finding in found))
-
-
-def to_markdown(found: Sequence[Finding], tables: Mapping[str, Table]) -> str:
-    """Write the sentences, then how everything was measured, what is missing, and where it comes from."""
-    known = {cell: result for table in tables.values() for cell, result in table.results.items()}
-    cells = list(dict.fromkeys(cell for table in tables.values() for cell in table.cells))
-    results = list(known.values())
-    paragraphs = [
-        [f"## What the miniature study found ({notes.scale(results) or 'no run yet'})"],
-        [INTERVALS + notes.few_seeds(results)],
-        [f"- {line}" for line in sentences(found)] or ["No two models that can be compared yet."],
-        [f"- {line}" for line in notes.measured(results)],
-        notes.missing(mini_study.TABLES[0], cells, known),
-        notes.provenance(results),
-    ]
-    return "\n\n".join(wrapped(lines) for lines in paragraphs if lines) + "\n"
-
-
-def to_csv(found: Sequence[Finding]) -> str:
-    """Write the findings in full precision, with the stages behind each."""
-    rows: list[list[object]] = []
-    for finding in found:
-        keys = " ".join(dict.fromkeys(run.key for run in finding.runs))
-        values = [getattr(finding, name) for name in COLUMNS]
-        rows.append([*values, keys, " ".join(commits(finding.runs))])
-    return comma_separated((*COLUMNS, "stages", "commit"), rows)

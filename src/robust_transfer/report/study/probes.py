@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from robust_transfer.report.index.collect import Index, Run
 from robust_transfer.report.index.recipes import pretrain_recipe
-from robust_transfer.report.output.formats import Grid, comma_separated, interval_text, percent
 
-COLUMNS = ("pretrain", "epochs", "batch_size", "published", "ours", "low", "high", "difference")
 SOURCE = "imagenet"
 
 
@@ -46,32 +43,3 @@ def linear_probes(index: Index) -> list[Probe]:
         recipe = (settings.get("epochs"), settings.get("batch_size"))
         found.append(Probe(run, recipe, published / 100, ours, stated.get("low"), stated.get("high")))
     return found
-
-
-def probes_grid(probes: Sequence[Probe]) -> Grid:
-    """Return the probes as a grid; the recipes stand beside them, as the published value holds for one."""
-    rows = tuple(
-        (
-            str(probe.run.lineage["pretrain"]),
-            *(str(value or "unknown") for value in probe.recipe),
-            percent(probe.published),
-            percent(probe.ours),
-            interval_text("sa", probe.low, probe.high),
-            percent(probe.ours - probe.published, signed=True),
-        )
-        for probe in probes
-    )
-    headers = ("pretrain", "epochs", "batch", "published", "ours", "95 %", "difference")
-    return Grid(headers, rows, 1, f"Linear probe on {SOURCE}, top-1 in %")
-
-
-def probes_csv(probes: Sequence[Probe]) -> str:
-    """Write the probes in full precision, in %."""
-    rows = []
-    for probe in probes:
-        difference = probe.ours - probe.published
-        numbers = (probe.published, probe.ours, probe.low, probe.high, difference)
-        scaled = (None if number is None else 100 * number for number in numbers)
-        place = (probe.run.lineage["pretrain"], *probe.recipe)
-        rows.append([*place, *scaled, probe.run.key, probe.run.commit])
-    return comma_separated((*COLUMNS, "stages", "commit"), rows)

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from robust_transfer.report.analysis.estimates import Estimate, Result
-from robust_transfer.report.index.cells import TITLES
-from robust_transfer.report.index.collect import Run
-from robust_transfer.report.output.formats import Grid, interval_text, markdown, metric_text, percent, wrapped
+from robust_transfer.report.index.cells import TITLES, Cell
+from robust_transfer.report.index.collect import Index, Run
+from robust_transfer.report.index.protocols import Requirements
+from robust_transfer.report.study.blocks import Block, Grid, Paragraph
+from robust_transfer.report.study.spec import Arrangement, Presentation, TableSpec
+from robust_transfer.report.study.wording import interval_text, metric_text, percent
 
 TRACKS = {"at": "AT track: robustness against an attack", "cr": "CR track: certified robustness"}
 CONCLUDE = (
@@ -17,15 +20,15 @@ CONCLUDE = (
 )
 
 
-def sections(results: Sequence[Result]) -> list[str]:
-    """Return the table's parts in Markdown, at most 80 columns wide."""
-    parts = []
+def sections(results: Sequence[Result]) -> list[Block]:
+    """Return the table's parts, at most 80 columns wide."""
+    parts: list[Block] = []
     for track, title in TRACKS.items():
-        found = [result for result in results if result.cell.finetune == track]
-        if found:
-            whole = grid(found)
-            parts.append(markdown(Grid(whole.headers[1:], tuple(row[1:] for row in whole.rows), 2, title)))
-    return [*parts, wrapped([caption(results)])] if parts else ["No run yet."]
+        of_track = [result for result in results if result.cell.finetune == track]
+        if of_track:
+            whole = grid(of_track)
+            parts.append(Grid(whole.headers[1:], tuple(row[1:] for row in whole.rows), 2, title))
+    return [*parts, Paragraph((caption(results),))] if parts else [Paragraph(("No run yet.",))]
 
 
 def grid(results: Sequence[Result]) -> Grid:
@@ -94,3 +97,33 @@ def largest_radius(results: Sequence[Result]) -> str:
             noises = f"n = {s['n']:,} noises, alpha = {s['alpha']:g} and sigma = {s['sigma']:g}"
             sentences[f"With {noises} the largest possible radius is {radius:.2f}."] = None
     return " ".join(sentences)
+
+
+def _cells(index: Index | None) -> list[Cell]:
+    """Return the digits cells of both tracks: `none`, and every pre-training of the preset's runs."""
+    tracks = {("at", "autopgd", None): {"none"}, ("cr", "certify", None): {"none"}}
+    sigma = shots = None
+    for run in index.runs if index else ():
+        cell = run.cell
+        track = (cell.finetune, cell.evaluator, None)
+        if run.lineage.get("experiment") == "quickstart" and cell.dataset == "digits" and track in tracks:
+            tracks[track].add(cell.pretrain)
+            sigma, shots = cell.sigma or sigma, cell.shots
+    order = {"none": 0, "at": 1, "cr": 1, "st": 2, "simclr": 3}
+    return [
+        Cell("digits", pretrain, finetune, evaluator, sigma if evaluator == "certify" else None, shots)
+        for (finetune, evaluator, _), pretrains in tracks.items()
+        for pretrain in sorted(pretrains, key=lambda name: (order.get(name, 4), name))
+    ]
+
+
+TABLE = TableSpec(
+    "quickstart",
+    "Quickstart: digits, with and without pre-training on MNIST",
+    _cells,
+    Requirements(source="mnist5k", experiment="quickstart", threat=None),
+    Arrangement(("track", "pretrain"), lambda c: (c.finetune.upper(), c.pretrain), lambda c: ""),
+    "rt-train experiment=quickstart",
+    figure="points",
+    presentation=Presentation(sections, grid, caption),
+)

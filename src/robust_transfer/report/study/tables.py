@@ -1,4 +1,4 @@
-"""The study's tables and the quickstart's, from runs or from the published numbers."""
+"""A table with its numbers, from runs or from the publication, and what stands around them."""
 
 from __future__ import annotations
 
@@ -7,37 +7,26 @@ from dataclasses import dataclass
 
 from robust_transfer.report.analysis.averages import having, mean_gain
 from robust_transfer.report.analysis.estimates import Result, from_published, from_runs
-from robust_transfer.report.index.cells import TITLES, Cell, command_for
-from robust_transfer.report.index.collect import Index, Run, commits
+from robust_transfer.report.index.cells import TITLES, Cell
+from robust_transfer.report.index.collect import Index, Run
 from robust_transfer.report.index.costs import duration
 from robust_transfer.report.index.protocols import choose
-from robust_transfer.report.output import notes
-from robust_transfer.report.output.formats import (
-    Grid,
-    comma_separated,
-    interval_text,
-    latex,
-    markdown,
-    metric_text,
-    percent,
-    wrapped,
-)
-from robust_transfer.report.study import mini_study, quickstart, specs
+from robust_transfer.report.study import notes, registry
+from robust_transfer.report.study.blocks import Block, Grid, Paragraph, bullets
+from robust_transfer.report.study.spec import TableSpec
+from robust_transfer.report.study.wording import interval_text, metric_text, percent
 
 UNITS = "SA, RA and gains in %, ACR in L2 units of [0, 1] pixels; gains are relative to no pre-training."
-COLUMNS = (
-    "table", "dataset", "shots", "pretrain", "finetune", "evaluator", "sigma", "metric", "unit", "value",
-    "low", "high", "interval", "deviation", "seeds", "varies", "num_images", "gain", "gain_low", "gain_high",
-    "pretrain_seconds", "finetune_seconds", "evaluate_seconds", "device", "marks", "stages", "commit",
-    "run",
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table's numbers: what is known of its cells."""
+    """A table's numbers: what is known of its cells.
 
-    name: str
+    source : runs or published
+    """
+
+    spec: TableSpec
     source: str
     cells: tuple[Cell, ...]
     results: Mapping[Cell, Result]
@@ -51,63 +40,56 @@ class Table:
 
 def build(name: str, source: str, index: Index) -> Table:
     """Collect a table's numbers from a store's runs (`runs`) or from the publication (`published`)."""
-    cells = specs.cells_of(name, index)
+    spec = registry.find(name)
+    cells = tuple(spec.cells(index))
     if source == "published":
-        return Table(name, source, tuple(cells), from_published(cells))
+        return Table(spec, source, cells, from_published(cells))
     # Cells without pre-training that the table itself does not show are what its gains are relative to.
     wanted = list(dict.fromkeys([*cells, *(cell.reference for cell in cells)]))
-    choice = choose(index, wanted, specs.spec_of(name))
-    return Table(name, source, tuple(cells), from_runs(index, choice), choice.left_out)
-
-
-def file_name(table: Table) -> str:
-    """Return the stem of a table's files."""
-    return f"table-{table.name}" + ("-published" if table.source == "published" else "")
+    choice = choose(index, wanted, spec.requirements)
+    return Table(spec, source, cells, from_runs(index, choice), choice.left_out)
 
 
 def title(table: Table) -> str:
     """Say what a table shows; of a miniature also how small it is."""
-    if table.name not in mini_study.TABLES:
-        return specs.TITLE[table.name]
-    number, sentence = specs.TITLE[specs.kind_of(table.name)].split(": ", 1)
-    scale = notes.scale(table.results.values()) or "no run yet"
-    return f"{number} in miniature: {sentence} ({scale})"
+    if not table.spec.small:
+        return table.spec.title
+    return f"{table.spec.title} ({notes.scale(table.results.values()) or 'no run yet'})"
 
 
-def to_markdown(table: Table) -> str:
-    """Write the whole table for reading."""
-    parts = [f"## {title(table)}" + (" (published)" if table.source == "published" else "")]
-    if table.name == "quickstart":
-        parts += quickstart.sections(table.ordered)
-    else:
-        parts += [wrapped([UNITS]), markdown(main_grid(table))]
-        parts += [markdown(grid) for grid in detail_grids(table)]
-    if table.source == "runs":
-        parts += [markdown(cost_grid(table))] if table.ordered else []
-    parts += footer(table)
-    return "\n\n".join(part.strip("\n") for part in parts) + "\n"
+def caption(table: Table) -> str:
+    """Say what a table's numbers are."""
+    return table.spec.presentation.caption(table.ordered) if table.spec.presentation else UNITS
 
 
-def footer(table: Table) -> list[str]:
-    """Return the paragraphs under a table."""
+def sections(table: Table) -> list[Block]:
+    """Return a table's numbers: arranged as in the study, then with everything that is known of each."""
+    if table.spec.presentation:
+        return table.spec.presentation.sections(table.ordered)
+    return [Paragraph((UNITS,)), main_grid(table), *detail_grids(table)]
+
+
+def footer(table: Table) -> list[Block]:
+    """Return what stands under a table."""
     results = table.ordered
-    marks = [f"- {symbol} {mark}" for mark, symbol in notes.mark_symbols(results).items()]
-    paragraphs = [
-        [f"- {line}" for line in notes.measured(results)],
-        [notes.varying(results)] if table.source == "runs" and results else [],
-        [f"- {line}" for line in notes.falls(results)],
-        [f"- {line}" for line in notes.mean_per_class(results)],
-        marks,
-        notes.missing(table.name, table.cells, table.results),
-        notes.left_out(table.left_out),
-        notes.provenance(table.results.values()),
+    marks = [f"{symbol} {mark}" for mark, symbol in notes.mark_symbols(results).items()]
+    varying = notes.varying(results) if table.source == "runs" and results else ""
+    origin = notes.provenance(table.results.values())
+    return [
+        *bullets(notes.measured(results)),
+        *([Paragraph((varying,))] if varying else []),
+        *bullets(notes.falls(results)),
+        *bullets(notes.mean_per_class(results)),
+        *bullets(marks),
+        *notes.missing(table.spec, table.cells, table.results),
+        *notes.left_out(table.left_out),
+        *([Paragraph(origin, small=True)] if origin else []),
     ]
-    return [wrapped(lines) for lines in paragraphs if lines]
 
 
 def main_grid(table: Table) -> Grid:
-    """Return the study's arrangement of a published table."""
-    layout = specs.layout_of(table.name, table.cells)
+    """Return a table's numbers arranged as in the study."""
+    layout = table.spec.arrangement.layout(table.cells)
     symbols = notes.mark_symbols(table.ordered)
     rows = []
     for label, cells in layout.rows:
@@ -188,58 +170,3 @@ def cost_grid(table: Table) -> Grid:
     headers = ("pretrain", "finetune", "pre-train", "fine-tune", "evaluate", "models", "device")
     title = "Cost in device time (pre-training once; the rest: mean of one model)"
     return Grid(headers, tuple(rows), 2, title, notes=1)
-
-
-def to_csv(table: Table) -> str:
-    """Write every number of a table in full precision, one row a metric; missing cells name their command."""
-    rows: list[list[object]] = []
-    for cell in table.cells:
-        result = table.results.get(cell)
-        for metric in cell.metrics:
-            rows.append(_csv_row(table.name, cell, metric, result))
-    return comma_separated(COLUMNS, rows)
-
-
-def _csv_row(table: str, cell: Cell, metric: str, result: Result | None) -> list[object]:
-    place = [
-        table,
-        cell.dataset,
-        cell.shots,
-        cell.pretrain,
-        cell.finetune,
-        cell.evaluator,
-        cell.sigma,
-        metric,
-    ]
-    unit, scale = ("L2", 1.0) if metric == "acr" else ("%", 100.0)
-    if result is None or metric not in result.estimates:
-        empty = len(COLUMNS) - len(place) - 2
-        return [*place, unit, *[None] * empty, command_for(table, cell) if result is None else None]
-    found, gain, cost = result.estimates[metric], result.gains.get(metric), result.cost
-    scaled = [_scaled(v, scale) for v in (found.value, found.low, found.high)]
-    gains = [_scaled(v, 100.0) for v in ((gain.value, gain.low, gain.high) if gain else (None, None, None))]
-    costs = [cost.pretrain, cost.finetune, cost.evaluate, cost.device] if cost else [None] * 4
-    seeds = [result.seeds, " ".join(result.varies), result.num_images] if result.runs else [None] * 3
-    return [
-        *[*place, unit, *scaled, found.method, _scaled(found.deviation, scale), *seeds, *gains, *costs],
-        "; ".join(result.marks),
-        " ".join(run.key for run in result.runs),
-        " ".join(commits(result.runs)),
-        None,
-    ]
-
-
-def _scaled(value: float | None, scale: float) -> float | None:
-    return None if value is None else value * scale
-
-
-def to_latex(table: Table) -> str:
-    """Write a table for a paper; what it came from stands in comments."""
-    results = table.ordered
-    facts = [*notes.measured(results), *notes.provenance(table.results.values())]
-    comments = "".join(f"% {line}\n" for line in facts)
-    grid = quickstart.grid(results) if table.name == "quickstart" else main_grid(table)
-    sentence = title(table).split(": ", 1)[1]
-    note = quickstart.caption(results) if table.name == "quickstart" else UNITS
-    caption = f"{sentence[0].upper()}{sentence[1:]}. {note}"
-    return comments + latex(grid, caption=caption, label=f"tab:{table.name}")

@@ -7,32 +7,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from robust_transfer.data import catalogue
 from robust_transfer.data.entries import MEAN_PER_CLASS
 from robust_transfer.report.analysis.estimates import Result
-from robust_transfer.report.index.cells import TITLES, Cell, commands_for
+from robust_transfer.report.index.cells import TITLES, Cell
 from robust_transfer.report.index.collect import Run, commits
-from robust_transfer.report.output.formats import percent
+from robust_transfer.report.study.blocks import Block, Bullets, Code, Paragraph
+from robust_transfer.report.study.spec import TableSpec
+from robust_transfer.report.study.wording import percent, settings_line
 
 SYMBOLS = "*†‡§¶"
 MOST_LEFT_OUT = 6
-
-
-def settings_line(run: Run) -> str:
-    """Say in one line how a run's numbers were measured."""
-    s = run.settings
-    if run.evaluator == "certify":
-        if not s.get("sigma"):
-            return "Plain classifier (sigma 0, radius 0)"
-        mode = "" if s.get("mode", "exact") == "exact" else f", mode {s['mode']}"
-        return f"Certified at sigma {s['sigma']:g}: n0 {s['n0']:,}, n {s['n']:,}, alpha {s['alpha']:g}{mode}"
-    name = {"autopgd": "AutoPGD", "pgd": "PGD"}.get(run.evaluator, run.evaluator)
-    norm = {"l2": "L2", "linf": "L-inf"}.get(str(s.get("norm")), s.get("norm"))
-    if run.evaluator == "autoattack":
-        steps = f"{s.get('num_steps')} steps, {s.get('num_queries')} queries"
-        return f"AutoAttack (APGD-CE, APGD-T, FAB-T, Square): {norm} eps {s.get('eps')}, {steps}"
-    restarts = s.get("num_restarts", 1)
-    return (
-        f"{name}: {norm} eps {s.get('eps')}, {s.get('num_steps')} steps, "
-        f"{restarts} restart{'s' if restarts != 1 else ''}, loss {s.get('loss', 'ce')}"
-    )
 
 
 def measured(results: Iterable[Result]) -> list[str]:
@@ -122,33 +104,30 @@ def mean_per_class(results: Iterable[Result]) -> list[str]:
     return lines
 
 
-def missing(table: str, cells: Sequence[Cell], results: Mapping[Cell, Result]) -> list[str]:
+def missing(spec: TableSpec, cells: Sequence[Cell], results: Mapping[Cell, Result]) -> list[Block]:
     """Say how many cells are missing and what to run for them."""
     absent = [cell for cell in cells if cell not in results]
     if not absent:
         return []
-    return [
-        f"{len(absent)} of {len(cells)} cells are missing. To fill them:",
-        "",
-        *_code(commands_for(table, absent)),
-    ]
+    says = f"{len(absent)} of {len(cells)} cells are missing. To fill them:"
+    return [Paragraph((says,)), Code(tuple(spec.commands(absent)))]
 
 
-def _code(commands: Iterable[str]) -> list[str]:
-    return [f"    {command}" for command in commands]
-
-
-def left_out(found: Sequence[tuple[Run, str]]) -> list[str]:
+def left_out(found: Sequence[tuple[Run, str]]) -> list[Block]:
     """List runs of the table's cells that do not stand in it."""
-    lines = [f"- {run.key}: {reason}" for run, reason in found[:MOST_LEFT_OUT]]
+    lines = [f"{run.key}: {reason}" for run, reason in found[:MOST_LEFT_OUT]]
     if len(found) > MOST_LEFT_OUT:
-        lines.append(f"- and {len(found) - MOST_LEFT_OUT} more")
-    return [f"Left out ({len(found)}):", "", *lines] if found else []
+        lines.append(f"and {len(found) - MOST_LEFT_OUT} more")
+    return [Paragraph((f"Left out ({len(found)}):",)), Bullets(tuple(lines))] if found else []
 
 
-def provenance(results: Iterable[Result]) -> list[str]:
+def provenance(results: Iterable[Result]) -> tuple[str, ...]:
     """Name the commit and the stage keys that a file came from."""
     runs = {run.key: run for result in results for run in result.runs}
-    if not runs:
-        return []
-    return [f"commit: {', '.join(commits(runs.values()))}", f"stages: {' '.join(runs)}"]
+    return origin(runs.values()) if runs else ()
+
+
+def origin(runs: Iterable[Run]) -> tuple[str, str]:
+    """Name the commit and the stage keys of runs."""
+    keys = {run.key: run for run in runs}
+    return (f"commit: {', '.join(commits(keys.values())) or 'none'}", f"stages: {' '.join(keys) or 'none'}")

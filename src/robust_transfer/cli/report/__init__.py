@@ -1,0 +1,47 @@
+"""rt-report: an index of runs, the study's tables and figures, and checks of what was measured."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+from robust_transfer.cli.errors import command
+from robust_transfer.cli.parser import Parser
+from robust_transfer.cli.report import browse, export, study, verify
+from robust_transfer.cli.report.options import add_options
+
+EPILOG = """\
+examples:
+  rt-report runs                          every run of the store, with its key
+  rt-report table quickstart              the quickstart's table in Markdown; .md, .csv, .tex in runs/report/
+  rt-report table 2 --source published    the study's own numbers, in the same form
+  rt-report figure curve KEY KEY          certified-accuracy curves of two models
+  rt-report compare KEY KEY               paired tests of two models on the same images
+"""
+COMMANDS = (*browse.COMMANDS, *study.COMMANDS, *verify.COMMANDS, *export.COMMANDS)
+
+
+@command("rt-report")
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run rt-report."""
+    parser = _parser()
+    if not argv:
+        parser.print_help()
+        return 0
+    arguments = parser.parse_args(argv)
+    run = next(entry.run for entry in COMMANDS if entry.name == arguments.command)
+    return run(arguments)
+
+
+def _parser() -> Parser:
+    shared = Parser(add_help=False)
+    add_options(shared, default=argparse.SUPPRESS)
+    parser = Parser(
+        "rt-report", description=__doc__, epilog=EPILOG, formatter_class=argparse.RawTextHelpFormatter
+    )
+    add_options(parser, default=None)
+    actions = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=Parser)
+    for entry in COMMANDS:
+        made = actions.add_parser(entry.name, help=entry.help, description=entry.help, parents=[shared])
+        entry.add_arguments(made)
+    return parser

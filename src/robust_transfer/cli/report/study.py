@@ -1,0 +1,152 @@
+"""rt-report table, figure, claims, findings, compare, html: the study's questions, answered from records."""
+
+from __future__ import annotations
+
+import argparse
+
+from robust_transfer.cli.report.options import (
+    Command,
+    directory_of,
+    evaluation,
+    index_of,
+    say_written,
+    source_of,
+    write,
+)
+from robust_transfer.core.errors import ConfigError, did_you_mean
+
+
+def table(arguments: argparse.Namespace) -> int:
+    """Print a table and write it in three formats."""
+    from robust_transfer.report.output import tables as output
+    from robust_transfer.report.study import registry, tables
+
+    spec, source = registry.find(arguments.name.removeprefix("table")), source_of(arguments)
+    if source == "published" and not spec.published:
+        raise ConfigError(f"table {spec.name} has no published numbers", f"rt-report table {spec.name}")
+    built = tables.build(spec.name, source, index_of(arguments))
+    text, stem = output.to_markdown(built), output.file_name(built)
+    print(text, end="")
+    files = {f"{stem}.md": text, f"{stem}.csv": output.to_csv(built), f"{stem}.tex": output.to_latex(built)}
+    write(arguments, files)
+    return 0
+
+
+def figure(arguments: argparse.Namespace) -> int:
+    """Draw a figure; its caption is printed."""
+    from robust_transfer.report.output import curves, drawings, figures, shots
+    from robust_transfer.report.study import registry, tables
+
+    name, index = arguments.name.removeprefix("figure"), None
+    drawn = {spec.name: spec for spec in registry.tables().values() if spec.figure}
+    choices = (*drawn, "curve", "shots")
+    if name not in choices:
+        raise ConfigError(
+            f"there is no figure '{name}' (expected {', '.join(choices)})", did_you_mean(name, choices)
+        )
+    if (name == "curve") != bool(arguments.keys):
+        raise ConfigError(
+            "figure curve takes one KEY or several, the other figures none", "rt-report figure curve KEY"
+        )
+    source = source_of(arguments)
+    if source == "published" and not (name in drawn and drawn[name].published):
+        raise ConfigError(f"figure {name} has no published numbers", f"rt-report figure {name}")
+    index = index_of(arguments)
+    if name == "curve":
+        drawing = curves.curve_figure([evaluation(arguments, key, index) for key in arguments.keys])
+    elif name == "shots":
+        drawing = shots.shots_figure(index)
+    else:
+        drawing = figures.figure(tables.build(name, source, index))
+    print(drawing.caption)
+    say_written(drawings.write(drawing, directory_of(arguments)))
+    return 0
+
+
+def claims(arguments: argparse.Namespace) -> int:
+    """Check every number in the study's text."""
+    from robust_transfer.report.output import claims as output
+    from robust_transfer.report.study import claims
+
+    source, index = source_of(arguments), index_of(arguments)
+    built = claims.tables_needed(source, index)
+    found, behind = claims.verdicts(built), claims.runs_of(built)
+    text = output.to_markdown(found, source, behind)
+    print(text, end="")
+    suffix = "-published" if source == "published" else ""
+    write(arguments, {"claims.csv": output.to_csv(found, behind), f"claims{suffix}.md": text})
+    return 0
+
+
+def findings(arguments: argparse.Namespace) -> int:
+    """Say what the miniature study found."""
+    from robust_transfer.report.output import findings as output
+    from robust_transfer.report.study import findings, mini_study, tables
+
+    if source_of(arguments) == "published":
+        raise ConfigError("the miniature study has no published numbers", "rt-report findings")
+    index = index_of(arguments)
+    built = {name: tables.build(name, "runs", index) for name in mini_study.NAMES}
+    found = findings.findings(built)
+    text = output.to_markdown(found, built)
+    print(text, end="")
+    write(arguments, {"findings.md": text, "findings.csv": output.to_csv(found)})
+    return 0
+
+
+def compare(arguments: argparse.Namespace) -> int:
+    """Compare a store with the published numbers, or two evaluations with each other."""
+    from robust_transfer.report.output import compare
+
+    index = index_of(arguments)
+    if len(arguments.keys) not in (0, 2):
+        raise ConfigError(
+            f"compare takes no KEY or two (found {len(arguments.keys)})", "rt-report compare KEY KEY"
+        )
+    if arguments.keys:
+        first, second = (evaluation(arguments, key, index) for key in arguments.keys)
+        files = compare.pair_files(first, second)
+    else:
+        files = compare.store_files(index)
+    print(next(iter(files.values())), end="")
+    write(arguments, files)
+    return 0
+
+
+def html(arguments: argparse.Namespace) -> int:
+    """Write one page of everything."""
+    from robust_transfer.report.output.html import page
+
+    directory = directory_of(arguments)
+    write(arguments, {"index.html": page(index_of(arguments), directory)})
+    return 0
+
+
+def _add_table(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", metavar="N", help="2 to 5, quickstart, mini2 to mini5, or another package's")
+
+
+def _add_figure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", metavar="N", help="quickstart, 2, 3, mini2, mini3, curve or shots")
+    parser.add_argument("keys", metavar="KEY", nargs="*", help="certifications to draw (figure curve)")
+
+
+def _add_pair(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("keys", metavar="KEY", nargs="*", help="two evaluations of the same images")
+
+
+COMMANDS = (
+    Command("table", "quickstart, 2 to 5, or mini2 to mini5: in Markdown, CSV and LaTeX", table, _add_table),
+    Command(
+        "figure",
+        "quickstart, 2, 3, mini2, mini3, curve KEY ... or shots: as PNG and PDF",
+        figure,
+        _add_figure,
+    ),
+    Command("claims", "check every number in the study's text", claims),
+    Command("findings", "what the miniature study found, in sentences with intervals", findings),
+    Command(
+        "compare", "our numbers beside the published ones, with paired tests; or two KEYs", compare, _add_pair
+    ),
+    Command("html", "one static page of tables, figures, flags and cost", html),
+)

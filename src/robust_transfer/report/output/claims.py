@@ -1,0 +1,56 @@
+"""The verdicts on the study's claims as Markdown and CSV."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from robust_transfer.report.index.collect import Run, commits
+from robust_transfer.report.output.formats import comma_separated, page
+from robust_transfer.report.study import notes
+from robust_transfer.report.study.blocks import Grid, Paragraph
+from robust_transfer.report.study.claims import FAILS, HOLDS, UNKNOWN, Verdict
+
+COLUMNS = ("claim", "published", "value", "low", "high", "verdict", "detail")
+
+
+def grid(found: Sequence[Verdict]) -> Grid:
+    """Return the claims as a grid."""
+    rows = tuple(
+        (
+            v.claim,
+            f"{v.published:g}",
+            _text(v, v.value),
+            _text(v, v.low),
+            _text(v, v.high),
+            v.verdict,
+            v.detail,
+        )
+        for v in found
+    )
+    return Grid(COLUMNS, rows, notes=2)
+
+
+def to_markdown(found: Sequence[Verdict], source: str, runs: Sequence[Run]) -> str:
+    """Write the claims as a Markdown table."""
+    counted = ", ".join(f"{sum(v.verdict == name for v in found)} {name}" for name in (HOLDS, FAILS, UNKNOWN))
+    origin = notes.origin(runs) if source == "runs" else ("source: the study's published tables",)
+    return page([grid(found), Paragraph((counted,)), Paragraph(origin, small=True)])
+
+
+def _text(verdict: Verdict, value: float | None) -> str:
+    if value is None:
+        return ""
+    return (
+        f"{value:.2f}"
+        if "_r2" in verdict.claim
+        else f"{value:g}"
+        if "all_sets" in verdict.claim
+        else f"{value:.1f}"
+    )
+
+
+def to_csv(found: Sequence[Verdict], runs: Sequence[Run]) -> str:
+    """Write the claims in full precision, with what they came from."""
+    keys, commit = " ".join(dict.fromkeys(run.key for run in runs)), " ".join(commits(runs))
+    rows = [[*(getattr(v, name) for name in COLUMNS), keys, commit] for v in found]
+    return comma_separated((*COLUMNS, "stages", "commit"), rows)

@@ -1,0 +1,143 @@
+"""Ours beside the published numbers, and paired tests, as Markdown and CSV."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from robust_transfer.report.analysis.estimates import Result
+from robust_transfer.report.index import published
+from robust_transfer.report.index.cells import TITLES, Cell
+from robust_transfer.report.index.collect import Index, Run, commits
+from robust_transfer.report.output.formats import comma_separated, page
+from robust_transfer.report.output.probes import probes_csv, probes_grid
+from robust_transfer.report.study import notes, registry
+from robust_transfer.report.study.blocks import Block, Grid, Paragraph
+from robust_transfer.report.study.compare import Test, compare_pair, discordance, new_tests
+from robust_transfer.report.study.probes import linear_probes
+from robust_transfer.report.study.tables import Table, build
+from robust_transfer.report.study.wording import interval_text, metric_text, model_text
+
+MODEL = ("table", "dataset", "shots", "pretrain", "finetune", "sigma", "metric")
+BESIDE = (*MODEL, "published", "ours", "low", "high")
+TESTS = (*MODEL, "test", "difference", "low", "high", "p", "p_holm")
+
+
+def beside_grid(tables: Mapping[str, Table]) -> Grid:
+    """Return our numbers beside the published ones, wherever there are ours."""
+    rows = []
+    for table, cell, metric, result, value in _pairs(tables):
+        found = result.estimates[metric]
+        scale = 1.0 if metric == "acr" else 100.0
+        signed = f"{scale * (found.value - value):+.{3 if metric == 'acr' else 1}f}"
+        inside = (
+            ""
+            if found.low is None or found.high is None
+            else "yes"
+            if found.low <= value <= found.high
+            else "no"
+        )
+        interval = interval_text(metric, found.low, found.high)
+        name = (table, cell.target, _model(cell), TITLES[metric])
+        rows.append(
+            (*name, metric_text(metric, value), metric_text(metric, found.value), interval, signed, inside)
+        )
+    headers = ("table", "dataset", "model", "metric", "published", "ours", "95 %", "difference", "inside")
+    return Grid(headers, tuple(rows), 4, "Ours beside published (SA, RA in %, ACR in L2)")
+
+
+def _model(cell: Cell) -> str:
+    sigma = "" if cell.sigma is None else f" σ={cell.sigma:g}"
+    return f"{cell.pretrain}>{cell.finetune}{sigma}"
+
+
+def _place(table: str, cell: Cell, metric: str) -> tuple[object, ...]:
+    return (table, cell.dataset, cell.shots, cell.pretrain, cell.finetune, cell.sigma, metric)
+
+
+def beside_csv(tables: Mapping[str, Table]) -> str:
+    """Write our numbers beside the published ones in full precision."""
+    rows: list[list[object]] = []
+    for table, cell, metric, result, value in _pairs(tables):
+        found, scale = result.estimates[metric], 1.0 if metric == "acr" else 100.0
+        numbers = [None if v is None else v * scale for v in (value, found.value, found.low, found.high)]
+        origin = (" ".join(run.key for run in result.runs), " ".join(commits(result.runs)))
+        rows.append([*_place(table, cell, metric), *numbers, *origin])
+    return comma_separated((*BESIDE, "stages", "commit"), rows)
+
+
+def _pairs(tables: Mapping[str, Table]) -> list[tuple[str, Cell, str, Result, float]]:
+    return [
+        (name, cell, metric, tables[name].results[cell], value)
+        for name, cells in published.results().items()
+        for cell, values in cells.items()
+        if cell in tables[name].results
+        for metric, value in values.items()
+        if metric in tables[name].results[cell].estimates
+    ]
+
+
+def tests_grid(tests: Sequence[Test], title: str) -> Grid:
+    """Return paired tests as a grid."""
+    rows = []
+    for test in tests:
+        scale, digits = (1.0, 3) if test.metric == "acr" else (100.0, 1)
+        numbers = [f"{scale * value:+.{digits}f}" for value in (test.difference, test.low, test.high)]
+        text = f"{numbers[0]} [{numbers[1]}, {numbers[2]}]"
+        names = (test.cell.target, _model(test.cell), TITLES[test.metric], test.name)
+        rows.append((*names, text, f"{test.p:.2g}", f"{test.p_holm:.2g}"))
+    headers = ("dataset", "model", "metric", "test", "difference [95 %]", "p", "p (Holm)")
+    return Grid(headers, tuple(rows), 4, title)
+
+
+def tests_csv(tables: Mapping[str, Sequence[Test]]) -> str:
+    """Write paired tests in full precision, by the table they belong to; a pair's to none."""
+    rows = []
+    for table, t in ((table, test) for table, tests in tables.items() for test in tests):
+        origin = (f"{t.runs[0].key} {t.runs[1].key}", " ".join(commits(t.runs)))
+        numbers = (t.difference, t.low, t.high, t.p, t.p_holm)
+        rows.append((*_place(table, t.cell, t.metric), t.name, *numbers, *origin))
+    return comma_separated((*TESTS, "stages", "commit"), rows)
+
+
+def store_files(index: Index) -> dict[str, str]:
+    """Return the files of `rt-report compare`: Markdown first, then both tables as CSV."""
+    tables = {name: build(name, "runs", index) for name in registry.tables()}
+    ours = {name: table for name, table in tables.items() if table.spec.published}
+    tests = new_tests(tables)
+    used = {run.key: run for table in tables.values() for r in table.results.values() for run in r.runs}
+    beside = beside_grid(ours)
+    blocks: list[Block] = [beside if beside.rows else Paragraph(("No run stands in a published table yet.",))]
+    for name, found in tests.items():
+        title = f"Table {name}: against no pre-training, on the same images; Holm over the targets"
+        blocks.append(tests_grid(found, title))
+    if tests:
+        blocks.append(
+            Paragraph(
+                ("Of several seeds, the first is tested; what stands in several tables, in the first.",)
+            )
+        )
+    probes = linear_probes(index)
+    if probes:
+        blocks.append(probes_grid(probes))
+        used |= {probe.run.key: probe.run for probe in probes}
+    blocks.append(Paragraph(notes.origin(used.values()), small=True))
+    files = {
+        "compare.md": page(blocks),
+        "compare.csv": beside_csv(ours),
+        "paired-tests.csv": tests_csv(tests),
+    }
+    return files | ({"linear-probes.csv": probes_csv(probes)} if probes else {})
+
+
+def pair_files(first: Run, second: Run) -> dict[str, str]:
+    """Return the files of `rt-report compare KEY KEY`."""
+    tests = compare_pair(first, second)
+    title = f"{first.key} ({model_text(first.lineage)}) minus {second.key} ({model_text(second.lineage)})"
+    origin = f"commit: {', '.join(commits([first, second]))}"
+    blocks: list[Block] = [
+        tests_grid(tests, title),
+        Paragraph((discordance(first, second),)),
+        Paragraph((origin,), small=True),
+    ]
+    stem = f"compare-{first.key}-{second.key}"
+    return {f"{stem}.md": page(blocks), f"{stem}.csv": tests_csv({"": tests})}

@@ -1,0 +1,41 @@
+"""The miniature study's findings as Markdown and CSV."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from robust_transfer.report.index.collect import commits
+from robust_transfer.report.output.formats import comma_separated, page
+from robust_transfer.report.study import mini_study, notes
+from robust_transfer.report.study.blocks import Heading, Paragraph, bullets
+from robust_transfer.report.study.findings import INTERVALS, Finding, sentences
+from robust_transfer.report.study.tables import Table
+
+COLUMNS = ("finding", "value", "low", "high", "unit", "method", "verdict", "targets", "sentence")
+
+
+def to_markdown(found: Sequence[Finding], tables: Mapping[str, Table]) -> str:
+    """Write the sentences, then how everything was measured, what is missing, and where it comes from."""
+    known = {cell: result for table in tables.values() for cell, result in table.results.items()}
+    cells = list(dict.fromkeys(cell for table in tables.values() for cell in table.cells))
+    results = list(known.values())
+    origin = notes.provenance(results)
+    blocks = [
+        Heading(f"What the miniature study found ({notes.scale(results) or 'no run yet'})"),
+        Paragraph((INTERVALS + notes.few_seeds(results),)),
+        *(bullets(sentences(found)) or [Paragraph(("No two models that can be compared yet.",))]),
+        *bullets(notes.measured(results)),
+        *notes.missing(mini_study.TABLES[0], cells, known),
+        *([Paragraph(origin, small=True)] if origin else []),
+    ]
+    return page(blocks)
+
+
+def to_csv(found: Sequence[Finding]) -> str:
+    """Write the findings in full precision, with the stages behind each."""
+    rows: list[list[object]] = []
+    for finding in found:
+        keys = " ".join(dict.fromkeys(run.key for run in finding.runs))
+        values = [getattr(finding, name) for name in COLUMNS]
+        rows.append([*values, keys, " ".join(commits(finding.runs))])
+    return comma_separated((*COLUMNS, "stages", "commit"), rows)

@@ -1,0 +1,87 @@
+"""A table as Markdown, CSV and LaTeX."""
+
+from __future__ import annotations
+
+from robust_transfer.report.analysis.estimates import Result
+from robust_transfer.report.index.cells import Cell
+from robust_transfer.report.index.collect import commits
+from robust_transfer.report.output.formats import comma_separated, latex, page
+from robust_transfer.report.study import notes
+from robust_transfer.report.study.blocks import Block, Heading
+from robust_transfer.report.study.spec import TableSpec
+from robust_transfer.report.study.tables import Table, caption, cost_grid, footer, main_grid, sections, title
+
+COLUMNS = (
+    "table", "dataset", "shots", "pretrain", "finetune", "evaluator", "sigma", "metric", "unit", "value",
+    "low", "high", "interval", "deviation", "seeds", "varies", "num_images", "gain", "gain_low", "gain_high",
+    "pretrain_seconds", "finetune_seconds", "evaluate_seconds", "device", "marks", "stages", "commit",
+    "run",
+)  # fmt: skip
+
+
+def file_name(table: Table) -> str:
+    """Return the stem of a table's files."""
+    return f"table-{table.spec.name}" + ("-published" if table.source == "published" else "")
+
+
+def to_markdown(table: Table) -> str:
+    """Write the whole table for reading."""
+    blocks: list[Block] = [Heading(title(table) + (" (published)" if table.source == "published" else ""))]
+    blocks += sections(table)
+    blocks += [cost_grid(table)] if table.source == "runs" and table.ordered else []
+    return page([*blocks, *footer(table)])
+
+
+def to_csv(table: Table) -> str:
+    """Write every number of a table in full precision, one row a metric; missing cells name their command."""
+    rows: list[list[object]] = []
+    for cell in table.cells:
+        result = table.results.get(cell)
+        for metric in cell.metrics:
+            rows.append(_csv_row(table.spec, cell, metric, result))
+    return comma_separated(COLUMNS, rows)
+
+
+def _csv_row(spec: TableSpec, cell: Cell, metric: str, result: Result | None) -> list[object]:
+    place = [
+        spec.name,
+        cell.dataset,
+        cell.shots,
+        cell.pretrain,
+        cell.finetune,
+        cell.evaluator,
+        cell.sigma,
+        metric,
+    ]
+    unit, scale = ("L2", 1.0) if metric == "acr" else ("%", 100.0)
+    if result is None or metric not in result.estimates:
+        empty = len(COLUMNS) - len(place) - 2
+        return [*place, unit, *[None] * empty, spec.commands([cell])[0] if result is None else None]
+    found, gain, cost = result.estimates[metric], result.gains.get(metric), result.cost
+    scaled = [_scaled(v, scale) for v in (found.value, found.low, found.high)]
+    gains = [_scaled(v, 100.0) for v in ((gain.value, gain.low, gain.high) if gain else (None, None, None))]
+    costs = [cost.pretrain, cost.finetune, cost.evaluate, cost.device] if cost else [None] * 4
+    seeds = [result.seeds, " ".join(result.varies), result.num_images] if result.runs else [None] * 3
+    return [
+        *[*place, unit, *scaled, found.method, _scaled(found.deviation, scale), *seeds, *gains, *costs],
+        "; ".join(result.marks),
+        " ".join(run.key for run in result.runs),
+        " ".join(commits(result.runs)),
+        None,
+    ]
+
+
+def _scaled(value: float | None, scale: float) -> float | None:
+    return None if value is None else value * scale
+
+
+def to_latex(table: Table) -> str:
+    """Write a table for a paper; what it came from stands in comments."""
+    results = table.ordered
+    facts = [*notes.measured(results), *notes.provenance(table.results.values())]
+    comments = "".join(f"% {line}\n" for line in facts)
+    presentation = table.spec.presentation
+    grid = presentation.grid(results) if presentation else main_grid(table)
+    sentence = title(table).split(": ", 1)[1]
+    text = f"{sentence[0].upper()}{sentence[1:]}. {caption(table)}"
+    return comments + latex(grid, caption=text, label=f"tab:{table.spec.name}")

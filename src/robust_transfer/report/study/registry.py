@@ -1,0 +1,33 @@
+"""Every table there is: the quickstart's, the miniature's, the study's, and those of other packages."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.metadata import entry_points
+
+from robust_transfer.core.errors import ConfigError, did_you_mean
+from robust_transfer.report.study import mini_study, paper, quickstart
+from robust_transfer.report.study.spec import TableSpec
+
+GROUP = "robust_transfer.tables"
+
+
+@cache
+def tables() -> dict[str, TableSpec]:
+    """Return every table by its name, in the order of a report."""
+    known = {spec.name: spec for spec in (quickstart.TABLE, *mini_study.TABLES, *paper.TABLES)}
+    for entry in entry_points(group=GROUP):
+        spec: TableSpec = entry.load()
+        if spec.name in known:
+            raise ConfigError(f"two tables are named '{spec.name}' (the second from {entry.value})")
+        known[spec.name] = spec
+    return known
+
+
+def find(name: str) -> TableSpec:
+    """Return a table by its name, or raise ConfigError naming the nearest."""
+    if name not in tables():
+        raise ConfigError(
+            f"there is no table '{name}' (expected {', '.join(tables())})", did_you_mean(name, tables())
+        )
+    return tables()[name]
