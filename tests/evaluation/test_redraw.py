@@ -89,7 +89,7 @@ def test_other_weights_are_found_before_anything_is_drawn(stage):
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
-        ("noise_backend", "torch-cpu-default", "noise sampler 'torch-cpu-default'"),
+        ("noise_backend", "torch-cpu-another", "noise sampler 'torch-cpu-another'"),
         ("device", "NVIDIA H9000", "device 'NVIDIA H9000'"),
     ],
 )

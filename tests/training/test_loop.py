@@ -67,19 +67,20 @@ def assert_equal_models(found, wanted):
         assert torch.equal(found.state_dict()[name], value), name
 
 
-GOLDEN = {
-    "st": [1.10965, 1.374435, 1.315946, 0.993375, 0.99483],
-    "st_linear": [1.186422, 1.080866, 1.066217, 1.102274, 1.071764],
-    "at": [1.580071, 1.328404, 1.490766, 1.054747, 0.920488],
-    "cr": [1.957201, 2.078861, 1.86064, 1.532362, 2.349074],
-    "simclr": [3.254374, 7.259732, 1.137332, 7.58305, 4.370815],
+GOLDEN = {  # the losses before and after the first update
+    "st": [1.10965, 1.374435],
+    "st_linear": [1.186422, 1.080866],
+    "at": [1.580071, 1.328404],
+    "cr": [1.957201, 2.078861],
+    "simclr": [3.254374, 7.259732],
 }
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_golden_losses_of_five_steps(name, tmp_path):
-    # In float64, so that another processor's rounding does not show.
-    train(name, tmp_path, model=small_model(0 if name == "simclr" else 3).double(), max_steps=5)
+def test_golden_losses_of_the_first_steps(name, tmp_path):
+    # In float64, and no further: torch draws normal numbers that differ in their last bit by processor, and
+    # each step of this small network makes a difference a thousand times larger.
+    train(name, tmp_path, model=small_model(0 if name == "simclr" else 3).double(), max_steps=2)
     assert [line["loss"] for line in lines(tmp_path)] == pytest.approx(GOLDEN[name], rel=1e-4)
 
 
