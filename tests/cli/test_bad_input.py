@@ -160,7 +160,7 @@ TABLE = [
     (T + " -m seed=range(0", "is no override", ""),
     (T + " -m seed=interval(0,3)", "seed=interval(0,3) is no list of values", "seed=FIRST,SECOND"),
     # rt-eval
-    ("rt-eval certfy checkpoint=x dataset=digits", "'certfy' is no evaluator", "did you mean 'certify'?"),
+    ("rt-eval certfy checkpoint=x dataset=digits", "'certfy' is not an evaluator", "did you mean 'certify'?"),
     ("rt-eval checkpoint=x dataset=digits", "no evaluator is named", "rt-eval clean|"),
     ("rt-eval certify dataset=digits", "checkpoint is not given", "checkpoint=DIR, KEY or FILE"),
     ("rt-eval certify checkpoint={finetune}", "dataset is not chosen", "rt-data status"),

@@ -55,7 +55,7 @@ def test_the_at_track_ends_on_a_plateau_of_a_held_out_part():
     schedule = config.finetune.schedule
     assert (schedule.name, config.finetune.epochs, schedule.select_on) == ("plateau", None, "validation")
     assert config.dataset.validation_fraction == 0.1
-    assert config.autopgd.num_restarts == 5
+    assert config.evaluator_settings["autopgd"].num_restarts == 5
 
 
 @pytest.mark.parametrize("method", ["pretrain=cr", "finetune=at"])

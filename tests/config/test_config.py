@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from planned import child
 from robust_transfer.cli.compose import conf_directory, hydra_session, read
 from robust_transfer.config.methods import FINETUNE, PRETRAIN
 from robust_transfer.config.run import TrainConfig, evaluate_config, train_config
@@ -120,7 +121,7 @@ STUDY = [
 def test_defaults_are_the_studys(overrides, path, expected):
     node = composed(*overrides.split())
     for name in path.split("."):
-        node = getattr(node, name)
+        node = child(node, name)
     assert {name: getattr(node, name) for name in expected} == pytest.approx(expected)
 
 
@@ -130,9 +131,9 @@ def test_the_step_of_the_attack_follows_eps_and_steps():
 
 
 def test_the_radius_of_decide_is_the_studys():
-    assert composed("pretrain=none", "finetune=cr", "dataset=pets", "certify.mode=decide").certify.radii == [
-        0.5
-    ]
+    assert composed("pretrain=none", "finetune=cr", "dataset=pets", "certify.mode=decide").evaluator_settings[
+        "certify"
+    ].radii == [0.5]
 
 
 def test_every_field_has_a_help_text():

@@ -7,13 +7,12 @@ import typing
 import pytest
 import yaml
 
-from planned import checkpoint, set_field
+from planned import checkpoint, child, set_field
 from robust_transfer.cli.compose import conf_directory, hydra_session, read
-from robust_transfer.config.evaluation import EvaluatorNodes
+from robust_transfer.config.evaluation import MODES, AutoPGDConfig, CleanConfig, PGDConfig
 from robust_transfer.config.methods import FINETUNE, PRETRAIN, CheckpointConfig, NoneConfig
 from robust_transfer.config.run import EvaluateConfig, TrainConfig, evaluate_config
 from robust_transfer.config.runtime import RuntimeConfig
-from robust_transfer.config.schema import variants
 from robust_transfer.pipeline.inputs import data_facts, training_stages
 from robust_transfer.pipeline.plan import plan_evaluation
 from tiny_runs import composed
@@ -66,7 +65,7 @@ def leaves(config, path):
     """Yield (dotted path, owner, field) of every field below a node; what chooses a class is not walked."""
     node = config
     for name in path.split("."):
-        node = getattr(node, name)
+        node = child(node, name)
     for field in dataclasses.fields(node):
         if dataclasses.is_dataclass(getattr(node, field.name)):
             yield from leaves(config, f"{path}.{field.name}")
@@ -89,7 +88,7 @@ def changed_by(config, path, owner, field):
 def runs():
     found = {name: composed(*words, *SMALL) for name, words in RUNS.items()}
     for config in found.values():
-        config.certify.allow_sigma_mismatch = True
+        config.evaluator_settings["certify"].allow_sigma_mismatch = True
     return found
 
 
@@ -115,8 +114,7 @@ def test_a_live_identity_field_changes_the_keys_from_its_stage_on_and_no_other_f
 def classes():
     """Yield every class of configuration that a key is made of."""
     waiting = [*PRETRAIN.values(), *FINETUNE.values()]
-    waiting += [typing.get_type_hints(EvaluatorNodes)[name] for name in ("clean", "pgd", "autopgd")]
-    waiting += variants(typing.get_type_hints(EvaluatorNodes)["certify"], "mode").values()
+    waiting += [CleanConfig, PGDConfig, AutoPGDConfig, *MODES.values()]
     seen = []
     for cls in waiting:
         if cls in seen or cls in OF_FILES:
@@ -143,7 +141,7 @@ def test_every_field_of_an_evaluation_of_a_checkpoint():
     with hydra_session("rt-eval", None):
         (job,) = read("evaluate", words, multirun=False).jobs
     config = evaluate_config(job.values)
-    config.certify.allow_sigma_mismatch = True
+    config.evaluator_settings["certify"].allow_sigma_mismatch = True
     target, model = data_facts(config.dataset, config.budget), checkpoint()
 
     def keys_of(changed):

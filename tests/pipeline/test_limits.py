@@ -31,6 +31,8 @@ def test_a_capped_batch_stays_a_multiple_of_its_micro_batch(cap, batch, micro):
 
 def test_evaluators_shrink_in_images_steps_and_samples_alone():
     budget = dataclasses.replace(CONFIG.budget, subset=7, attack_steps=3, n=200)
-    attack, certify = (capped_evaluator(getattr(CONFIG, name), budget) for name in ("autopgd", "certify"))
+    attack, certify = (
+        capped_evaluator(CONFIG.evaluator_settings[name], budget) for name in ("autopgd", "certify")
+    )
     assert (attack.subset, attack.num_steps, attack.eps, attack.num_restarts) == (7, 3, 0.5, 1)
     assert (certify.subset, certify.n, certify.n0, certify.alpha) == (7, 200, 100, 0.001)

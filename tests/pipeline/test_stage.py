@@ -77,7 +77,7 @@ def test_batchnorm_that_is_not_synchronised_brings_the_number_of_devices_into_th
 
 def test_a_recipe_version_changes_the_key(base, monkeypatch):
     before = keys(base)
-    monkeypatch.setattr(type(base.certify), "recipe_version", 2)
+    monkeypatch.setattr(type(base.evaluator_settings["certify"]), "recipe_version", 2)
     assert keys(base)[:2] == before[:2] and keys(base)[2] != before[2]
     monkeypatch.setattr(type(base.finetune), "recipe_version", 2)  # CR is the pre-training as well
     assert not set(keys(base)) & set(before)

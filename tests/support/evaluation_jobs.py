@@ -72,13 +72,13 @@ def settings_of(name: str, **changes) -> EvaluatorConfig:
     """Return an evaluator's shipped settings with changes; those of certify in the mode that is asked for."""
     changes = {**SMALL[name], **changes}
     if name != "certify":
-        return dataclasses.replace(getattr(CONFIG, name), **changes)
+        return dataclasses.replace(CONFIG.evaluator_settings[name], **changes)
     cls, rule = {
         "exact": (ExactConfig, {}),
         "decide": (DecideConfig, {"radii": [0.1]}),
         "adaptive": (AdaptiveConfig, {"tolerance": 0.02}),
     }[changes.get("mode", "exact")]
-    return cls(**{**dataclasses.asdict(CONFIG.certify), **rule, **changes})
+    return cls(**{**dataclasses.asdict(CONFIG.evaluator_settings["certify"]), **rule, **changes})
 
 
 def make_job(name: str, directory: Path, model: Path, *, dataset=None, **settings) -> EvaluationJob:

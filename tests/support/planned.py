@@ -14,11 +14,17 @@ def keys(config):
     return [stage.key for stage in training_stages(config)]
 
 
+def child(config, name):
+    """Return the node `name` of a configuration; evaluators' nodes are kept in one mapping."""
+    settings = getattr(config, "evaluator_settings", {})
+    return settings[name] if name in settings else getattr(config, name)
+
+
 def set_field(config, path, value):
     node = changed = copy.deepcopy(config)
     *parents, name = path.split(".")
     for parent in parents:
-        node = getattr(node, parent)
+        node = child(node, parent)
     setattr(node, name, value)
     return changed
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import itertools
 import re
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from robust_transfer.config.evaluation import BUILT_IN, evaluators
 from robust_transfer.core.errors import ConfigError, did_you_mean
 
 # Groups inside a group that choose a part of it, not another of it: finetune.schedule is finetune/schedule.
@@ -54,14 +56,33 @@ def conf_directory() -> Path:
     return packaged if packaged.is_dir() else package.parents[1] / "conf"
 
 
-class _UserDirectory(SearchPathPlugin):
-    """Puts the directory of --config-dir before the shipped configs."""
+def _brought_folders() -> dict[str, Path]:
+    """Return the folders `conf` of packages that bring evaluators."""
+    folders = {}
+    for name, config_class in evaluators().items():
+        package = sys.modules[config_class.__module__.partition(".")[0]]
+        folder = Path(str(package.__file__)).parent / "conf"
+        if config_class not in BUILT_IN and folder.is_dir():
+            folders[name] = folder
+    return folders
+
+
+def _brought_nodes() -> list[str]:
+    """Return the overrides that add the nodes of evaluators that other packages or the user's files bring."""
+    files = _group_options("evaluator")
+    return [f"+evaluator@{name}={name}" for name in evaluators() if name in files]
+
+
+class _MoreDirectories(SearchPathPlugin):
+    """Puts the directory of --config-dir before the shipped configs, and what packages bring behind them."""
 
     path: ClassVar[Path | None] = None
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
         if self.path is not None:
             search_path.prepend("command-line", f"file://{self.path}")
+        for name, folder in _brought_folders().items():
+            search_path.append(name, f"file://{folder}")
 
 
 @contextmanager
@@ -70,14 +91,14 @@ def hydra_session(program: str, config_dir: str | None) -> Iterator[None]:
     if config_dir is not None and not Path(config_dir).is_dir():
         raise ConfigError(f"--config-dir {config_dir} is no directory")
     GlobalHydra.instance().clear()
-    Plugins.instance().register(_UserDirectory)
-    _UserDirectory.path = None if config_dir is None else Path(config_dir).resolve()
+    Plugins.instance().register(_MoreDirectories)
+    _MoreDirectories.path = None if config_dir is None else Path(config_dir).resolve()
     try:
         with initialize_config_dir(str(conf_directory()), job_name=program, version_base="1.3"):
-            _UserDirectory.path = None  # read once, when the search path is made
+            _MoreDirectories.path = None  # read once, when the search path is made
             yield
     finally:
-        _UserDirectory.path = None
+        _MoreDirectories.path = None
 
 
 def read(config_name: str, overrides: list[str], *, multirun: bool) -> Composition:
@@ -116,7 +137,7 @@ def checked_overrides(overrides: list[str]) -> list[str]:
     parsed = _parse(overrides)
     for override in parsed:
         _strict(override)
-    return [str(override.input_line) for override in parsed]
+    return [*_brought_nodes(), *(str(override.input_line) for override in parsed)]
 
 
 def plain_values(composed: DictConfig) -> dict[str, Any]:
@@ -155,7 +176,7 @@ def _without_hydra(composed: DictConfig) -> DictConfig:
 
 def _compose(config_name: str, overrides: list[str]) -> DictConfig:
     with _hydra_errors():
-        return compose(config_name, overrides=overrides, return_hydra_config=True)
+        return compose(config_name, overrides=[*_brought_nodes(), *overrides], return_hydra_config=True)
 
 
 @contextmanager

@@ -9,20 +9,12 @@ from collections.abc import Sequence
 from robust_transfer.cli import app
 from robust_transfer.cli.arguments import Arguments
 from robust_transfer.cli.errors import command
-from robust_transfer.config.evaluation import EVALUATORS, LINEAR_PROBE
+from robust_transfer.config.evaluation import LINEAR_PROBE, evaluators
 from robust_transfer.config.run import evaluate_config
 from robust_transfer.core.errors import ConfigError, did_you_mean
 
 PROGRAM = "rt-eval"
-WORDS = (*EVALUATORS, LINEAR_PROBE)
-MEANING = {
-    "clean": "accuracy on unchanged images",
-    "pgd": "accuracy under PGD (Madry et al. 2018)",
-    "autopgd": "accuracy under Auto-PGD (Croce and Hein 2020)",
-    "autoattack": "accuracy under AutoAttack, the slower, stronger choice (Croce and Hein 2020)",
-    "certify": "randomized-smoothing certificates (Cohen et al. 2019)",
-    "linear_probe": "a pre-training by itself: train a last layer on it, then clean accuracy",
-}
+PROBE_MEANING = "a pre-training by itself: train a last layer on it, then clean accuracy"
 HELP = """\
 rt-eval EVALUATOR checkpoint=C dataset=D [key=value ...]
   Evaluate a checkpoint: a stage directory, a key of the store, or a file.
@@ -58,11 +50,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _help() -> str:
-    evaluators = "\n".join(f"  {name:<12} {MEANING[name]}" for name in WORDS)
+    meanings = {name: config.spec.meaning for name, config in evaluators().items()}
+    words = {**meanings, LINEAR_PROBE: PROBE_MEANING}
+    listed = "\n".join(f"  {name:<12} {meaning}" for name, meaning in words.items())
     groups = app.group_help(
         (("dataset", "data set to evaluate on"), ("model", "architecture of a foreign file"))
     )
-    return HELP.format(evaluators=evaluators, groups=groups)
+    return HELP.format(evaluators=listed, groups=groups)
 
 
 def _named_evaluator(overrides: list[str]) -> list[str]:
@@ -70,11 +64,12 @@ def _named_evaluator(overrides: list[str]) -> list[str]:
     overrides = [_key_as_text(word) for word in overrides]
     if any(word.startswith("evaluators=") for word in overrides):
         return overrides
+    words = (*evaluators(), LINEAR_PROBE)
     if not overrides or "=" in overrides[0]:
-        raise ConfigError("no evaluator is named", f"rt-eval {'|'.join(WORDS)} checkpoint=C dataset=D")
+        raise ConfigError("no evaluator is named", f"rt-eval {'|'.join(words)} checkpoint=C dataset=D")
     name, *rest = overrides
-    if name not in WORDS:
-        raise ConfigError(f"'{name}' is no evaluator", did_you_mean(name, WORDS))
+    if name not in words:
+        raise ConfigError(f"'{name}' is not an evaluator", did_you_mean(name, words))
     return [f"evaluators=[{name}]", *rest]
 
 

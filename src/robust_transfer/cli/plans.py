@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from robust_transfer.config.data import DataConfig
+from robust_transfer.config.evaluation import evaluator_spec
 from robust_transfer.core.columns import columns
 from robust_transfer.pipeline import cost
 from robust_transfer.pipeline.inputs import missing_input
@@ -95,7 +96,7 @@ def rows(outcomes: Sequence[Sequence[StageDirectory]]) -> str:
             (
                 f"{lineage.get('pretrain')} -> {lineage.get('finetune') or '-'}",
                 summary["dataset"],
-                evaluator_name(summary),
+                evaluator_spec(summary["evaluator"]).short_line(summary["settings"]),
                 _percent(summary, "sa"),
                 _percent(summary, "ra"),
                 _number(metrics.get("acr")),
@@ -118,16 +119,6 @@ def rows(outcomes: Sequence[Sequence[StageDirectory]]) -> str:
         f"each stage: rt-report show KEY (95 % intervals there), in {directories[0].path.parent.parent}"
     )
     return "\n".join(parts)
-
-
-def evaluator_name(summary: dict[str, Any]) -> str:
-    """Name an evaluator with what its number depends on: steps x restarts, or sigma and n."""
-    settings, name = summary["settings"], summary["evaluator"]
-    if name == "certify":
-        return f"certify s={settings['sigma']:g} n={settings['n']}"
-    if "num_restarts" in settings:
-        return f"{name} {settings['num_steps']}x{settings['num_restarts']}"
-    return str(name)
 
 
 def _percent(summary: dict[str, Any], metric: str) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from robust_transfer.cli import app
 from robust_transfer.cli.arguments import Arguments
 from robust_transfer.cli.errors import command, report_user_error
+from robust_transfer.config.evaluation import evaluators
 from robust_transfer.core.errors import ConfigError, UserError
 
 PROGRAM = "rt-train"
@@ -28,7 +29,7 @@ rt-train pretrain=P finetune=F dataset=D [key=value ...]
 
 {groups}
 
-  seed=0 until=pretrain|finetune store=runs evaluators=auto|[clean,pgd,autopgd,autoattack,certify]
+  seed=0 until=pretrain|finetune store=runs evaluators=auto|[{evaluators}]
   Every other value: rt-train pretrain=P finetune=F dataset=D --cfg job
 
 Flags
@@ -52,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         PROGRAM,
         "train",
         list(argv or ()),
-        help_text=lambda: HELP.format(groups=app.group_help(GROUPS)),
+        help_text=lambda: HELP.format(groups=app.group_help(GROUPS), evaluators=",".join(evaluators())),
         rewrite=_refuse_words,
         action=_train,
     )

@@ -1,31 +1,93 @@
-"""Configuration of evaluators."""
+"""The evaluators there are: their settings and specs, those of other packages included."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from functools import cache
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from robust_transfer.config.schema import option
-from robust_transfer.core.choices import ARITHMETICS, NORMS
+from robust_transfer.config.evaluator import (
+    METRICS,
+    RA_RADIUS,
+    EvaluatorConfig,
+    EvaluatorSpec,
+    Settings,
+)
+from robust_transfer.config.method_spec import FORWARD, INPUT_GRADIENT
+from robust_transfer.config.schema import option, parse_choice
+from robust_transfer.core.choices import MIN_CLASSES, NORMS
+from robust_transfer.core.errors import ConfigError, install_extra
+from robust_transfer.core.extensions import extensions
 
-EVALUATORS = ("clean", "pgd", "autopgd", "autoattack", "certify")
-LINEAR_PROBE = "linear_probe"  # rt-eval's word for a last layer that is trained, then measured by `clean`
+if TYPE_CHECKING:
+    from robust_transfer.config.evaluator import Column
 
-
-@dataclass
-class EvaluatorConfig:
-    """What every evaluator has."""
-
-    recipe_version: ClassVar[int] = 1
-
-    subset: int | None = option("number of evenly spaced test images; null: all", low=1)
-    batch_size: int = option("constant shape of a forward", low=1, identity=False)
-    arithmetic: str = option("arithmetic of the evaluation", choices=ARITHMETICS)
+GROUP = "robust_transfer.evaluators"  # entry points of evaluators from other packages
+LINEAR_PROBE = "linear_probe"  # rt-eval's word for a last layer that is trained, then measured by PROBED_BY
+PROBED_BY = "clean"
+ROW_COLUMNS = ("index", "label", "clean_prediction", "adversarial_prediction", "correct", "robust")
 
 
 @dataclass
 class CleanConfig(EvaluatorConfig):
     """Accuracy on unchanged images."""
+
+    spec: ClassVar[EvaluatorSpec] = EvaluatorSpec(
+        name="clean",
+        meaning="accuracy on unchanged images",
+        builder="robust_transfer.evaluation.clean:CleanEvaluator",
+        recompute="robust_transfer.evaluation.recompute:clean_row",
+        columns=("index", "label", "prediction", "correct"),
+    )
+
+
+@dataclass(frozen=True)
+class AttackSpec(EvaluatorSpec):
+    """What is asked about the attacks.
+
+    title : the attack's name in a sentence
+    """
+
+    title: str = ""
+    recompute: str = "robust_transfer.evaluation.recompute:attack_row"
+    columns: tuple[str, ...] = (*ROW_COLUMNS, "distance", "loss", "gradient_steps")
+    metrics: tuple[str, ...] = ("sa", "ra")
+    metric_columns: tuple[str, ...] = ("correct", "robust")
+
+    def values(self, columns: Mapping[str, Column], settings: Settings) -> dict[str, Column]:
+        """Return whether each image is classified correctly as it is, and under attack."""
+        return {"sa": columns["correct"], "ra": columns["robust"]}
+
+    def passes_per_image(self, settings: Settings) -> float:
+        """Return one forward, and the gradients of every restart."""
+        gradients = (settings["num_steps"] + 1) * settings["num_restarts"] * settings.get("num_eot", 1)
+        return float(FORWARD + INPUT_GRADIENT * gradients)
+
+    def settings_line(self, settings: Settings) -> str:
+        """Name threat, steps, restarts and loss."""
+        restarts = settings.get("num_restarts", 1)
+        return (
+            f"{self.title}: {self.threat_text(settings)}, {settings.get('num_steps')} steps, "
+            f"{restarts} restart{'s' if restarts != 1 else ''}, loss {settings.get('loss', 'ce')}"
+        )
+
+    def short_line(self, settings: Settings) -> str:
+        """Name the attack with steps x restarts."""
+        return f"{self.name} {settings['num_steps']}x{settings['num_restarts']}"
+
+    def threat_text(self, settings: Settings) -> str:
+        """Write norm and eps."""
+        norm = {"l2": "L2", "linf": "L-inf"}.get(str(settings.get("norm")), settings.get("norm"))
+        return f"{norm} eps {settings.get('eps')}"
+
+    def threat(self, settings: Settings) -> tuple[Any, Any] | None:
+        """Return (norm, eps)."""
+        return settings.get("norm"), settings.get("eps")
+
+    def least_classes(self, settings: Settings) -> int:
+        """Return how many classes the attacked loss ranks."""
+        return MIN_CLASSES.get(settings.get("loss", ""), 0)
 
 
 @dataclass
@@ -45,6 +107,14 @@ class AttackEvaluatorConfig(EvaluatorConfig):
 class PGDConfig(AttackEvaluatorConfig):
     """Projected gradient descent with a fixed step (Madry et al. 2018)."""
 
+    spec: ClassVar[EvaluatorSpec] = AttackSpec(
+        name="pgd",
+        title="PGD",
+        meaning="accuracy under PGD (Madry et al. 2018)",
+        builder="robust_transfer.evaluation.attack:pgd_evaluator",
+        limits={"num_steps": "attack_steps"},
+    )
+
     step_size: float | None = option("length of a step; null: 2.5 eps / num_steps", above=0)
     random_start: bool = option("start at a random point of the ball")
 
@@ -58,12 +128,48 @@ class PGDConfig(AttackEvaluatorConfig):
 class AutoPGDConfig(AttackEvaluatorConfig):
     """Auto-PGD (Croce and Hein 2020)."""
 
+    spec: ClassVar[EvaluatorSpec] = AttackSpec(
+        name="autopgd",
+        title="AutoPGD",
+        meaning="accuracy under Auto-PGD (Croce and Hein 2020)",
+        builder="robust_transfer.evaluation.attack:autopgd_evaluator",
+        limits={"num_steps": "attack_steps"},
+    )
+
     num_eot: int = option("gradients averaged per step, for randomised models", low=1)
+
+
+@dataclass(frozen=True)
+class AutoAttackSpec(AttackSpec):
+    """What is asked about AutoAttack."""
+
+    def passes_per_image(self, settings: Settings) -> float:
+        """Return those of APGD-CE, of targeted APGD-DLR and FAB on 9 classes each, and of Square."""
+        gradients = (settings["num_steps"] + 1) * (1 + 9 + 9)
+        return float(FORWARD + INPUT_GRADIENT * gradients + FORWARD * settings["num_queries"])
+
+    def settings_line(self, settings: Settings) -> str:
+        """Name the four attacks, the threat and the effort."""
+        effort = f"{settings.get('num_steps')} steps, {settings.get('num_queries')} queries"
+        return f"{self.title} (APGD-CE, APGD-T, FAB-T, Square): {self.threat_text(settings)}, {effort}"
+
+    def short_line(self, settings: Settings) -> str:
+        """Name the attack: its standard version has neither steps nor restarts to choose."""
+        return self.name
 
 
 @dataclass
 class AutoAttackConfig(EvaluatorConfig):
     """AutoAttack's standard version (Croce and Hein 2020): four attacks, an image robust to all of them."""
+
+    spec: ClassVar[EvaluatorSpec] = AutoAttackSpec(
+        name="autoattack",
+        title="AutoAttack",
+        meaning="accuracy under AutoAttack, the slower, stronger choice (Croce and Hein 2020)",
+        builder="robust_transfer.evaluation.autoattack:autoattack_evaluator",
+        package=("pyautoattack", install_extra("autoattack")),
+        limits={"num_steps": "attack_steps", "num_queries": "attack_steps"},
+    )
 
     arithmetic: str = option("arithmetic of the evaluation", choices=("fp32",))
     norm: str = option("norm of the threat", choices=NORMS)
@@ -74,9 +180,72 @@ class AutoAttackConfig(EvaluatorConfig):
     seed: int = option("seed of the random starts and of Square", low=0)
 
 
+@dataclass(frozen=True)
+class CertifySpec(EvaluatorSpec):
+    """What is asked about certificates."""
+
+    def measured(self, settings: Settings) -> tuple[str, ...]:
+        """Leave out `acr` where radii only answer yes or no."""
+        return self.metrics[:2] if settings.get("mode") == "decide" else self.metrics
+
+    def values(self, columns: Mapping[str, Column], settings: Settings) -> dict[str, Column]:
+        """Return certified accuracy at radius 0 and at `RA_RADIUS`, and the radius of correct images."""
+        correct, radius = columns["correct"], columns["radius"]
+        values = {"sa": correct, "ra": correct * (radius >= RA_RADIUS), "acr": correct * radius}
+        return {metric: values[metric] for metric in self.measured(settings)}
+
+    def passes_per_image(self, settings: Settings) -> float:
+        """Return all noise samples."""
+        return float(FORWARD * (settings["n0"] + settings["n"] if settings["sigma"] else 1))
+
+    def settings_line(self, settings: Settings) -> str:
+        """Name noise, samples, error probability and mode."""
+        if not settings.get("sigma"):
+            return "Plain classifier (sigma 0, radius 0)"
+        mode = "" if settings.get("mode", "exact") == "exact" else f", mode {settings['mode']}"
+        samples = f"n0 {settings['n0']:,}, n {settings['n']:,}"
+        return f"Certified at sigma {settings['sigma']:g}: {samples}, alpha {settings['alpha']:g}{mode}"
+
+    def short_line(self, settings: Settings) -> str:
+        """Name sigma and n."""
+        return f"{self.name} s={settings['sigma']:g} n={settings['n']}"
+
+    def noise_sigma(self, settings: Settings) -> float | None:
+        """Return sigma."""
+        return float(settings.get("sigma", 0.0))
+
+
 @dataclass(kw_only=True)
 class CertifyConfig(EvaluatorConfig):
     """Randomized-smoothing certificates (Cohen et al. 2019); a class each for the rules that end sampling."""
+
+    spec: ClassVar[EvaluatorSpec] = CertifySpec(
+        name="certify",
+        meaning="randomized-smoothing certificates (Cohen et al. 2019)",
+        builder="robust_transfer.evaluation.certify:CertifyEvaluator",
+        recompute="robust_transfer.evaluation.recompute:certify_row",
+        redraw="robust_transfer.evaluation.redraw:redraw",
+        check="robust_transfer.evaluation.settings:smoothing_settings",
+        columns=(
+            "index",
+            "label",
+            "guess",
+            "prediction",
+            "correct",
+            "radius",
+            "count_top",
+            "num_samples",
+            "samples_drawn",
+            "p_lower",
+            "alpha_spent",
+            "stopped",
+            "nonfinite",
+            "near_ties",
+        ),
+        metrics=METRICS,
+        metric_columns=("correct", "radius"),
+        limits={"n": "n"},
+    )
 
     sigma: float = option("standard deviation of the noise; 0: the plain classifier with radius 0", low=0)
     n0: int = option("noise samples that choose the class, a multiple of 100", low=100)
@@ -88,6 +257,12 @@ class CertifyConfig(EvaluatorConfig):
         "certify a model trained at another sigma, and mark the row", identity=False
     )
     allow_nonfinite: bool = option("go on when logits are not finite (they vote for no class)")
+
+    @classmethod
+    def parse(cls, values: Any, path: str, *, stored: bool = False) -> CertifyConfig:
+        """Build the class that the mode chooses, or raise ConfigError."""
+        config: CertifyConfig = parse_choice(MODES, values, path, tag="mode", stored=stored)
+        return config
 
     @property
     def rule(self) -> dict[str, Any]:
@@ -133,12 +308,55 @@ class AdaptiveConfig(CertifyConfig):
         return {"mode": self.mode, "tolerance": self.tolerance}
 
 
+MODES: dict[str, type] = {"exact": ExactConfig, "decide": DecideConfig, "adaptive": AdaptiveConfig}
+
+# ---------------------------------------------------------------- all of them
+
+BUILT_IN: tuple[type[EvaluatorConfig], ...] = (
+    CleanConfig,
+    PGDConfig,
+    AutoPGDConfig,
+    AutoAttackConfig,
+    CertifyConfig,
+)
+
+
+@cache
+def evaluators() -> dict[str, type[EvaluatorConfig]]:
+    """Return the config class of every evaluator by its name: ours, then those of other packages.
+
+    Raises
+    ------
+    ConfigError : a package brings an evaluator that cannot be imported, or whose name is taken
+    """
+    classes: dict[str, type[EvaluatorConfig]] = {}
+    for config_class in (*BUILT_IN, *extensions(GROUP, EvaluatorConfig)):
+        name = config_class.spec.name
+        if classes.setdefault(name, config_class) is not config_class:
+            raise ConfigError(
+                f"two evaluators are called '{name}' ({classes[name].__module__}, {config_class.__module__})"
+            )
+    return classes
+
+
+def evaluator_spec(name: str) -> EvaluatorSpec:
+    """Return an evaluator's spec; of one that is not installed here, a spec that knows its name alone."""
+    found = evaluators().get(name)
+    return found.spec if found else EvaluatorSpec(name, "an evaluator that is not installed here", metrics=())
+
+
 @dataclass
 class EvaluatorNodes:
-    """The evaluators' settings, shared by rt-train and rt-eval."""
+    """The evaluators' settings, shared by rt-train and rt-eval: one node each, such as `certify.sigma`."""
 
-    clean: CleanConfig = option("clean accuracy")
-    pgd: PGDConfig = option("PGD")
-    autopgd: AutoPGDConfig = option("AutoPGD")
-    autoattack: AutoAttackConfig = option("AutoAttack")
-    certify: ExactConfig | DecideConfig | AdaptiveConfig = option("certificates", tag="mode")
+    evaluator_settings: dict[str, EvaluatorConfig] = option("settings of every evaluator, by its name")
+
+
+def parse_evaluators(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return values with the nodes of the evaluators parsed and put together in `evaluator_settings`."""
+    if "evaluator_settings" in values:
+        raise ConfigError("evaluator_settings is not a field", "EVALUATOR.FIELD=VALUE")
+    nodes = {name: cls for name, cls in evaluators().items() if name in values}
+    parsed = {name: config_class.parse(values[name], name) for name, config_class in nodes.items()}
+    others = {name: value for name, value in values.items() if name not in nodes}
+    return {**others, "evaluator_settings": parsed}

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from robust_transfer.config.data import DataConfig, DatasetConfig
-from robust_transfer.config.evaluation import EVALUATORS, LINEAR_PROBE, EvaluatorNodes
+from robust_transfer.config.evaluation import (
+    LINEAR_PROBE,
+    EvaluatorNodes,
+    evaluators,
+    parse_evaluators,
+)
 from robust_transfer.config.methods import (
     FINETUNE,
     PRETRAIN,
@@ -21,7 +26,7 @@ from robust_transfer.config.model import ModelConfig
 from robust_transfer.config.plugins import load_methods
 from robust_transfer.config.runtime import BudgetConfig, RuntimeConfig
 from robust_transfer.config.schema import option, parse, parse_choice
-from robust_transfer.core.errors import ConfigError
+from robust_transfer.core.errors import ConfigError, did_you_mean
 
 
 @dataclass
@@ -36,7 +41,7 @@ class TrainConfig(EvaluatorNodes):
     budget: BudgetConfig = option("caps on cost")
     data: DataConfig = option("where images are")
     runtime: RuntimeConfig = option("how the machine is used")
-    evaluators: list[str] | str = option("evaluators to run, or auto", choices=("auto", *EVALUATORS))
+    evaluators: list[str] | str = option("evaluators to run, or auto")
     seed: int = option("seed of fine-tuning and of the shots drawn", low=0)
     until: str | None = option("where to stop", choices=("pretrain", "finetune"))
     store: str = option("the runs' root", identity=False)
@@ -44,7 +49,8 @@ class TrainConfig(EvaluatorNodes):
     label: str | None = option("name of the experiment preset, for reports", identity=False)
 
     def check(self, path: str) -> None:
-        """Refuse a run past pre-training without a target."""
+        """Refuse unknown evaluators, and a run past pre-training without a target."""
+        check_names(self.evaluators, ("auto", *evaluators()))
         if self.until != "pretrain" and self.finetune is None:
             raise ConfigError("finetune is not chosen", f"finetune=NAME, one of: {', '.join(FINETUNE)}")
         if self.until != "pretrain" and self.dataset is None:
@@ -65,19 +71,31 @@ class EvaluateConfig(EvaluatorNodes):
     budget: BudgetConfig = option("caps on cost")
     data: DataConfig = option("where images are")
     runtime: RuntimeConfig = option("how the machine is used")
-    evaluators: list[str] = option("evaluators to run", choices=(*EVALUATORS, LINEAR_PROBE))
+    evaluators: list[str] = option("evaluators to run")
     seed: int = option("seed of the shots drawn", low=0)
     store: str = option("the runs' root", identity=False)
+
+    def check(self, path: str) -> None:
+        """Refuse unknown evaluators."""
+        check_names(self.evaluators, (*evaluators(), LINEAR_PROBE))
+
+
+def check_names(chosen: list[str] | str, known: Sequence[str]) -> None:
+    """Refuse evaluators that nobody brings."""
+    for name in [chosen] if isinstance(chosen, str) else chosen:
+        if name not in known:
+            raise ConfigError(f"evaluators='{name}' is unknown", did_you_mean(name, known))
 
 
 def train_config(values: Mapping[str, Any]) -> TrainConfig:
     """Build rt-train's configuration from plain values, or raise ConfigError."""
     load_methods()
-    chosen = dict(values)
+    chosen = parse_evaluators(values)
     chosen["pretrain"] = parse_choice(PRETRAIN, chosen.get("pretrain"), "pretrain")
     if chosen.get("finetune") is not None:
         chosen["finetune"] = parse_choice(FINETUNE, chosen["finetune"], "finetune")
-    config: TrainConfig = parse(TrainConfig, {"dataset": None, "finetune": None, **chosen}, "")
+    given = {"dataset": None, "finetune": None, **chosen}
+    config: TrainConfig = parse(TrainConfig, given, "", beside=evaluators())
     if isinstance(config.pretrain, TrainingConfig):
         config.source = _with_split_seed(config.source, config.pretrain.seed)
     if config.dataset is not None:
@@ -91,9 +109,9 @@ def evaluate_config(values: Mapping[str, Any]) -> EvaluateConfig:
         raise ConfigError("checkpoint is not given", "checkpoint=DIR, KEY or FILE; rt-report runs lists keys")
     if not values.get("dataset"):
         raise ConfigError("dataset is not chosen", "dataset=NAME; rt-data status lists them")
-    config: EvaluateConfig = parse(EvaluateConfig, values, "")
+    config: EvaluateConfig = parse(EvaluateConfig, parse_evaluators(values), "", beside=evaluators())
     if not config.evaluators:
-        raise ConfigError("evaluators is empty", f"choose from: {', '.join(EVALUATORS)}")
+        raise ConfigError("evaluators is empty", f"choose from: {', '.join(evaluators())}")
     config.dataset = _with_split_seed(config.dataset, config.seed)
     return config
 

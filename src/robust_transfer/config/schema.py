@@ -11,7 +11,7 @@ import dataclasses
 import math
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from robust_transfer.core.errors import ConfigError, did_you_mean
@@ -52,11 +52,12 @@ def option(
     return dataclasses.field(default=default, metadata=metadata)
 
 
-def parse(cls: type, values: Any, path: str, *, stored: bool = False) -> Any:
+def parse(cls: type, values: Any, path: str, *, stored: bool = False, beside: Iterable[str] = ()) -> Any:
     """Build dataclass `cls` from a mapping, or raise ConfigError naming the dotted path.
 
     stored : the values are a finished stage's: fields added since have their `default_for_hash`, and what is
         refused of a new run is not
+    beside : names that stand beside the fields, for suggestions
     """
     if not isinstance(values, Mapping):
         raise ConfigError(f"{path or 'the configuration'} must be a mapping of values (found {values!r})")
@@ -65,7 +66,7 @@ def parse(cls: type, values: Any, path: str, *, stored: bool = False) -> Any:
     for name in values:
         if name not in fields:
             where = f" of {cls.__name__.removesuffix('Config')}" if path else ""
-            hint = _moved(cls, str(name), path) or did_you_mean(str(name), fields)
+            hint = _moved(cls, str(name), path) or did_you_mean(str(name), [*fields, *beside])
             raise ConfigError(f"{_join(path, str(name))} is not a field{where}", hint)
     made = {}
     for name, field in fields.items():
@@ -163,6 +164,8 @@ def _join(path: str, name: str) -> str:
 def _value(hint: Any, value: Any, path: str, metadata: Mapping[str, Any], stored: bool) -> Any:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return value  # a group that was parsed by its name before
+    if typing.get_origin(hint) is dict:
+        return value  # nodes that were parsed by their names before
     tag = metadata.get("tag", "name")
     if classes := variants(hint, tag):
         return parse_choice(classes, value, path, tag=tag, stored=stored)

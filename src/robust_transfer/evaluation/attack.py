@@ -14,7 +14,7 @@ from robust_transfer.attacks.state import AttackResult
 from robust_transfer.config.evaluation import AttackEvaluatorConfig, AutoPGDConfig, EvaluatorConfig, PGDConfig
 from robust_transfer.core.numerics import arithmetic
 from robust_transfer.evaluation.images import TestImages
-from robust_transfer.evaluation.protocol import Bench, RowPerImage, Rows, evaluators
+from robust_transfer.evaluation.protocol import Bench, RowPerImage, Rows
 from robust_transfer.models.fast import fast_inference
 from robust_transfer.store.journal import Journal, Row
 
@@ -68,14 +68,6 @@ class AttackEvaluator(RowPerImage):
     def records(self, rows: Rows, labels: Sequence[int]) -> list[dict[str, Any]]:
         """Return one record per image."""
         return [_record(row, labels) for row in sorted(rows, key=lambda row: int(row["index"]))]
-
-    def values(self, records: Sequence[dict[str, Any]]) -> dict[str, list[float] | None]:
-        """Return standard accuracy and accuracy under attack."""
-        return {
-            "sa": [float(r["correct"]) for r in records],
-            "ra": [float(r["robust"]) for r in records],
-            "acr": None,
-        }
 
 
 class GradientAttack:
@@ -196,11 +188,11 @@ def _record(row: dict[str, str], labels: Sequence[int]) -> dict[str, Any]:
     }
 
 
-@evaluators.register(PGDConfig)
-def _pgd(config: PGDConfig) -> AttackEvaluator:
+def pgd_evaluator(config: PGDConfig) -> AttackEvaluator:
+    """Return the evaluator of PGD."""
     return AttackEvaluator(config, GradientAttack(config, pgd), batches_at_once=BATCHES_AT_ONCE)
 
 
-@evaluators.register(AutoPGDConfig)
-def _autopgd(config: AutoPGDConfig) -> AttackEvaluator:
+def autopgd_evaluator(config: AutoPGDConfig) -> AttackEvaluator:
+    """Return the evaluator of Auto-PGD."""
     return AttackEvaluator(config, GradientAttack(config, autopgd), batches_at_once=BATCHES_AT_ONCE)

@@ -11,7 +11,7 @@ from robust_transfer.attacks.autoattack import AutoAttackResult
 from robust_transfer.config.evaluation import AutoAttackConfig
 from robust_transfer.core.numerics import arithmetic
 from robust_transfer.evaluation.attack import COLUMNS, AttackEvaluator, Outcomes, attack_rows, options_of
-from robust_transfer.evaluation.protocol import Bench, evaluators
+from robust_transfer.evaluation.protocol import Bench
 from robust_transfer.models.fast import fast_inference
 from robust_transfer.store.journal import Row
 
@@ -19,8 +19,7 @@ from robust_transfer.store.journal import Row
 BATCHES_AT_ONCE = 2
 
 
-@evaluators.register(AutoAttackConfig)
-def _autoattack(config: AutoAttackConfig) -> AttackEvaluator:
+def autoattack_evaluator(config: AutoAttackConfig) -> AttackEvaluator:
     """Attack every image until one of four attacks breaks it; the journal names which one did."""
     return AttackEvaluator(
         config,

@@ -6,10 +6,10 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from robust_transfer.config.evaluation import AdaptiveConfig, CertifyConfig, DecideConfig, ExactConfig
+from robust_transfer.config.evaluation import CertifyConfig
 from robust_transfer.core.errors import EvaluationError
 from robust_transfer.evaluation.images import TestImages
-from robust_transfer.evaluation.protocol import Bench, Rows, evaluators
+from robust_transfer.evaluation.protocol import Bench, Rows
 from robust_transfer.evaluation.settings import smoothing_settings
 from robust_transfer.models.fast import fast_inference, weights_hash
 from robust_transfer.smoothing.certification import Certificate, conclude
@@ -19,7 +19,6 @@ from robust_transfer.smoothing.stopping import Progress, StoppingRule
 from robust_transfer.store.journal import Journal
 
 UNIT = 10_000  # samples of one image that a killed run draws again at most
-RA_RADIUS = 0.5  # stated in the study
 UNIT_COLUMNS = ("stop", "guess", "count", "nonfinite", "ties", "near_ties")  # as in `UnitCounts`
 SELECT: Purpose = "select"
 ESTIMATE: Purpose = "estimate"
@@ -202,16 +201,6 @@ class CertifyEvaluator:
             for index, counts in sorted(_image_counts(rows).items())
         ]
 
-    def values(self, records: Sequence[dict[str, Any]]) -> dict[str, list[float] | None]:
-        """Return certified accuracy at radius 0 and 0.5, and the radius of the correct ones."""
-        radii = [r["radius"] * r["correct"] for r in records]
-        return {
-            "sa": [float(r["correct"]) for r in records],
-            "ra": [float(r["correct"] and r["radius"] >= RA_RADIUS) for r in records],
-            # radii of mode `decide` are good for yes or no alone
-            "acr": None if self.config.mode == "decide" else radii,
-        }
-
 
 def _image_counts(rows: Rows) -> dict[int, ImageCounts]:
     images: dict[int, ImageCounts] = {}
@@ -237,7 +226,3 @@ def _record(index: int, label: int, certificate: Certificate) -> dict[str, Any]:
         "nonfinite": certificate.nonfinite,
         "near_ties": certificate.near_ties,
     }
-
-
-for _config in (ExactConfig, DecideConfig, AdaptiveConfig):
-    evaluators.register(_config)(CertifyEvaluator)

@@ -10,7 +10,7 @@ import torch
 from robust_transfer.config.evaluation import CleanConfig
 from robust_transfer.core.errors import EvaluationError
 from robust_transfer.evaluation.images import TestImages
-from robust_transfer.evaluation.protocol import Bench, RowPerImage, Rows, evaluators
+from robust_transfer.evaluation.protocol import Bench, RowPerImage, Rows
 from robust_transfer.models import batching
 from robust_transfer.models.fast import fast_inference
 from robust_transfer.store.journal import Journal
@@ -45,10 +45,6 @@ class CleanEvaluator(RowPerImage):
             for i in sorted(found)
         ]
 
-    def values(self, records: Sequence[dict[str, Any]]) -> dict[str, list[float] | None]:
-        """Return standard accuracy alone."""
-        return {"sa": [float(r["correct"]) for r in records], "ra": None, "acr": None}
-
 
 def check_finite(logits: torch.Tensor, indices: Sequence[int]) -> None:
     """Refuse logits (B, K) that are not finite, naming the first image."""
@@ -58,6 +54,3 @@ def check_finite(logits: torch.Tensor, indices: Sequence[int]) -> None:
             f"finite: the logits of {len(bad)} images are not finite (first: image {indices[bad[0]]})",
             "the weights or the arithmetic overflow: try EVALUATOR.arithmetic=fp32",
         )
-
-
-evaluators.register(CleanConfig)(CleanEvaluator)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from robust_transfer.config.data import DataConfig, DatasetConfig
-from robust_transfer.config.evaluation import EvaluatorConfig
+from robust_transfer.config.evaluator import EvaluatorConfig
 from robust_transfer.config.runtime import RuntimeConfig
 from robust_transfer.config.schema import settings
 from robust_transfer.core import files
@@ -21,18 +21,14 @@ from robust_transfer.data.loaders import subset_indices
 from robust_transfer.data.opening import open_split
 from robust_transfer.distributed.context import Context
 from robust_transfer.distributed.devices import device_name
-
-# Importing an evaluator's module registers it.
-from robust_transfer.evaluation import attack, autoattack, certify, clean, summary
+from robust_transfer.evaluation import summary
 from robust_transfer.evaluation.doubts import Doubts, all_doubts
 from robust_transfer.evaluation.images import read_parts
-from robust_transfer.evaluation.protocol import Bench, Evaluator, evaluators
+from robust_transfer.evaluation.protocol import Bench, Evaluator
 from robust_transfer.models import import_checkpoint, load_model
 from robust_transfer.models.normalized import Classifier
 from robust_transfer.store import directories
 from robust_transfer.store.journal import Journal, journals, read_journal
-
-__all__ = ["EvaluationJob", "attack", "autoattack", "certify", "clean", "evaluate"]
 
 PART = 2560  # images decoded and held at once; attacks and certificates refill their batches from them
 NEAR_CHANCE_FROM = 200  # images from which an accuracy near chance says something
@@ -65,7 +61,7 @@ def evaluate(job: EvaluationJob, context: Context) -> dict[str, Any]:
     dataset = open_split(job.dataset, job.data, job.dataset.evaluate_on, generated=job.generated)
     model = _load(job).to(context.device).eval()
     _check_head(model, len(dataset.class_names), job.dataset.name)
-    evaluator = evaluators.build(job.settings)
+    evaluator: Evaluator = job.settings.spec.build(job.settings)
     wanted = subset_indices(len(dataset), job.settings.subset)
     labels = dataset.labels
     rows = _all_rows(job.directory)
@@ -129,7 +125,7 @@ def _finish(
 ) -> None:
     """Fold the journals of all shards into records and summary."""
     records = evaluator.records(_all_rows(job.directory), labels)
-    metrics, intervals = summary.metrics_of(records, evaluator.values(records))
+    metrics, intervals = summary.metrics_of(records, job.settings.spec, settings(job.settings))
     flags, unreadable = all_doubts(job.directory)
     flags += _near_chance(metrics["sa"], len(records), len(set(labels)))
     if unreadable:

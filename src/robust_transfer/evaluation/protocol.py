@@ -9,7 +9,6 @@ from typing import Any, Protocol
 import torch
 
 from robust_transfer.core.progress import Progress
-from robust_transfer.core.registry import Registry
 from robust_transfer.evaluation.doubts import Doubts
 from robust_transfer.evaluation.images import TestImages
 from robust_transfer.models.normalized import Classifier
@@ -50,11 +49,7 @@ class Evaluator(Protocol):
         ...
 
     def records(self, rows: Rows, labels: Sequence[int]) -> list[dict[str, Any]]:
-        """Fold the rows of all shards into one record per image, sorted by index."""
-        ...
-
-    def values(self, records: Sequence[dict[str, Any]]) -> dict[str, list[float] | None]:
-        """Return the per-image values whose means are the metrics: sa, ra, acr."""
+        """Fold the rows of all shards into one record per image, sorted by index, with the spec's columns."""
         ...
 
 
@@ -68,6 +63,3 @@ class RowPerImage:
     def finished(self, rows: Rows, labels: Sequence[int]) -> set[int]:
         """Return the images that have a row."""
         return {int(row["index"]) for row in rows}
-
-
-evaluators: Registry[Evaluator] = Registry("evaluator", "robust_transfer.evaluators")

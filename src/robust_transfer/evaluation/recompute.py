@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from robust_transfer.config.evaluator import METRICS, Settings
+from robust_transfer.core import named
 from robust_transfer.core.errors import EvaluationError
 from robust_transfer.core.statistics import mean_interval, mean_per_class, proportion_interval
 from robust_transfer.report.index.collect import Run
@@ -20,6 +21,7 @@ from robust_transfer.store import journal
 MOST_SHOWN = 10
 DISTANCE_ROUNDING = 1e-4  # of a float32 projection and of pixels that are clamped after it
 CERTIFY_JOURNAL = {"index", "purpose", "start", "stop", "guess", "count", "near_ties", "nonfinite"}
+Row = dict[str, str]
 RELATIVE = 1e-12  # sums in another order; everything else is compared exactly
 
 
@@ -57,14 +59,16 @@ def verify(run: Run) -> Findings:
     findings.check("num_images in summary.json", run.num_images, len(rows))
     indices = [int(row["index"]) for row in rows]
     findings.check("order of records.csv", indices, sorted(set(indices)))
+    entries = _journal_rows(run.path)
+    findings.check("images in the journals", sorted(map(int, entries)), indices)
+    recompute = named.load(run.spec.recompute)
     for row in rows:
-        ROWS.get(run.evaluator, _clean_row)(run, row, findings)
-    _journals(run, rows, findings)
+        recompute(run.settings, row, entries.get(row["index"], []), findings)
     _summary(run, rows, findings)
     return findings
 
 
-def _records(path: Path) -> list[dict[str, str]]:
+def _records(path: Path) -> list[Row]:
     try:
         with open(path, encoding="utf-8", newline="") as stream:
             return list(csv.DictReader(stream))
@@ -74,28 +78,55 @@ def _records(path: Path) -> list[dict[str, str]]:
         ) from error
 
 
+def _journal_rows(directory: Path) -> dict[str, list[Row]]:
+    """Return what the journals say of each image."""
+    entries: dict[str, list[Row]] = {}
+    for path in journal.journals(directory):
+        for entry in journal.read_journal(path)[1]:
+            if "index" not in entry:
+                raise EvaluationError(f"{path} lacks the column index")
+            entries.setdefault(entry["index"], []).append(entry)
+    return entries
+
+
 # ---------------------------------------------------------------- rows
 
 
-def _clean_row(run: Run, row: dict[str, str], findings: Findings) -> None:
+def clean_row(settings: Settings, row: Row, entries: list[Row], findings: Findings) -> None:
+    """Recompute `correct`, and compare the row with the journal's."""
     findings.check(_at(row, "correct"), row["correct"], str(int(row["prediction"] == row["label"])))
+    _journalled(row, entries, findings)
 
 
-def _attack_row(run: Run, row: dict[str, str], findings: Findings) -> None:
+def attack_row(settings: Settings, row: Row, entries: list[Row], findings: Findings) -> None:
+    """Recompute `correct` and `robust`, hold the distance against eps, and compare with the journal's row."""
     correct = row["clean_prediction"] == row["label"]
     robust = correct and row["adversarial_prediction"] == row["label"]
     findings.check(_at(row, "correct"), row["correct"], str(int(correct)))
     findings.check(_at(row, "robust"), row["robust"], str(int(robust)))
-    eps = float(run.settings["eps"])
+    eps = float(settings["eps"])
     inside = float(row["distance"]) <= eps * (1 + DISTANCE_ROUNDING)
     findings.check(_at(row, f"distance {row['distance']} within eps {eps}"), inside, True)
+    _journalled(row, entries, findings)
 
 
-def _certify_row(run: Run, row: dict[str, str], findings: Findings) -> None:
+def _journalled(row: Row, entries: list[Row], findings: Findings) -> None:
+    for entry in entries:
+        for name in sorted(entry.keys() & row.keys()):
+            findings.check(_at(row, name), row[name], entry[name])
+
+
+def certify_row(settings: Settings, row: Row, entries: list[Row], findings: Findings) -> None:
+    """Recompute an image's certificate from its counts, and its counts from the journal's."""
+    _certificate(settings, row, findings)
+    _counts(row, entries, findings)
+
+
+def _certificate(settings: Settings, row: Row, findings: Findings) -> None:
     from robust_transfer.core.binomial import lower_bound
     from robust_transfer.smoothing.bounds import certified_radius
 
-    sigma, samples = float(run.settings["sigma"]), int(row["num_samples"])
+    sigma, samples = float(settings["sigma"]), int(row["num_samples"])
     findings.check(_at(row, "correct"), row["correct"], str(int(row["prediction"] == row["label"])))
     findings.check(_at(row, "prediction is guess or -1"), row["prediction"] in (row["guess"], "-1"), True)
     if row["stopped"] == "label":
@@ -105,57 +136,22 @@ def _certify_row(run: Run, row: dict[str, str], findings: Findings) -> None:
     if sigma == 0 or samples == 0:
         findings.check(_at(row, "radius without noise"), float(row["radius"]), 0.0)
         return
-    within = float(row["alpha_spent"]) <= float(run.settings["alpha"]) * (1 + RELATIVE)
+    within = float(row["alpha_spent"]) <= float(settings["alpha"]) * (1 + RELATIVE)
     findings.check(_at(row, "alpha_spent within alpha"), within, True)
     p_lower = lower_bound(int(row["count_top"]), samples, float(row["alpha_spent"]))
     findings.check(_at(row, "p_lower"), float(row["p_lower"]), p_lower)
     findings.check(_at(row, "abstention"), row["prediction"] == "-1", not p_lower > 0.5)
     radius = certified_radius(p_lower, sigma)
-    if run.settings.get("mode") == "decide":
+    if settings.get("mode") == "decide":
         findings.check(_at(row, "radius at most the certified one"), float(row["radius"]) <= radius, True)
     else:
         findings.check(_at(row, "radius"), float(row["radius"]), radius)
 
 
-ROWS: dict[str, Callable[[Run, dict[str, str], Findings], None]] = {
-    "clean": _clean_row,
-    "pgd": _attack_row,
-    "autopgd": _attack_row,
-    "autoattack": _attack_row,
-    "certify": _certify_row,
-}
-
-
-def _at(row: dict[str, str], what: str) -> str:
-    return f"image {row['index']}: {what}"
-
-
-# ---------------------------------------------------------------- journals and summary
-
-
-def _journals(run: Run, rows: list[dict[str, str]], findings: Findings) -> None:
-    """Compare every record with what the journals say of its image."""
-    entries: dict[str, list[dict[str, str]]] = {}
-    needed = CERTIFY_JOURNAL if run.evaluator == "certify" else {"index"}
-    for path in journal.journals(run.path):
-        for entry in journal.read_journal(path)[1]:
-            if not needed <= entry.keys():
-                raise EvaluationError(f"{path} lacks columns (expected {', '.join(sorted(needed))})")
-            entries.setdefault(entry["index"], []).append(entry)
-    found = sorted(int(index) for index in entries)
-    findings.check("images in the journals", found, [int(row["index"]) for row in rows])
-    for row in rows:
-        of_image = entries.get(row["index"], [])
-        if run.evaluator == "certify":
-            _certify_journal(row, of_image, findings)
-            continue
-        for entry in of_image:
-            for name in sorted(entry.keys() & row.keys()):
-                findings.check(_at(row, name), row[name], entry[name])
-
-
-def _certify_journal(row: dict[str, str], entries: list[dict[str, str]], findings: Findings) -> None:
-    """Add up the votes; a unit of samples that stands twice is one draw and counts once."""
+def _counts(row: Row, entries: list[Row], findings: Findings) -> None:
+    """Add up the counts; a unit of samples that stands twice is one draw and counts once."""
+    if lacking := {name for entry in entries for name in CERTIFY_JOURNAL - entry.keys()}:
+        raise EvaluationError(f"the journal lacks columns ({', '.join(sorted(lacking))})")
     units = {(entry["purpose"], int(entry["start"])): entry for entry in entries}
     estimates = {start: entry for (purpose, start), entry in units.items() if purpose == "estimate"}
     for entry in entries:
@@ -169,18 +165,25 @@ def _certify_journal(row: dict[str, str], entries: list[dict[str, str]], finding
         findings.check(_at(row, name), int(row[name]), _sum(list(units.values()), name))
 
 
-def _sum(entries: list[dict[str, str]], name: str) -> int:
+def _at(row: Row, what: str) -> str:
+    return f"image {row['index']}: {what}"
+
+
+def _sum(entries: list[Row], name: str) -> int:
     return sum(int(entry[name]) for entry in entries)
 
 
-def _drawn(entries: list[dict[str, str]]) -> int:
+def _drawn(entries: list[Row]) -> int:
     return sum(int(entry["stop"]) - int(entry["start"]) for entry in entries)
 
 
-def _summary(run: Run, rows: list[dict[str, str]], findings: Findings) -> None:
+# ---------------------------------------------------------------- summary
+
+
+def _summary(run: Run, rows: list[Row], findings: Findings) -> None:
     labels = np.array([int(row["label"]) for row in rows])
     _, values = per_image(run)
-    for metric in ("sa", "ra", "acr"):
+    for metric in METRICS:
         stated = run.metrics.get(metric)
         if metric not in values:
             findings.check(metric, stated, None)

@@ -73,8 +73,6 @@ def redraw(stage_dir: Path, *, blocks: int, seed: int, data: DataConfig) -> Redr
     assert blocks >= 1, blocks
     stage = directories.StageDirectory(stage_dir)
     summary = stage.summary()
-    if summary["evaluator"] != "certify":
-        raise EvaluationError(f"{stage_dir.name} holds no noise samples (evaluator {summary['evaluator']})")
     header, rows = _journal(stage_dir)
     device = _device(header, stage_dir.name)
     model = _model(stage, summary)
@@ -85,7 +83,7 @@ def redraw(stage_dir: Path, *, blocks: int, seed: int, data: DataConfig) -> Redr
     chosen = choose(rows, blocks=blocks, seed=seed)
     values = yaml.safe_load((stage_dir / "config.yaml").read_text(encoding="utf-8"))
     images = _images(stage, values, data, sorted({int(row["index"]) for row in chosen}))
-    evaluator = CertifyEvaluator(CertifyConfig(**values["config"]))
+    evaluator = CertifyEvaluator(CertifyConfig.parse(values["config"], "certify", stored=True))
     with deterministic(), closing(Progress("redraw", total=len(chosen))) as progress:
         doubts = Doubts(stage_dir, 0)  # read, never written: drawing again notes none
         bench = Bench(model.to(device), device, False, progress, doubts)

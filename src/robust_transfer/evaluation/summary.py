@@ -7,6 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from robust_transfer.config.evaluator import METRICS, EvaluatorSpec, Settings
 from robust_transfer.core import files
 from robust_transfer.core.statistics import mean_interval, mean_per_class, proportion_interval
 from robust_transfer.store.journal import format_cell
@@ -20,16 +23,15 @@ def write_records(path: Path, records: Sequence[dict[str, Any]]) -> None:
 
 
 def metrics_of(
-    records: Sequence[dict[str, Any]], values: dict[str, list[float] | None]
+    records: Sequence[dict[str, Any]], spec: EvaluatorSpec, settings: Settings
 ) -> tuple[dict[str, float | None], dict[str, dict[str, Any]]]:
     """Return the metrics (means over images, and over classes for accuracies) and their 95 % intervals."""
     labels = [r["label"] for r in records]
-    metrics: dict[str, float | None] = {}
+    columns = {name: np.array([float(r[name]) for r in records]) for name in spec.metric_columns}
+    metrics: dict[str, float | None] = dict.fromkeys(METRICS)
     intervals: dict[str, dict[str, Any]] = {}
-    for name, per_image in values.items():
-        if per_image is None:
-            metrics[name] = None
-            continue
+    for name, values in spec.values(columns, settings).items():
+        per_image = values.tolist()
         metrics[name] = math.fsum(per_image) / len(per_image)
         if name == "acr":
             low, high, method = mean_interval(per_image)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from robust_transfer.config.data import DatasetConfig
-from robust_transfer.config.evaluation import CertifyConfig, EvaluatorConfig
+from robust_transfer.config.evaluator import EvaluatorConfig
 from robust_transfer.config.methods import TrainingConfig
 from robust_transfer.config.schedules import PlateauSchedule
+from robust_transfer.config.schema import settings as values_of
 from robust_transfer.core import named
-from robust_transfer.core.choices import MIN_CLASSES
 from robust_transfer.core.errors import CheckpointError, ConfigError, EvaluationError
 from robust_transfer.pipeline.stage import CheckpointFacts, DataFacts
 
@@ -34,25 +34,26 @@ def check_selection(method: TrainingConfig, dataset: DatasetConfig, group: str) 
         )
 
 
-def sigma_mismatch(settings: CertifyConfig, train_sigma: float | None, *, allowed: bool) -> bool:
-    """Say whether sigma differs from the training's; refuse it unless asked for by name."""
-    if train_sigma is None or train_sigma == settings.sigma:
+def sigma_mismatch(settings: EvaluatorConfig, train_sigma: float | None, *, allowed: bool) -> bool:
+    """Say whether a model is smoothed at another sigma than trained; refuse it unless asked for by name."""
+    sigma, name = settings.spec.noise_sigma(values_of(settings)), settings.spec.name
+    if not sigma or train_sigma is None or train_sigma == sigma:
         return False
-    if not (settings.allow_sigma_mismatch or allowed):
+    if not (allowed or getattr(settings, "allow_sigma_mismatch", False)):
         raise EvaluationError(
-            f"certify.sigma={settings.sigma:g} but the model is trained at sigma={train_sigma:g}",
-            f"certify.sigma={train_sigma:g}, or certify.allow_sigma_mismatch=true to mark the row",
+            f"{name}.sigma={sigma:g} but the model is trained at sigma={train_sigma:g}",
+            f"{name}.sigma={train_sigma:g}, or {name}.allow_sigma_mismatch=true to mark the row",
         )
     return True
 
 
-def check_classes(name: str, settings: EvaluatorConfig, num_classes: int | None) -> None:
+def check_classes(settings: EvaluatorConfig, num_classes: int | None) -> None:
     """Refuse a loss that ranks more classes than there are."""
-    loss = getattr(settings, "loss", "")
-    least = MIN_CLASSES.get(loss, 0)
+    values, name = values_of(settings), settings.spec.name
+    least = settings.spec.least_classes(values)
     if num_classes is not None and num_classes < least:
         raise ConfigError(
-            f"{name}.loss={loss} needs at least {least} classes (found {num_classes})",
+            f"{name}.loss={values.get('loss')} needs at least {least} classes (found {num_classes})",
             f"{name}.loss=ce",
         )
 

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from robust_transfer.config.evaluation import AttackEvaluatorConfig, AutoAttackConfig, CertifyConfig
-from robust_transfer.config.method_spec import FORWARD, INPUT_GRADIENT
+from robust_transfer.config.evaluator import EvaluatorConfig
 from robust_transfer.config.methods import CheckpointConfig, TrainingConfig
 from robust_transfer.config.runtime import RuntimeConfig
+from robust_transfer.config.schema import settings
 from robust_transfer.data import catalogue
 from robust_transfer.pipeline.inputs import expected_train_images
 from robust_transfer.pipeline.stage import Stage
@@ -82,16 +82,9 @@ def passes_per_image(config: Any) -> float:
     match config:
         case TrainingConfig():
             return config.spec.passes_per_image(config)
-        case CertifyConfig():
-            return FORWARD * (config.n0 + config.n if config.sigma else 1)
-        case AttackEvaluatorConfig():
-            return FORWARD + INPUT_GRADIENT * (config.num_steps + 1) * config.num_restarts
-        case AutoAttackConfig():
-            # APGD-CE; targeted APGD-DLR and FAB on 9 classes each; Square
-            runs = 1 + 9 + 9
-            return FORWARD + INPUT_GRADIENT * (config.num_steps + 1) * runs + config.num_queries
-        case _:
-            return FORWARD
+        case EvaluatorConfig():
+            return config.spec.passes_per_image(settings(config))
+    raise TypeError(config)
 
 
 def _test_images(stage: Stage) -> int | None:

@@ -18,10 +18,10 @@ from robust_transfer.config.method_spec import PARENT
 from robust_transfer.config.methods import CheckpointConfig, NoneConfig, TrainingConfig
 from robust_transfer.config.run import EvaluateConfig, TrainConfig
 from robust_transfer.config.runtime import BudgetConfig
-from robust_transfer.core.errors import CheckpointError, ConfigError, install_extra
+from robust_transfer.core import named
+from robust_transfer.core.errors import CheckpointError, ConfigError
 from robust_transfer.data import catalogue
 from robust_transfer.data.selection import Selection
-from robust_transfer.evaluation.settings import smoothing_settings
 from robust_transfer.models.metadata import read_metadata
 from robust_transfer.pipeline import plan
 from robust_transfer.pipeline.stage import CheckpointFacts, DataFacts, Stage
@@ -127,9 +127,12 @@ def missing_input(stage: Stage, data: DataConfig) -> str | None:
 
 
 def _check_evaluators(config: TrainConfig | EvaluateConfig) -> None:
-    if "autoattack" in config.evaluators and importlib.util.find_spec("pyautoattack") is None:
-        raise ConfigError("autoattack needs the package pyautoattack", install_extra("autoattack"))
-    smoothing_settings(config.certify)
+    for name, settings in config.evaluator_settings.items():
+        spec = settings.spec
+        if spec.package and name in config.evaluators and importlib.util.find_spec(spec.package[0]) is None:
+            raise ConfigError(f"{name} needs the package {spec.package[0]}", spec.package[1])
+        if spec.check:
+            named.load(spec.check)(settings)
 
 
 # ---------------------------------------------------------------- checkpoints

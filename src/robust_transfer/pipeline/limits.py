@@ -5,12 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from robust_transfer.config.evaluation import (
-    AttackEvaluatorConfig,
-    AutoAttackConfig,
-    CertifyConfig,
-    EvaluatorConfig,
-)
+from robust_transfer.config.evaluator import EvaluatorConfig
 from robust_transfer.config.runtime import BudgetConfig
 
 
@@ -33,13 +28,8 @@ def capped_method(method: Any, budget: BudgetConfig) -> Any:
 def capped_evaluator(settings: EvaluatorConfig, budget: BudgetConfig) -> EvaluatorConfig:
     """Apply the budget's caps to an evaluator."""
     changes: dict[str, Any] = {"subset": _cap(settings.subset, budget.subset)}
-    if isinstance(settings, AttackEvaluatorConfig):
-        changes["num_steps"] = _cap(settings.num_steps, budget.attack_steps)
-    if isinstance(settings, AutoAttackConfig):
-        changes["num_steps"] = _cap(settings.num_steps, budget.attack_steps)
-        changes["num_queries"] = _cap(settings.num_queries, budget.attack_steps)
-    if isinstance(settings, CertifyConfig):
-        changes["n"] = _cap(settings.n, budget.n)
+    for name, limit in settings.spec.limits.items():
+        changes[name] = _cap(getattr(settings, name), getattr(budget, limit))
     if budget.subset is not None:
         changes["batch_size"] = _cap(settings.batch_size, max(budget.subset, 4))
     return dataclasses.replace(settings, **changes)

@@ -5,12 +5,12 @@ What is known of files (a checkpoint's content, the catalogue) is read before an
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
 from robust_transfer.config.data import DatasetConfig
-from robust_transfer.config.evaluation import EVALUATORS, CertifyConfig, EvaluatorConfig, EvaluatorNodes
+from robust_transfer.config.evaluation import PROBED_BY, evaluators
+from robust_transfer.config.evaluator import EvaluatorConfig
 from robust_transfer.config.method_spec import PARENT
 from robust_transfer.config.methods import CheckpointConfig, NoneConfig, TrainingConfig
 from robust_transfer.config.model import ModelConfig
@@ -85,9 +85,8 @@ def probe_run(
     config: EvaluateConfig, *, pretrain: NoneConfig | CheckpointConfig, model: ModelConfig
 ) -> TrainConfig:
     """Return the run that a linear probe is: finetune=st_linear on a pre-training, then clean accuracy."""
-    shared = {field.name: getattr(config, field.name) for field in dataclasses.fields(EvaluatorNodes)}
     return TrainConfig(
-        **shared,
+        evaluator_settings=config.evaluator_settings,
         model=model,
         source=config.dataset,  # not read: nothing is pre-trained
         pretrain=pretrain,
@@ -96,7 +95,7 @@ def probe_run(
         budget=config.budget,
         data=config.data,
         runtime=config.runtime,
-        evaluators=["clean"],
+        evaluators=[PROBED_BY],
         seed=config.seed,
         until=None,
         store=config.store,
@@ -124,10 +123,20 @@ def chosen_evaluators(
         return list(finetune.spec.default_evaluators(finetune, known))
     chosen = [config.evaluators] if isinstance(config.evaluators, str) else config.evaluators
     if not chosen:
-        raise ConfigError("evaluators is empty", f"choose from: auto, {', '.join(EVALUATORS)}")
+        raise ConfigError("evaluators is empty", f"choose from: auto, {', '.join(evaluators())}")
     if "auto" in chosen:
         raise ConfigError(f"evaluators={chosen} (expected auto alone, or names)", "evaluators=auto")
     return chosen
+
+
+def evaluator_settings(config: TrainConfig | EvaluateConfig, name: str) -> EvaluatorConfig:
+    """Return an evaluator's node of the configuration."""
+    if name not in config.evaluator_settings:
+        raise ConfigError(
+            f"evaluator '{name}' has no values (expected a node '{name}' in the configuration)",
+            f"a file _evaluators/{name}.yaml in --config-dir DIR",
+        )
+    return config.evaluator_settings[name]
 
 
 # ---------------------------------------------------------------- stages
@@ -234,13 +243,11 @@ def _evaluation_stage(
     parent: Stage | CheckpointFacts,
     train_sigma: float | None,
 ) -> Stage:
-    settings: EvaluatorConfig = getattr(config, name)
+    settings = evaluator_settings(config, name)
     marks = [*parent.marks]
-    if isinstance(settings, CertifyConfig):
-        allowed = getattr(config, "evaluators", None) == "auto" and train_sigma == 0
-        if settings.sigma != 0 and sigma_mismatch(settings, train_sigma, allowed=allowed):
-            marks.append("sigma mismatch")
-    check_classes(name, settings, target.num_classes)
+    if sigma_mismatch(settings, train_sigma, allowed=config.evaluators == "auto" and train_sigma == 0):
+        marks.append("sigma mismatch")
+    check_classes(settings, target.num_classes)
     settings = capped_evaluator(settings, config.budget)
     marks.extend(_marks(config, settings))
     found = evaluation_identity(name, settings, dataset, target, parent)

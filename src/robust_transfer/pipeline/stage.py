@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from robust_transfer.config.data import DatasetConfig
-from robust_transfer.config.evaluation import EvaluatorConfig
+from robust_transfer.config.evaluator import EvaluatorConfig
 from robust_transfer.config.methods import TrainingConfig
 from robust_transfer.config.model import ModelConfig
 from robust_transfer.config.run import TrainConfig

@@ -24,7 +24,7 @@ def verify(arguments: argparse.Namespace) -> int:
     blocks = DEFAULT_REDRAW if arguments.redraw is None else arguments.redraw
     if blocks < 0:
         raise ConfigError(f"--redraw {blocks} (expected 0 or more)")
-    if run.evaluator == "certify" and run.settings.get("sigma") and blocks:
+    if run.spec.redraw and run.spec.noise_sigma(run.settings) and blocks:
         try:
             differences += _redraw(arguments, run.path, blocks)
         except UserError as error:

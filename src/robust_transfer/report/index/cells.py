@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-METRICS = ("sa", "ra", "acr")
+from robust_transfer.config.evaluation import evaluator_spec
+
 METHODS = {"st": "ST", "at": "AT", "cr": "CR", "simclr": "SimCLR"}
 TITLES = {"sa": "SA", "ra": "RA", "acr": "ACR"}
-RA_RADIUS = 0.5  # the study's eps, in [0, 1] pixel units, L2
 
 
 @dataclass(frozen=True)
@@ -43,4 +43,4 @@ class Cell:
     @property
     def metrics(self) -> tuple[str, ...]:
         """Metrics that the cell's evaluator measures."""
-        return METRICS if self.evaluator == "certify" else METRICS[:2]
+        return evaluator_spec(self.evaluator).metrics

@@ -10,6 +10,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from robust_transfer.config.evaluation import evaluator_spec
+from robust_transfer.config.evaluator import EvaluatorSpec
 from robust_transfer.report.index.cells import Cell
 from robust_transfer.store import directories
 
@@ -28,6 +30,16 @@ class Run:
     evaluator: str
     dataset: str
     summary: dict[str, Any] = field(repr=False, compare=False)
+
+    @property
+    def spec(self) -> EvaluatorSpec:
+        """What is known of the evaluator."""
+        return evaluator_spec(self.evaluator)
+
+    @property
+    def settings_line(self) -> str:
+        """How the run's numbers were measured."""
+        return self.spec.settings_line(self.settings)
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -67,7 +79,7 @@ class Run:
     @property
     def cell(self) -> Cell:
         """The cell of a table that the run belongs to."""
-        sigma = float(self.settings.get("sigma", 0.0)) if self.evaluator == "certify" else None
+        sigma = self.spec.noise_sigma(self.settings)
         lineage = self.lineage
         return Cell(
             self.dataset,

@@ -11,7 +11,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from robust_transfer.report.index.cells import RA_RADIUS, Cell
+from robust_transfer.config.evaluator import RA_RADIUS
+from robust_transfer.report.index.cells import Cell
 from robust_transfer.report.index.collect import Index, Run
 from robust_transfer.report.index.recipes import finetune_recipe, pretrain_recipe
 
@@ -96,8 +97,8 @@ def _unusable(run: Run, needs: Requirements) -> str | None:
     fraction = run.lineage.get("train_fraction")
     if fraction != needs.train_fraction:
         return f"trained on another part of the training set (train_fraction={fraction})"
-    threat = (run.settings.get("norm"), run.settings.get("eps"))
-    if needs.threat and run.evaluator != "certify" and threat != needs.threat:
+    threat = run.spec.threat(run.settings)
+    if needs.threat and threat and threat != needs.threat:
         wanted = "{} eps={}".format(*needs.threat)
         return f"attacked at {threat[0]} eps={threat[1]}, the table holds {wanted}"
     return None
@@ -121,9 +122,9 @@ def _best_protocol(
     def worth(text: str) -> tuple[Any, ...]:
         found = by_protocol[text]
         runs = [run for group in found.values() for run in group]
-        settings = runs[0].settings
-        effort = settings.get("n") or settings.get("num_steps", 0) * settings.get("num_restarts", 1)
-        return is_own(text), len(found), settings.get("mode") != "decide", effort, len(runs), text
+        spec, settings = runs[0].spec, runs[0].settings
+        measured, effort = len(spec.measured(settings)), spec.passes_per_image(settings)
+        return is_own(text), len(found), measured, effort, len(runs), text
 
     best = max(by_protocol, key=worth)
     if needs.own and not is_own(best):

@@ -1,16 +1,14 @@
-"""Per-image values from records.csv: the only place that knows which column means what to a metric."""
+"""Per-image values from records.csv."""
 
 from __future__ import annotations
 
 import csv
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from robust_transfer.core.errors import EvaluationError
-from robust_transfer.report.index.cells import RA_RADIUS
 from robust_transfer.report.index.collect import Run
 
 Array = npt.NDArray[np.float64]
@@ -54,20 +52,7 @@ def _repair(path: Path) -> str:
 def per_image(run: Run) -> tuple[Array, dict[str, Array]]:
     """Return (index, {metric: value of each image}) of a run; the metric is the mean over images.
 
-    `acr` is left out in mode `decide`, whose radii only answer yes or no.
+    A metric that the run's settings do not measure is left out.
     """
-    if run.evaluator != "certify":
-        robust = "robust" if run.evaluator != "clean" else "correct"
-        found = read_columns(run.path / "records.csv", tuple(dict.fromkeys(("index", "correct", robust))))
-        values = {"sa": found["correct"]}
-        return found["index"], values if run.evaluator == "clean" else {**values, "ra": found["robust"]}
-    found = read_columns(run.path / "records.csv", ("index", "correct", "radius"))
-    return found["index"], certified(found["correct"], found["radius"], run.settings)
-
-
-def certified(correct: Array, radius: Array, settings: dict[str, Any]) -> dict[str, Array]:
-    """Return the per-image values of a certification's metrics."""
-    values = {"sa": correct, "ra": correct * (radius >= RA_RADIUS)}
-    if settings.get("mode") != "decide":
-        values["acr"] = correct * radius
-    return values
+    columns = read_columns(run.path / "records.csv", ("index", *run.spec.metric_columns))
+    return columns["index"], run.spec.values(columns, run.settings)

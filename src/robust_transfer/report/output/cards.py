@@ -7,7 +7,6 @@ from typing import Any
 from robust_transfer.data import catalogue
 from robust_transfer.report.index.collect import Index, Run
 from robust_transfer.report.output.listing import lineage_text
-from robust_transfer.report.study.wording import settings_line
 from robust_transfer.store.directories import StageDirectory
 
 
@@ -27,7 +26,7 @@ def card_facts(stage: StageDirectory, index: Index) -> dict[str, Any]:
     if runs:
         facts["commit"] = runs[0].commit
         facts["data"] = f"fine-tuned and measured on {runs[0].cell.target}"
-        facts["threat_model"] = "; ".join(dict.fromkeys(settings_line(run) for run in runs))
+        facts["threat_model"] = "; ".join(dict.fromkeys(run.settings_line for run in runs))
     return facts
 
 
@@ -50,5 +49,5 @@ def _results(run: Run) -> list[dict[str, Any]]:
                 "num_images": run.num_images,
                 "key": run.key,
             }
-            found.append({**place, "value": value, "interval": interval, "settings": settings_line(run)})
+            found.append({**place, "value": value, "interval": interval, "settings": run.settings_line})
     return found

@@ -18,7 +18,7 @@ from robust_transfer.report.index.records import read_columns
 from robust_transfer.report.output import canvas
 from robust_transfer.report.output.drawings import Drawing, source_of
 from robust_transfer.report.study.quickstart import largest_possible_radius
-from robust_transfer.report.study.wording import model_text, settings_line
+from robust_transfer.report.study.wording import model_text
 
 Array = npt.NDArray[np.float64]
 COLUMNS = ("stage", "radius", "certified_accuracy", "low", "high")
@@ -75,7 +75,7 @@ def curve_figure(runs: Sequence[Run]) -> Drawing:
             "shaded: pointwise 95 % Clopper-Pearson intervals over images;",
             "dotted: the largest radius that n and alpha allow.",
             *(
-                f"Data: {run.cell.target}, {run.num_images} images. {settings_line(run)}."
+                f"Data: {run.cell.target}, {run.num_images} images. {run.settings_line}."
                 for run in _distinct(runs)
             ),
         ]
@@ -90,14 +90,14 @@ def curve_figure(runs: Sequence[Run]) -> Drawing:
 
 
 def _check(run: Run) -> None:
-    if run.evaluator != "certify":
+    if "acr" not in run.spec.metrics:
         raise EvaluationError(
-            f"{run.key} is {run.evaluator} (expected certify)", "rt-report runs lists what there is"
+            f"{run.key} is {run.evaluator} (expected certificates)", "rt-report runs lists what there is"
         )
-    if run.settings.get("mode") == "decide":
+    if "acr" not in run.spec.measured(run.settings):
         raise EvaluationError(
             f"{run.key} is certified in mode decide, whose radii only answer yes or no (expected exact)",
-            "certify.mode=exact",
+            f"{run.evaluator}.mode=exact",
         )
 
 
@@ -122,4 +122,4 @@ def _label(run: Run, runs: Sequence[Run]) -> str:
 
 
 def _distinct(runs: Sequence[Run]) -> list[Run]:
-    return list({(run.cell.target, run.num_images, settings_line(run)): run for run in runs}.values())
+    return list({(run.cell.target, run.num_images, run.settings_line): run for run in runs}.values())

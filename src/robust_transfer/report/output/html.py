@@ -186,11 +186,7 @@ def _curve_runs(found: dict[str, Table]) -> dict[str, list[Run]]:
     for table in found.values():
         for result in table.ordered:
             run = result.runs[0]
-            if (
-                run.evaluator == "certify"
-                and run.settings.get("mode") != "decide"
-                and result.cell not in seen
-            ):
+            if "acr" in run.spec.measured(run.settings) and result.cell not in seen:
                 seen.add(result.cell)
                 groups.setdefault(run.cell.target, []).append(run)
     return {name: runs[:MOST_CURVES] for name, runs in groups.items()}

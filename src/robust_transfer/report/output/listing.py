@@ -8,7 +8,7 @@ from robust_transfer.core.columns import columns
 from robust_transfer.report.index.cells import TITLES
 from robust_transfer.report.index.collect import Index, Run
 from robust_transfer.report.index.costs import duration
-from robust_transfer.report.study.wording import interval_text, metric_text, model_text, settings_line
+from robust_transfer.report.study.wording import interval_text, metric_text, model_text
 from robust_transfer.store.directories import DONE, StageDirectory
 
 HEADER = ("key", "evaluator", "dataset", "model", "seed", "n", "SA", "RA", "ACR", "marks")
@@ -63,7 +63,7 @@ def show_text(stage: StageDirectory, index: Index) -> str:
 
 
 def _run_facts(run: Run) -> list[tuple[str, str]]:
-    facts = [("measured", settings_line(run)), ("images", _images_text(run))]
+    facts = [("measured", run.settings_line), ("images", _images_text(run))]
     for metric, value in run.metrics.items():
         if value is None:
             continue

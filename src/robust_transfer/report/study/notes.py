@@ -11,7 +11,7 @@ from robust_transfer.report.index.cells import TITLES, Cell
 from robust_transfer.report.index.collect import Run, commits
 from robust_transfer.report.study.blocks import Block, Bullets, Code, Paragraph
 from robust_transfer.report.study.spec import TableSpec
-from robust_transfer.report.study.wording import percent, settings_line
+from robust_transfer.report.study.wording import percent
 
 SYMBOLS = "*†‡§¶"
 MOST_LEFT_OUT = 6
@@ -23,7 +23,7 @@ def measured(results: Iterable[Result]) -> list[str]:
     for result in results:
         for run in result.runs:
             kind = (run.evaluator, result.cell.sigma)
-            ways.setdefault(kind, {}).setdefault(settings_line(run), {})[result.cell.target] = None
+            ways.setdefault(kind, {}).setdefault(run.settings_line, {})[result.cell.target] = None
     return [
         f"{line} ({', '.join(sets)})" if len(lines) > 1 else line
         for lines in ways.values()

@@ -83,7 +83,7 @@ def largest_possible_radius(run: Run) -> float | None:
     from robust_transfer.smoothing.bounds import certified_radius
 
     s = run.settings
-    if run.evaluator != "certify" or not s.get("sigma"):
+    if not run.spec.noise_sigma(s):
         return None
     return certified_radius(lower_bound(s["n"], s["n"], s["alpha"]), s["sigma"])
 

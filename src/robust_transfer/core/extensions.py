@@ -1,0 +1,35 @@
+"""Parts that other installed packages bring, by entry points."""
+
+from __future__ import annotations
+
+from importlib.metadata import entry_points
+from typing import TypeVar
+
+from robust_transfer.core.errors import ConfigError
+
+Part = TypeVar("Part")
+
+
+def extensions(group: str, base: type[Part]) -> list[type[Part]]:
+    """Load the classes that the entry points of `group` name, in the order of the entries' names.
+
+    Raises
+    ------
+    ConfigError : an entry cannot be imported, or names no subclass of `base`
+    """
+    classes = []
+    for entry in sorted(entry_points(group=group), key=lambda entry: entry.name):
+        origin = entry.dist.name if entry.dist is not None else "an installed package"
+        try:
+            loaded = entry.load()
+        except Exception as error:  # a package that is not ours can fail in any way
+            raise ConfigError(
+                f"{origin} brings {group} '{entry.name}', which cannot be imported ({error})",
+                f"mend or remove it: pip uninstall {origin}",
+            ) from error
+        if not (isinstance(loaded, type) and issubclass(loaded, base)):
+            raise ConfigError(
+                f"{origin} brings {group} '{entry.name}' = {entry.value} (expected a {base.__name__})"
+            )
+        classes.append(loaded)
+    return classes
