@@ -134,7 +134,7 @@ def evaluator_settings(config: TrainConfig | EvaluateConfig, name: str) -> Evalu
     if name not in config.evaluator_settings:
         raise ConfigError(
             f"evaluator '{name}' has no values (expected a node '{name}' in the configuration)",
-            f"a file _evaluators/{name}.yaml in --config-dir DIR",
+            f"a file evaluator/{name}.yaml in --config-dir DIR",
         )
     return config.evaluator_settings[name]
 
