@@ -8,8 +8,8 @@ import pytest
 from robust_transfer.config import evaluation
 from robust_transfer.config.evaluation import evaluator_spec, evaluators
 from robust_transfer.config.schema import identity
+from robust_transfer.core import named
 from robust_transfer.core.errors import ConfigError
-from robust_transfer.core.lazy import resolve
 from tiny_runs import composed
 
 CONFIG = '''
@@ -79,7 +79,7 @@ def test_every_spec_answers_and_names_what_there_is(name):
     spec, values = settings.spec, identity(settings)
     assert spec.name == name and spec is evaluator_spec(name)
     for address in (spec.builder, spec.recompute, spec.redraw, spec.check):
-        assert address is None or callable(resolve(address))
+        assert address is None or named.problem(address) is None
     assert {"index", "label", *spec.metric_columns} <= set(spec.columns)
     assert set(spec.measured(values)) <= set(spec.metrics)
     assert spec.passes_per_image(values) >= 1
