@@ -34,5 +34,5 @@ def test_an_empty_store_has_empty_frames(tmp_path):
 def test_a_missing_records_file_is_named(tmp_path):
     path = add_attack(tmp_path, "digits", 6, 3, 10) / "records.csv"
     path.unlink()
-    with pytest.raises(EvaluationError, match=r"records\.csv cannot be read"):
+    with pytest.raises(EvaluationError, match=r"records\.csv is missing"):
         _ = robust_transfer.report.load(tmp_path).records

@@ -7,9 +7,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from robust_transfer.core.errors import EvaluationError
-from robust_transfer.report.index.cells import METRICS
+from robust_transfer.config.evaluator import METRICS
 from robust_transfer.report.index.collect import Index, Run, collect
+from robust_transfer.report.index.records import read_table
 
 if TYPE_CHECKING:
     import pandas
@@ -44,7 +44,7 @@ class Frames:
         """
         import pandas
 
-        tables = {run.key: _records(run) for run in self.index.runs}
+        tables = {run.key: read_table(run.path / "records.csv").set_index("index") for run in self.index.runs}
         if not tables:
             return pandas.DataFrame()
         return pandas.concat(tables, names=["key"])
@@ -77,13 +77,3 @@ def _row(run: Run) -> dict[str, Any]:
         }
     flags = tuple(run.summary.get("flags") or ())
     return {**row, "marks": run.marks, "flags": flags, "commit": run.commit, "path": run.path}
-
-
-def _records(run: Run) -> pandas.DataFrame:
-    import pandas
-
-    path = run.path / "records.csv"
-    try:
-        return pandas.read_csv(path, index_col="index")
-    except (OSError, ValueError) as error:
-        raise EvaluationError(f"{path} cannot be read ({error})", f"rt-report verify {run.key}") from error

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from robust_transfer.core.errors import EvaluationError
 from robust_transfer.report.index.collect import Run
+
+if TYPE_CHECKING:
+    import pandas
 
 Array = npt.NDArray[np.float64]
 
@@ -19,30 +22,39 @@ def read_columns(path: Path, names: tuple[str, ...]) -> dict[str, Array]:
 
     Raises
     ------
-    EvaluationError : the file is missing, lacks a column, is empty, or holds what is no number
+    EvaluationError : the file is not whole, lacks a column, or holds what is not a number
     """
+    table = read_table(path)
+    lacking = [name for name in names if name not in table]
+    if lacking:
+        raise EvaluationError(f"{path} has no column {', '.join(lacking)}", _repair(path))
     try:
-        with open(path, encoding="utf-8", newline="") as stream:
-            reader = csv.reader(stream)
-            header = next(reader, [])
-            positions = [header.index(name) for name in names]
-            rows = [[float(row[position]) for position in positions] for row in reader if _whole(row, header)]
+        return {name: table[name].to_numpy(dtype=np.float64) for name in names}
+    except ValueError as error:
+        raise EvaluationError(f"{path} is not whole ({error})", _repair(path)) from error
+
+
+def read_table(path: Path) -> pandas.DataFrame:
+    """Read a records file.
+
+    Raises
+    ------
+    EvaluationError : the file is missing, is empty, or has a row with a cell too few or too many
+    """
+    import pandas
+
+    try:
+        table = pandas.read_csv(path)
     except FileNotFoundError as error:
         raise EvaluationError(f"{path} is missing", _repair(path)) from error
-    except (ValueError, IndexError) as error:
-        raise EvaluationError(
-            f"{path} is not whole ({error}; expected {', '.join(names)})", _repair(path)
-        ) from error
-    if not rows:
+    except (OSError, ValueError) as error:
+        raise EvaluationError(f"{path} is not whole ({error})", _repair(path)) from error
+    if table.empty:
         raise EvaluationError(f"{path} holds no image", _repair(path))
-    values = np.asarray(rows, dtype=np.float64)
-    return {name: values[:, column] for column, name in enumerate(names)}
-
-
-def _whole(row: list[str], header: list[str]) -> bool:
-    if len(row) != len(header):
-        raise ValueError(f"image {row[0] if row else '?'} has {len(row)} cells, not {len(header)}")
-    return True
+    # A row with a cell too few is filled up, and where the first has one too many the header moves.
+    if table.isna().any(axis=None) or not isinstance(table.index, pandas.RangeIndex):
+        raise EvaluationError(f"{path} is not whole (a row has other cells than the header)", _repair(path))
+    return table
 
 
 def _repair(path: Path) -> str:
