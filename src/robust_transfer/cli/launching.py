@@ -15,6 +15,7 @@ from omegaconf import DictConfig
 
 from robust_transfer.cli.compose import Composition, plain_values
 from robust_transfer.cli.gpu_claim import claim, visible_gpus
+from robust_transfer.cli.scheduled import announced_jobs, launcher_error
 from robust_transfer.config.run import TrainConfig, train_config
 from robust_transfer.core.errors import ConfigError, UserError
 from robust_transfer.distributed.environment import started_by_launcher
@@ -64,7 +65,7 @@ def run_all(composition: Composition, jobs: Sequence[PlannedJob], *, say: Say) -
             "start the sweep alone: rt-train -m ... (each job starts its own processes)",
         )
     if composition.is_sweep and composition.launcher != "basic":
-        return _launch(composition, jobs)
+        return _launch(composition, jobs, say)
     outcomes: list[Outcome] = []
     for number, job in enumerate(jobs, start=1):
         if composition.is_sweep:
@@ -86,22 +87,29 @@ def _run(job: PlannedJob, say: Say) -> list[StageDirectory]:
 # ---------------------------------------------------------------- Hydra's launchers (Slurm, joblib)
 
 
-def _launch(composition: Composition, jobs: Sequence[PlannedJob]) -> list[Outcome]:
+def _launch(composition: Composition, jobs: Sequence[PlannedJob], say: Say) -> list[Outcome]:
     """Run the shared pre-trainings first, each once, then every job."""
-    pretraining = {job.stages[0].key: job for job in jobs if job.stages[0].kind == "pretrain"}
-    if len(pretraining) < len(jobs):
-        shared = [[*job.overrides, "++until=pretrain"] for job in pretraining.values()]
-        for outcome in _launch_batch(composition, shared):
-            if isinstance(outcome, UserError):
-                raise outcome
-    outcomes = _launch_batch(composition, [list(job.overrides) for job in jobs])
+    shared = [[*job.overrides, "++until=pretrain"] for job in shared_pretrainings(jobs)]
+    for outcome in _launch_batch(composition, shared, say) if shared else []:
+        if isinstance(outcome, UserError):
+            raise outcome
+    outcomes = _launch_batch(composition, [list(job.overrides) for job in jobs], say)
     for job, outcome in zip(jobs, outcomes, strict=True):
         if isinstance(outcome, UserError) and job.config.on_failure == "stop":
             raise outcome
     return outcomes
 
 
-def _launch_batch(composition: Composition, batch: list[list[str]]) -> list[Outcome]:
+def shared_pretrainings(jobs: Sequence[PlannedJob]) -> list[PlannedJob]:
+    """Return one job for each pre-training that several jobs would compute."""
+    by_key: dict[str, list[PlannedJob]] = {}
+    for job in jobs:
+        if job.stages[0].kind == "pretrain":
+            by_key.setdefault(job.stages[0].key, []).append(job)
+    return [sharing[0] for sharing in by_key.values() if len(sharing) > 1]
+
+
+def _launch_batch(composition: Composition, batch: list[list[str]], say: Say) -> list[Outcome]:
     hydra = GlobalHydra.instance().hydra
     assert hydra is not None and composition.hydra_config is not None
     config = composition.hydra_config
@@ -111,12 +119,11 @@ def _launch_batch(composition: Composition, batch: list[list[str]]) -> list[Outc
         task_function=launched_job,
         config=config,
     )
-    try:
-        results = launcher.launch(batch, initial_job_idx=0)
-    except RuntimeError as error:  # errors of the jobs themselves come with their results
-        raise ConfigError(
-            f"hydra/launcher={composition.launcher} cannot start jobs here ({error})"
-        ) from error
+    with announced_jobs(config.hydra.launcher.get("submitit_folder"), say):
+        try:
+            results = launcher.launch(batch, initial_job_idx=0)
+        except RuntimeError as error:  # errors of the jobs themselves come with their results
+            raise launcher_error(error, composition.launcher) from error
     outcomes: list[Outcome] = []
     for result in results:
         try:
