@@ -125,6 +125,7 @@ def contestants(options: argparse.Namespace, precision: str) -> dict[str, Callab
         channels_last=options.channels_last,
         activation_checkpointing=False,
         save_every_steps=1,
+        save_every_minutes=10.0,
         log_every_steps=1,
         loggers=[],
         sync_batchnorm=True,

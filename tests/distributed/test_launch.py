@@ -57,14 +57,18 @@ def test_a_worker_that_dies_brings_the_run_down_with_its_own_message(how, expect
 
 
 @pytest.mark.slow
-def test_sigterm_reaches_the_workers_and_code_75_comes_back(tmp_path):
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGTERM, 75), (signal.SIGUSR2, 75), (signal.SIGINT, 130)]
+)
+def test_a_signal_reaches_the_workers_and_its_code_comes_back(tmp_path, number, code):
     (tmp_path / "stage.py").write_text(
         textwrap.dedent(
             """
             import sys, time
             from pathlib import Path
             from robust_transfer.distributed.launch import launch
-            from robust_transfer.training.interrupt import Interrupted, signal_flag
+            from robust_transfer.core.errors import Interrupted
+            from robust_transfer.core.signals import signal_flag
 
             def wait(folder, context):
                 with signal_flag() as flag:
@@ -72,7 +76,7 @@ def test_sigterm_reaches_the_workers_and_code_75_comes_back(tmp_path):
                     while not context.any(flag.requested):
                         time.sleep(0.05)
                 (folder / f"saved{context.rank}").touch()
-                raise Interrupted
+                raise Interrupted(flag.number or 15, 'step 1')
 
             if __name__ == "__main__":
                 launch(wait, (Path(sys.argv[1]),), devices=2, device_kind="cpu")
@@ -85,11 +89,11 @@ def test_sigterm_reaches_the_workers_and_code_75_comes_back(tmp_path):
         while not all((tmp_path / f"ready{rank}").exists() for rank in range(2)):
             assert process.poll() is None and time.monotonic() < deadline, "the workers never started"
             time.sleep(0.1)
-        process.terminate()
+        process.send_signal(number)
         _, errors = process.communicate(timeout=PATIENCE_SECONDS)
     finally:
         process.kill()
-    assert process.returncode == 75, errors.decode()
+    assert process.returncode == code, errors.decode()
     assert all((tmp_path / f"saved{rank}").exists() for rank in range(2))
     assert b"Traceback" not in errors
 

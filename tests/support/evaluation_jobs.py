@@ -32,6 +32,7 @@ RUNTIME = RuntimeConfig(
     channels_last=True,
     activation_checkpointing=False,
     save_every_steps=500,
+    save_every_minutes=10.0,
     log_every_steps=10,
     loggers=[],
     sync_batchnorm=True,

@@ -77,6 +77,7 @@ def make_runtime(**changes) -> RuntimeConfig:
         "channels_last": False,
         "activation_checkpointing": False,
         "save_every_steps": 4,
+        "save_every_minutes": 60.0,
         "log_every_steps": 1,
         "loggers": [],
         "sync_batchnorm": True,

@@ -2,17 +2,18 @@ import json
 import math
 import os
 import signal
+import sys
 
 import pytest
 import torch
 from torch import nn
 
 from robust_transfer.core import rng
-from robust_transfer.core.errors import ConfigError
+from robust_transfer.core.errors import ConfigError, Interrupted
 from robust_transfer.data.loaders import Batch
 from robust_transfer.distributed.context import single
 from robust_transfer.objectives import build
-from robust_transfer.training.interrupt import Interrupted
+from robust_transfer.training import loop
 from robust_transfer.training.loop import fit, planned_steps
 from small_model import small_model
 from training_jobs import make_method, make_runtime, plateau
@@ -115,25 +116,66 @@ def test_a_run_cut_twice_and_resumed_is_bit_equal(name, tmp_path):
     assert cut_lines == whole_lines
 
 
-def test_sigterm_finishes_the_step_saves_and_exits_75(tmp_path):
-    former = signal.getsignal(signal.SIGTERM)
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [(signal.SIGTERM, 75), (signal.SIGUSR1, 75), (signal.SIGUSR2, 75), (signal.SIGINT, 130)],
+)
+def test_a_signal_finishes_the_step_saves_and_exits(tmp_path, number, code):
+    former = signal.getsignal(number)
 
     def batches(first, last, *, num_views):
-        for number, batch in enumerate(open_batches(first, last, num_views=num_views), start=first):
-            if number == 5 and not (tmp_path / "cut" / "told").exists():
+        for step, batch in enumerate(open_batches(first, last, num_views=num_views), start=first):
+            if step == 5 and not (tmp_path / "cut" / "told").exists():
                 (tmp_path / "cut" / "told").touch()
-                os.kill(os.getpid(), signal.SIGTERM)
+                os.kill(os.getpid(), number)
             yield batch
 
     whole, _ = train("at", tmp_path / "whole")
     with pytest.raises(Interrupted) as stopped:
         train("at", tmp_path / "cut", batches=batches)
-    assert stopped.value.code == 75
+    assert stopped.value.code == code
+    assert "goes on from step 6" in str(stopped.value)
     assert torch.load(tmp_path / "cut" / "last.pt", weights_only=True)["step"] == 6
     assert lines(tmp_path / "cut")[-1]["step"] == 6
     resumed, _ = train("at", tmp_path / "cut", batches=batches)
     assert_equal_models(resumed, whole)
-    assert signal.getsignal(signal.SIGTERM) is former
+    assert signal.getsignal(number) is former
+
+
+def test_a_launchers_handler_is_called_after_the_save(tmp_path):
+    """Submitit queues a job again in its handler of USR2, and leaves."""
+    kept = []
+
+    def queue_again(number, frame):
+        kept.append(torch.load(tmp_path / "last.pt", weights_only=True)["step"])
+        sys.exit(-1)
+
+    def batches(first, last, *, num_views):
+        for step, batch in enumerate(open_batches(first, last, num_views=num_views), start=first):
+            if step == 5:
+                os.kill(os.getpid(), signal.SIGUSR2)
+            yield batch
+
+    former = signal.signal(signal.SIGUSR2, queue_again)
+    try:
+        with pytest.raises(SystemExit) as left:
+            train("st", tmp_path, batches=batches)
+    finally:
+        signal.signal(signal.SIGUSR2, former)
+    assert left.value.code == -1 and kept == [6]
+
+
+@pytest.mark.parametrize(("minutes", "steps"), [(1e-9, list(range(1, 11))), (1e6, [10])])
+def test_a_checkpoint_is_written_when_the_last_one_is_old_enough(tmp_path, monkeypatch, minutes, steps):
+    real, saved = loop.checkpoints.save, []
+
+    def save(folder, state):
+        saved.append(state["step"])
+        real(folder, state)
+
+    monkeypatch.setattr(loop.checkpoints, "save", save)
+    train("st", tmp_path, runtime=make_runtime(save_every_steps=10**6, save_every_minutes=minutes))
+    assert sorted(set(saved)) == steps
 
 
 def test_a_finished_run_computes_nothing_again(tmp_path):

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import difflib
+import signal
 from collections.abc import Iterable
 
 EXIT_RESUMABLE = 75  # EX_TEMPFAIL: what a scheduler takes as "queue it again"
+EXIT_INTERRUPTED = 130  # what a shell reports of a command that ^C ended
 
 
 class UserError(ValueError):
@@ -41,6 +43,27 @@ class CheckpointError(UserError):
 
 class EvaluationError(UserError):
     """An evaluation refuses to write a number that could not be trusted."""
+
+
+class Interrupted(SystemExit):
+    """A signal stopped the run, and what it had done is kept: the same command goes on.
+
+    Parameters
+    ----------
+    number : the signal; ^C exits with 130, what a scheduler sends with 75
+    kept : what the same command goes on from, such as "step 486"
+    """
+
+    def __init__(self, number: int, kept: str) -> None:
+        super().__init__(EXIT_INTERRUPTED if number == signal.SIGINT else EXIT_RESUMABLE)
+        self.number, self.kept = number, kept
+
+    def __reduce__(self) -> tuple[type[Interrupted], tuple[int, str]]:
+        """Pickle for the way from a worker to its parent."""
+        return Interrupted, (self.number, self.kept)
+
+    def __str__(self) -> str:
+        return f"stopped by {signal.Signals(self.number).name}; the same command goes on from {self.kept}"
 
 
 def did_you_mean(word: str, choices: Iterable[str]) -> str:

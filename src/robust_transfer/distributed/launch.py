@@ -22,13 +22,16 @@ from torch.distributed.elastic.multiprocessing import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-from robust_transfer.core.errors import EXIT_RESUMABLE, UserError
+from robust_transfer.core.errors import Interrupted, UserError
 from robust_transfer.core.logging import messages_on_stderr, shows_messages, silenced
+from robust_transfer.core.signals import call_former_handler
 from robust_transfer.distributed.context import join, single
 from robust_transfer.distributed.devices import choose_devices, choose_kind
 from robust_transfer.distributed.environment import started_by_launcher
 
-HANDLED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
+# Signals that are handed on to the workers, which save; a platform need not know all of them.
+NAMES = ("SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2")
+HANDLED = tuple(signal.Signals[name] for name in NAMES if name in signal.Signals.__members__)
 REPEATING = ("torch.distributed.elastic", "torch.multiprocessing")  # log what we say in one line
 SHUTDOWN_SECONDS = 300  # that a stopped worker has for its last step and its checkpoint
 
@@ -54,7 +57,7 @@ def launch(
     Raises
     ------
     UserError : what a worker raised, or that one was killed
-    SystemExit : code 75 where workers stopped on SIGTERM and can be resumed
+    Interrupted : a signal stopped the workers, which have saved
     """
     kind = choose_kind(device_kind)
     number = choose_devices(devices, batch_size=batch_size, device_kind=kind)
@@ -76,9 +79,8 @@ def _launch_workers(function: Callable[..., Any], args: Sequence[Any], devices: 
         except ChildFailedError as failed:
             raise _root_cause(Path(folder), failed, devices) from None
         except SignalException as stopped:
-            if stopped.sigval == signal.SIGINT:
-                raise KeyboardInterrupt from None
-            raise _stopped(Path(folder)) from None
+            call_former_handler(stopped.sigval)
+            raise _stopped(Path(folder), stopped.sigval) from None
     return results[0]
 
 
@@ -167,6 +169,6 @@ def _root_cause(folder: Path, failed: ChildFailedError, devices: int) -> BaseExc
     return RuntimeError(f"a worker failed:\n{first[2]}")
 
 
-def _stopped(folder: Path) -> BaseException:
+def _stopped(folder: Path, number: int) -> BaseException:
     exits = [kept for _, kept, _ in _words(folder).values() if isinstance(kept, SystemExit)]
-    return exits[0] if exits else SystemExit(EXIT_RESUMABLE)
+    return Interrupted(number, next((e.kept for e in exits if isinstance(e, Interrupted)), "what is kept"))

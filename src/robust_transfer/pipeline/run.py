@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import dataclasses
 import signal
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -22,13 +22,14 @@ from robust_transfer.config.data import DataConfig
 from robust_transfer.config.methods import CheckpointConfig, TrainingConfig
 from robust_transfer.config.runtime import RuntimeConfig
 from robust_transfer.core import files
-from robust_transfer.core.errors import EXIT_RESUMABLE, DataError, UserError
+from robust_transfer.core.errors import DataError, Interrupted, UserError
+from robust_transfer.core.signals import SIGNALS
 from robust_transfer.distributed.environment import started_by_launcher
 from robust_transfer.pipeline import cost
 from robust_transfer.pipeline.inputs import missing_input
 from robust_transfer.pipeline.stage import CheckpointFacts, Stage
 from robust_transfer.store import directories, locks
-from robust_transfer.store.directories import DONE, FAILED, StageDirectory
+from robust_transfer.store.directories import DONE, FAILED, INTERRUPTED, StageDirectory
 from robust_transfer.store.provenance import environment, git_commit
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ def execute(
     UserError : what the user can put right; a stage that ran is marked failed and can be resumed
     """
     directories.open_root(root)
-    with _resumable_on_sigterm(), files.disk_errors(root), _processes(runtime) as context:
+    with _resumable(), files.disk_errors(root), _processes(runtime) as context:
         return [
             _bring_to_done(stage, f"[{number}/{len(stages)}]", root, data, runtime, say, context)
             for number, stage in enumerate(stages, start=1)
@@ -118,19 +119,30 @@ def _processes(runtime: RuntimeConfig) -> Iterator[Context | None]:
 
 
 @contextmanager
-def _resumable_on_sigterm() -> Iterator[None]:
-    """Leave with code 75 on SIGTERM, so that a scheduler queues the run again: journals keep what is done.
+def _resumable() -> Iterator[None]:
+    """Leave with code 75 on a scheduler's signals, which queues the run again: journals keep what is done.
 
-    Training replaces this handler by one that saves a checkpoint first.
+    Training replaces these handlers by one that saves a checkpoint first; a handler that a launcher has set,
+    such as submitit's, stays.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    former = signal.signal(signal.SIGTERM, lambda *_: sys.exit(EXIT_RESUMABLE))
+
+    def leave(number: int, frame: FrameType | None) -> None:
+        raise Interrupted(number, "what is journalled")
+
+    ours = [
+        number
+        for number in SIGNALS
+        if number != signal.SIGINT and (number == signal.SIGTERM or not callable(signal.getsignal(number)))
+    ]
+    former = {number: signal.signal(number, leave) for number in ours}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, former)
+        for number, handler in former.items():
+            signal.signal(number, handler)
 
 
 def _compute(
@@ -160,7 +172,11 @@ def _compute(
         facts = _launch(stage, directory, root, data, runtime)
     except BaseException as error:
         wall = spent + time.time() - started
-        failed = {"state": FAILED, "error": error.what} if isinstance(error, UserError) else {}
+        failed: dict[str, Any] = {}
+        if isinstance(error, UserError):
+            failed = {"state": FAILED, "error": error.what}
+        elif isinstance(error, KeyboardInterrupt | SystemExit):
+            failed = {"state": INTERRUPTED}
         # What ended the stage is worth more than that a full disk does not take its status.
         with suppress(OSError):
             directory.update(**failed, wall_seconds=wall)

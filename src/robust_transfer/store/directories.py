@@ -24,7 +24,7 @@ from robust_transfer.core.errors import ConfigError, did_you_mean
 from robust_transfer.core.files import atomic_path, read_json, write_json
 
 KINDS = ("pretrain", "finetune", "eval")
-RUNNING, DONE, FAILED = "running", "done", "failed"
+RUNNING, DONE, FAILED, INTERRUPTED = "running", "done", "failed", "interrupted"
 _status_lock = threading.Lock()  # the heartbeat thread and the stage itself both write status.json
 
 

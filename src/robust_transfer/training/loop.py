@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import itertools
 import resource
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -20,13 +21,14 @@ from torch import Tensor, nn
 from robust_transfer.config.methods import TrainingConfig
 from robust_transfer.config.runtime import RuntimeConfig
 from robust_transfer.core import progress
+from robust_transfer.core.errors import Interrupted
 from robust_transfer.core.numerics import training_arithmetic
+from robust_transfer.core.signals import signal_flag
 from robust_transfer.data.loaders import Batch
 from robust_transfer.distributed.context import Context
 from robust_transfer.objectives import Objective, Progress
 from robust_transfer.training import checkpoints
 from robust_transfer.training.finite import NonFiniteMonitor
-from robust_transfer.training.interrupt import Interrupted, signal_flag
 from robust_transfer.training.loggers import Logger, open_loggers
 from robust_transfer.training.optim import Plateau, build_optimizer, lr_at, set_lr
 from robust_transfer.training.step import TrainStep, prepare
@@ -137,14 +139,18 @@ def fit(
                 score = validate(objective.exported_model(run.model))
                 run.validation = {"validation_accuracy": score}
                 run.finished = run.plateau.update(score)
-            stopping = context.any(flag.requested)
             ending = run.finished or run.step == total_steps
-            if ending or run.step % runtime.log_every_steps == 0:
+            logging = run.step % runtime.log_every_steps == 0
+            # Several processes agree on log steps only: an agreement holds every one of them up.
+            agreeing = logging or context.world_size == 1
+            stopping = agreeing and context.any(flag.requested)
+            saving = run.step % runtime.save_every_steps == 0 or (agreeing and context.any(record.is_due()))
+            if ending or logging:
                 record.log(epoch=batch.epoch, lr=lr)
-            if ending or stopping or run.step % runtime.save_every_steps == 0:
+            if ending or stopping or saving:
                 record.save()
             if stopping and not ending:
-                raise Interrupted
+                raise Interrupted(flag.number or signal.SIGTERM, f"step {run.step}")
         return objective.exported_model(run.model), record.facts(steps_per_epoch)
 
 
@@ -183,6 +189,8 @@ class _Record:
         self.progress = progress.Progress(
             directory.name, total=total_steps, done=run.step, shown=context.is_main
         )
+        self.save_seconds = 60 * runtime.save_every_minutes
+        self.saved = time.monotonic()
         self.images = 0  # of this attempt
         self.seconds_before, self.started = run.seconds, time.monotonic()
 
@@ -207,6 +215,11 @@ class _Record:
         self.monitor.check_weights(self.run.model, self.run.step)
         if self.context.is_main:
             checkpoints.save(self.directory, self.run.state())
+        self.saved = time.monotonic()
+
+    def is_due(self) -> bool:
+        """Return whether the last checkpoint is older than runtime.save_every_minutes."""
+        return time.monotonic() - self.saved > self.save_seconds
 
     def rate(self) -> float:
         """Return images per second of this attempt, over all processes."""
