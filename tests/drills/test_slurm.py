@@ -16,16 +16,16 @@ from tiny_runs import SMALL, results
 
 pytestmark = pytest.mark.drill
 PATIENCE_SECONDS = 420
+RUNTIME = ("runtime.devices=1", "runtime.num_workers=0", "runtime.log_every_steps=5")
+SOURCE = ("source=mnist5k", "source.shots=5", "model=resnet18_small", "model.width=8", "model.image_size=8")
 WORDS = (
     *SMALL,
+    *RUNTIME,
     "model.width=8",
     "finetune.max_steps=2",
     "finetune.batch_size=8",
     "certify.n=100",
     "certify.subset=5",
-    "runtime.devices=1",
-    "runtime.num_workers=0",
-    "runtime.log_every_steps=5",
 )
 PRETRAIN = ("pretrain.max_steps=2", "pretrain.batch_size=10")
 JOB = (
@@ -121,14 +121,22 @@ def test_a_sweep_without_pretraining_and_with_a_failing_job(slurm, tmp_path, on_
     assert ("none -> st" in sweep.said()) == (on_failure == "continue")
 
 
-LONG = ("pretrain=st", "until=pretrain", "pretrain.batch_size=10", "runtime.save_every_steps=100000")
+LONG = (
+    *SOURCE,
+    *RUNTIME,
+    "runtime.device=cpu",
+    "runtime.save_every_steps=100000",
+    "pretrain=st",
+    "until=pretrain",
+    "pretrain.batch_size=10",
+)
 ENDLESS = ("pretrain.max_steps=100000", "pretrain.epochs=null")
 
 
 def test_a_time_limit_saves_and_the_requeued_job_goes_on_from_there(slurm, tmp_path):
     limit = ("hydra.launcher.timeout_min=1", "hydra.launcher.signal_delay_s=30")
     many = "hydra.launcher.max_num_timeout=50"
-    sweep = Sweep(slurm, tmp_path / "sweep", *WORDS, *LONG, *ENDLESS, *limit, many)
+    sweep = Sweep(slurm, tmp_path / "sweep", *LONG, *ENDLESS, *limit, many)
     sweep.until(lambda: sweep.stage("pretrain") and (sweep.stage("pretrain").path / "last.pt").is_file())
     stage = sweep.stage("pretrain")
     assert stage.state() == "resumable"
@@ -146,7 +154,7 @@ def test_a_time_limit_saves_and_the_requeued_job_goes_on_from_there(slurm, tmp_p
 
 def test_a_job_that_is_queued_again_by_hand_ends_as_if_nothing_had_happened(slurm, tmp_path):
     long = ("pretrain.max_steps=1500", "pretrain.epochs=null")
-    sweep = Sweep(slurm, tmp_path / "sweep", *WORDS, *LONG, *long)
+    sweep = Sweep(slurm, tmp_path / "sweep", *LONG, *long)
     sweep.until(lambda: sweep.steps("pretrain"))
     job = sweep.job()
     sweep.slurm("scontrol", "requeue", job)
@@ -159,9 +167,7 @@ def test_a_job_that_is_queued_again_by_hand_ends_as_if_nothing_had_happened(slur
 
 
 def test_a_first_interrupt_of_the_waiting_command_says_that_its_jobs_go_on(slurm, tmp_path):
-    sweep = Sweep(
-        slurm, tmp_path / "sweep", *WORDS, *LONG, "pretrain.max_steps=100000", "pretrain.epochs=null"
-    )
+    sweep = Sweep(slurm, tmp_path / "sweep", *LONG, "pretrain.max_steps=100000", "pretrain.epochs=null")
     sweep.until(lambda: sweep.steps("pretrain"))
     sweep.process.send_signal(signal.SIGINT)
     assert sweep.wait() == 130, sweep.said()
