@@ -33,9 +33,7 @@ class RuntimeConfig:
     channels_last: bool = option("channels-last memory layout", identity=False)
     activation_checkpointing: bool = option("recompute activations: less memory, more time", identity=False)
     save_every_steps: int = option("optimiser steps between two checkpoints", low=1, identity=False)
-    save_every_minutes: float = option(
-        "minutes between two checkpoints at most", above=0, identity=False
-    )
+    save_every_minutes: float = option("minutes between two checkpoints at most", above=0, identity=False)
     log_every_steps: int = option("optimiser steps between two lines of metrics.jsonl", low=1, identity=False)
     loggers: list[str] = option("further loggers", choices=("tensorboard", "wandb"), identity=False)
     sync_batchnorm: bool = option(
