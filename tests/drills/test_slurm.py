@@ -153,7 +153,7 @@ def test_a_time_limit_saves_and_the_requeued_job_goes_on_from_there(slurm, tmp_p
 
 
 def test_a_job_that_is_queued_again_by_hand_ends_as_if_nothing_had_happened(slurm, tmp_path):
-    long = ("pretrain.max_steps=1500", "pretrain.epochs=null")
+    long = ("pretrain.max_steps=600", "pretrain.epochs=null")
     sweep = Sweep(slurm, tmp_path / "sweep", *LONG, *long)
     sweep.until(lambda: sweep.steps("pretrain"))
     job = sweep.job()
@@ -163,7 +163,7 @@ def test_a_job_that_is_queued_again_by_hand_ends_as_if_nothing_had_happened(slur
     sweep.slurm("scontrol", "update", f"jobid={job}", "StartTime=now")
     assert sweep.wait() == 0, sweep.said()
     steps = sweep.steps("pretrain")
-    assert steps[-1] == 1500 and steps == sorted(set(steps))
+    assert steps[-1] == 600 and steps == sorted(set(steps))
 
 
 def test_a_first_interrupt_of_the_waiting_command_says_that_its_jobs_go_on(slurm, tmp_path):
