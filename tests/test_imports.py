@@ -102,6 +102,15 @@ def test_what_is_allowed_is_no_breach(tmp_path):
     assert not contracts.violations(tree(tmp_path, files))
 
 
+def test_the_page_of_the_architecture_names_every_room_and_files_that_are_there():
+    page = (ROOT.parents[1] / "docs" / "architecture.md").read_text()
+    rooms = re.findall(r"^\| `(\w+)/` \|", page, re.MULTILINE)
+    assert rooms == [room for floor in contracts.FLOORS for room in floor]
+    files = re.findall(r"`([\w/]+\.(?:py|toml))`", page)
+    missing = [name for name in files if not (ROOT / name).is_file() and name != "tests/test_imports.py"]
+    assert len(files) > 30 and not missing
+
+
 def test_no_file_names_a_device():
     for path in ROOT.rglob("*.py"):
         assert ".cuda()" not in path.read_text(), path

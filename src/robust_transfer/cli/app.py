@@ -94,23 +94,29 @@ def _argv(words: list[str]) -> Iterator[None]:
 
 
 def group_help(groups: Sequence[tuple[str, str]]) -> str:
-    """List config groups with their choices, read from the shipped configs."""
-    from robust_transfer.cli.compose import PARTS, conf_directory
+    """List config groups with their choices, read from the shipped configs and those of other packages."""
+    from robust_transfer.cli.compose import conf_directory
+    from robust_transfer.core.extensions import config_folders
 
+    roots = [conf_directory(), *config_folders().values()]
     lines = []
     for group, meaning in groups:
-        folder: Path = conf_directory() / group
-        files = [
-            path
-            for path in folder.rglob("*.yaml")
-            if not path.stem.startswith("_") and path.parent.name not in PARTS
-        ]
-        names = sorted(str(path.relative_to(folder).with_suffix("")) for path in files)
+        names = sorted({name for root in roots for name in _choices(root / group)})
         if not names:
-            raise ConfigError(f"no configs in {folder}")
+            raise ConfigError(f"no configs in {roots[0] / group}")
         lines.append(f"  {group}=NAME{'':<{max(1, 12 - len(group))}}{meaning}")
         lines.extend(_wrapped(names, indent=6, width=78))
     return "\n".join(lines)
+
+
+def _choices(folder: Path) -> list[str]:
+    from robust_transfer.cli.compose import PARTS
+
+    return [
+        str(path.relative_to(folder).with_suffix(""))
+        for path in folder.rglob("*.yaml")
+        if not path.stem.startswith("_") and path.parent.name not in PARTS
+    ]
 
 
 def _wrapped(names: Sequence[str], *, indent: int, width: int) -> list[str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import itertools
 import re
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,8 +23,9 @@ from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from robust_transfer.config.evaluation import BUILT_IN, evaluators
+from robust_transfer.config.evaluation import evaluators
 from robust_transfer.core.errors import ConfigError, did_you_mean
+from robust_transfer.core.extensions import config_folders
 
 # Groups inside a group that choose a part of it, not another of it: finetune.schedule is finetune/schedule.
 PARTS = ("schedule", "mode")
@@ -56,17 +56,6 @@ def conf_directory() -> Path:
     return packaged if packaged.is_dir() else package.parents[1] / "conf"
 
 
-def _brought_folders() -> dict[str, Path]:
-    """Return the folders `conf` of packages that bring evaluators."""
-    folders = {}
-    for name, config_class in evaluators().items():
-        package = sys.modules[config_class.__module__.partition(".")[0]]
-        folder = Path(str(package.__file__)).parent / "conf"
-        if config_class not in BUILT_IN and folder.is_dir():
-            folders[name] = folder
-    return folders
-
-
 def _brought_nodes() -> list[str]:
     """Return the overrides that add the nodes of evaluators that other packages or the user's files bring."""
     files = _group_options("evaluator")
@@ -81,7 +70,7 @@ class _MoreDirectories(SearchPathPlugin):
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
         if self.path is not None:
             search_path.prepend("command-line", f"file://{self.path}")
-        for name, folder in _brought_folders().items():
+        for name, folder in config_folders().items():
             search_path.append(name, f"file://{folder}")
 
 

@@ -3,11 +3,29 @@
 from __future__ import annotations
 
 from importlib.metadata import entry_points
+from importlib.util import find_spec
+from pathlib import Path
 from typing import TypeVar
 
 from robust_transfer.core.errors import ConfigError
 
 Part = TypeVar("Part")
+GROUPS = tuple(
+    f"robust_transfer.{kind}"
+    for kind in ("pretrain", "finetune", "evaluators", "datasets", "backbones", "tables")
+)
+
+
+def config_folders() -> dict[str, Path]:
+    """Return the folder `conf` of every package that brings something, by the package's name."""
+    entries = [entry for group in GROUPS for entry in entry_points(group=group)]
+    folders = {}
+    for package in sorted({entry.module.partition(".")[0] for entry in entries}):
+        spec = find_spec(package)
+        for location in (spec.submodule_search_locations or ()) if spec else ():
+            if (folder := Path(location) / "conf").is_dir():
+                folders[package] = folder
+    return folders
 
 
 def extensions(group: str, base: type[Part]) -> list[type[Part]]:
