@@ -138,7 +138,7 @@ TABLE = [
     # machine
     (T + " runtime.devices=0", "runtime.devices=0 (expected at least 1)", ""),
     (T + " runtime.devices=many", "runtime.devices='many' is unknown", "auto"),
-    (T + " runtime.devices=3 runtime.device=cpu", "64 images is not divided by 3 devices", "1, 2"),
+    (T + " runtime.devices=3 runtime.device=cpu", "64 images is not divisible by 3 devices", "1, 2"),
     (T + " runtime.device=gpu", "runtime.device='gpu' is unknown", "did you mean 'cpu'?"),
     (T + " runtime.device=cuda", "runtime.device=cuda, but torch sees no CUDA device", "runtime.device=cpu"),
     (T + " runtime.sync_batchnorm=false", "needs a number of devices", "runtime.devices=N"),

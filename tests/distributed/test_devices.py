@@ -26,7 +26,7 @@ def test_auto_on_a_cpu_is_one_process():
 
 def test_a_number_that_does_not_divide_is_refused_with_those_that_do(monkeypatch):
     gpus(monkeypatch, 8)
-    with pytest.raises(ConfigError, match="64 images is not divided by 6 devices") as caught:
+    with pytest.raises(ConfigError, match="64 images is not divisible by 6 devices") as caught:
         choose_devices(6, batch_size=64, device_kind="cuda")
     assert "1, 2, 4" in caught.value.hints[0]
     # The rule of 16 images is for auto alone.
@@ -46,5 +46,5 @@ def test_more_devices_than_there_are_and_a_missing_gpu_are_refused(monkeypatch):
 def test_an_outer_launcher_decides_the_number(monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "4")
     assert choose_devices("auto", batch_size=64, device_kind="cpu") == 4
-    with pytest.raises(ConfigError, match="not divided by 4"):
+    with pytest.raises(ConfigError, match="not divisible by 4"):
         choose_devices(2, batch_size=6, device_kind="cpu")

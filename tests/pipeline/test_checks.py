@@ -3,7 +3,9 @@
 import pytest
 
 from planned import checkpoint, evaluation_of, set_field
+from robust_transfer.cli.train import main as train
 from robust_transfer.core.errors import CheckpointError, ConfigError, EvaluationError
+from robust_transfer.pipeline.checks import check_devices
 from robust_transfer.pipeline.inputs import data_facts, training_stages
 from robust_transfer.pipeline.plan import plan_evaluation, plan_training
 from robust_transfer.pipeline.stage import DataFacts
@@ -72,3 +74,29 @@ def test_a_plateau_needs_images_to_measure_on():
     source = composed("pretrain=at", "finetune=at", "dataset=pets", "pretrain.schedule=plateau")
     with pytest.raises(ConfigError, match=r"source.validation_fraction is 0"):
         training_stages(source)
+
+
+@pytest.mark.parametrize(
+    ("words", "what"),
+    [
+        (["runtime.devices=3"], "a batch of 32 images is not divisible by 3 devices"),
+        (["runtime.devices=8", "finetune.micro_batch=4"], "a micro-batch of 4 images is not divisible by 8"),
+        (["runtime.devices=4", "finetune.micro_batch=4"], None),
+        (["runtime.devices=auto"], None),
+        (["runtime.devices=3", "finetune.batch_size=33"], None),
+    ],
+)
+def test_devices_that_do_not_divide_a_batch_are_refused_without_torch(words, what, tmp_path):
+    config = composed("pretrain=none", "finetune=cr", "dataset=pets", *words)
+    stages = training_stages(config)
+    if what is None:
+        check_devices(stages, tmp_path, config.runtime)
+        return
+    with pytest.raises(ConfigError, match=what):
+        check_devices(stages, tmp_path, config.runtime)
+
+
+def test_the_plan_refuses_such_devices_too(tmp_path, capsys):
+    words = ["--plan", "pretrain=none", "finetune=cr", "dataset=digits", "runtime.devices=3"]
+    assert train([*words, f"store={tmp_path}"]) == 2
+    assert "not divisible by 3 devices" in capsys.readouterr().err

@@ -80,12 +80,14 @@ def _key_as_text(word: str) -> str:
 
 def _evaluate(arguments: Arguments, overrides: list[str]) -> int:
     from robust_transfer.cli import compose, plans
-    from robust_transfer.pipeline import inputs, run
+    from robust_transfer.pipeline import checks, inputs, run
 
     with compose.hydra_session(PROGRAM, arguments.config_dir):
         composition = compose.read("evaluate", overrides, multirun=arguments.multirun)
     configs = [evaluate_config(job.values) for job in composition.jobs]
     planned = [inputs.evaluation_stages(config) for config in configs]
+    for config, stages in zip(configs, planned, strict=True):
+        checks.check_devices(stages, config.store, config.runtime)
     if arguments.plan:
         return max(
             plans.show_evaluations(stages, config.store, config.data)

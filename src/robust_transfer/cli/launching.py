@@ -19,6 +19,7 @@ from robust_transfer.cli.scheduled import announced_jobs, launcher_error
 from robust_transfer.config.run import TrainConfig, train_config
 from robust_transfer.core.errors import ConfigError, UserError
 from robust_transfer.distributed.environment import started_by_launcher
+from robust_transfer.pipeline.checks import check_devices
 from robust_transfer.pipeline.inputs import training_stages
 from robust_transfer.pipeline.run import check_inputs, check_machine, execute
 from robust_transfer.pipeline.stage import Stage
@@ -44,6 +45,7 @@ def planned(composition: Composition) -> list[PlannedJob]:
     for job in composition.jobs:
         config = train_config(job.values)
         jobs.append(PlannedJob(config, training_stages(config), job.overrides))
+        check_devices(jobs[-1].stages, config.store, config.runtime)
     return jobs
 
 

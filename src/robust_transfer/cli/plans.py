@@ -10,7 +10,7 @@ from robust_transfer.config.evaluation import evaluator_spec
 from robust_transfer.core.columns import columns
 from robust_transfer.pipeline import cost
 from robust_transfer.pipeline.inputs import missing_input
-from robust_transfer.pipeline.stage import Stage
+from robust_transfer.pipeline.stage import Stage, older_stages
 from robust_transfer.store.directories import StageDirectory
 
 if TYPE_CHECKING:
@@ -47,7 +47,16 @@ def show(jobs: Sequence[PlannedJob], *, measure: bool) -> int:
     print(_totals(len(stages), sum(number > 1 for number in uses.values()), due, measure))
     for name, lack in lacks.items():
         print(f"{name}: DATA MISSING: {lack}\n  rt-data status {name}")
+    _tell_older(jobs[0].config.store)
     return 2 if lacks else 0
+
+
+def _tell_older(store: str) -> None:
+    if number := older_stages(store):
+        print(
+            f"{number} stages in {store} are of an older format and are not reused: their keys were made of "
+            "other fields;\n  rt-report shows, tabulates and verifies them"
+        )
 
 
 def _totals(stages: int, shared: int, due: Sequence[cost.Cost], measure: bool) -> str:
@@ -80,6 +89,7 @@ def show_evaluations(stages: Sequence[Stage], root: str, data: DataConfig) -> in
     print(columns([("stage", "what", "on", "key", "state"), *lines]))
     for lack in dict.fromkeys(lacks):
         print(f"DATA MISSING: {lack}")
+    _tell_older(root)
     return 2 if lacks else 0
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from robust_transfer.config.schema import option
+from robust_transfer.config.schema import option, variants
 
 
 @dataclass(kw_only=True)
@@ -35,3 +35,4 @@ class PlateauSchedule:
 
 
 Schedule = StepSchedule | CosineSchedule | PlateauSchedule
+SCHEDULES = variants(Schedule)

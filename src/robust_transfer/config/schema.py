@@ -27,14 +27,13 @@ def option(
     choices: Sequence[Any] | None = None,
     identity: bool = True,
     default_for_hash: Any = dataclasses.MISSING,
-    tag: str = "name",
     default: Any = dataclasses.MISSING,
 ) -> Any:
     """Declare one field: what it is, its range, and whether it changes the result (identity).
 
     `low` and `high` are allowed values, `above` and `below` are not. `default_for_hash` belongs to a field
     that was added later: stages before it are read with this value, and it stands in no key, so that theirs
-    stay. `tag` names the field by which one of several classes is chosen.
+    stay.
     """
     metadata = {
         "help": help,
@@ -45,7 +44,6 @@ def option(
         "choices": tuple(choices) if choices else None,
         "identity": identity,
         "default_for_hash": default_for_hash,
-        "tag": tag,
     }
     if default is dataclasses.MISSING:
         return dataclasses.field(metadata=metadata)
@@ -109,13 +107,13 @@ def parse_choice(
     return parse(classes[name], values, path, stored=stored)
 
 
-def variants(hint: Any, tag: str = "name") -> dict[str, type]:
+def variants(hint: Any) -> dict[str, type]:
     """Return the classes of a field that may hold one of several, by the word that chooses each."""
     classes = [h for h in typing.get_args(hint) if dataclasses.is_dataclass(h)]
     found = {}
     for cls in classes if len(classes) > 1 else ():
         for field in dataclasses.fields(cls):
-            if field.name == tag and field.metadata.get("choices"):
+            if field.name == "name" and field.metadata.get("choices"):
                 found[field.metadata["choices"][0]] = typing.cast(type, cls)
     return found
 
@@ -147,7 +145,7 @@ def _moved(cls: type, name: str, path: str) -> str | None:
     hints = typing.get_type_hints(cls)
     for field in dataclasses.fields(cls):
         inner = _join(path, field.name)
-        for word, owner in variants(hints[field.name], field.metadata.get("tag", "name")).items():
+        for word, owner in variants(hints[field.name]).items():
             if _has(owner, name):
                 return f"did you mean '{inner}.{name}' (of {inner}={word})?"
         nested = [h for h in typing.get_args(hints[field.name]) or [hints[field.name]]]
@@ -166,9 +164,8 @@ def _value(hint: Any, value: Any, path: str, metadata: Mapping[str, Any], stored
         return value  # a group that was parsed by its name before
     if typing.get_origin(hint) is dict:
         return value  # nodes that were parsed by their names before
-    tag = metadata.get("tag", "name")
-    if classes := variants(hint, tag):
-        return parse_choice(classes, value, path, tag=tag, stored=stored)
+    if classes := variants(hint):
+        return parse_choice(classes, value, path, stored=stored)
     nested = [h for h in typing.get_args(hint) or [hint] if dataclasses.is_dataclass(h)]
     if nested and value is not None:
         return parse(typing.cast(type, nested[0]), value, path, stored=stored)

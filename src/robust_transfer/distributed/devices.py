@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from robust_transfer.core.errors import ConfigError
+from robust_transfer.distributed.division import check_division
 from robust_transfer.distributed.environment import num_processes, started_by_launcher
 
 MIN_IMAGES_PER_DEVICE = 16
@@ -40,12 +41,8 @@ def choose_devices(requested: int | str, *, batch_size: int | None, device_kind:
     elif device_kind == "cuda" and int(requested) > visible:
         raise ConfigError(f"runtime.devices={requested}, but torch sees {visible} CUDA devices")
     number = int(requested)
-    if batch_size is not None and batch_size % number:
-        dividing = [str(n) for n in range(1, number) if batch_size % n == 0]
-        raise ConfigError(
-            f"a batch of {batch_size} images is not divided by {number} devices",
-            f"choose runtime.devices from: {', '.join(dividing)}",
-        )
+    if batch_size is not None:
+        check_division(batch_size, number)
     return number
 
 

@@ -9,10 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 
-from robust_transfer.config.data import DataConfig, DatasetConfig
-from robust_transfer.config.evaluation import CertifyConfig
+from robust_transfer.config.data import DataConfig
 from robust_transfer.core import rng
 from robust_transfer.core.errors import ConfigError, EvaluationError
 from robust_transfer.core.numerics import deterministic
@@ -31,6 +29,7 @@ from robust_transfer.smoothing.counts import ClassCounts, Unit
 from robust_transfer.smoothing.noise import noise_backend
 from robust_transfer.store import directories
 from robust_transfer.store.journal import journals, read_journal
+from robust_transfer.store.stage_config import StageConfig, read_stage_config
 
 # What a unit may cost on average: small units are drawn along with few large ones.
 SAMPLES_PER_BLOCK = 4000
@@ -81,9 +80,9 @@ def redraw(stage_dir: Path, *, blocks: int, seed: int, data: DataConfig) -> Redr
     if redrawn.findings.differences:
         return redrawn
     chosen = choose(rows, blocks=blocks, seed=seed)
-    values = yaml.safe_load((stage_dir / "config.yaml").read_text(encoding="utf-8"))
-    images = _images(stage, values, data, sorted({int(row["index"]) for row in chosen}))
-    evaluator = CertifyEvaluator(CertifyConfig.parse(values["config"], "certify", stored=True))
+    settings = read_stage_config(stage_dir)
+    images = _images(stage, settings, data, sorted({int(row["index"]) for row in chosen}))
+    evaluator = CertifyEvaluator(settings.config)
     with deterministic(), closing(Progress("redraw", total=len(chosen))) as progress:
         doubts = Doubts(stage_dir, 0)  # read, never written: drawing again notes none
         bench = Bench(model.to(device), device, False, progress, doubts)
@@ -172,10 +171,10 @@ def _model(stage: directories.StageDirectory, summary: dict[str, Any]) -> Classi
 
 
 def _images(
-    stage: directories.StageDirectory, values: dict[str, Any], data: DataConfig, indices: list[int]
+    stage: directories.StageDirectory, config: StageConfig, data: DataConfig, indices: list[int]
 ) -> TestImages:
-    settings = DatasetConfig(**values["dataset"])
-    dataset = open_split(settings, data, settings.evaluate_on, generated=values["generated"])
+    settings = config.dataset
+    dataset = open_split(settings, data, settings.evaluate_on, generated=config.generated)
     known = stage.status().get("fingerprint")
     if known is not None and known != dataset.fingerprint():
         raise EvaluationError(
@@ -186,7 +185,7 @@ def _images(
     (images,) = read_parts(
         dataset,
         indices,
-        image_size=values["identity"]["image_size"],
+        image_size=config.identity["image_size"],
         augment=settings.augment,
         part_size=len(indices),
         num_workers=0,

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
+
 from robust_transfer.config.data import DatasetConfig
 from robust_transfer.config.evaluator import EvaluatorConfig
 from robust_transfer.config.methods import TrainingConfig
+from robust_transfer.config.runtime import RuntimeConfig
 from robust_transfer.config.schedules import PlateauSchedule
 from robust_transfer.config.schema import settings as values_of
 from robust_transfer.core import named
 from robust_transfer.core.errors import CheckpointError, ConfigError, EvaluationError
-from robust_transfer.pipeline.stage import CheckpointFacts, DataFacts
+from robust_transfer.distributed.division import check_division
+from robust_transfer.distributed.environment import num_processes, started_by_launcher
+from robust_transfer.pipeline.stage import CheckpointFacts, DataFacts, Stage
 
 
 def check_builder(method: TrainingConfig) -> None:
@@ -19,6 +25,18 @@ def check_builder(method: TrainingConfig) -> None:
             f"method {method.name}: no objective is built from {type(method).__name__} ({problem})",
             f"correct `builder` in the spec of {type(method).__module__}.{type(method).__name__}",
         )
+
+
+def check_devices(stages: Sequence[Stage], store: Path | str, runtime: RuntimeConfig) -> None:
+    """Refuse a number of devices that does not divide a batch of a stage that is still to run."""
+    number = num_processes() if started_by_launcher() else runtime.devices
+    if not isinstance(number, int):
+        return
+    for stage in stages:
+        if isinstance(stage.config, TrainingConfig) and stage.directory(store).state() != "done":
+            check_division(stage.config.batch_size, number)
+            if stage.config.micro_batch is not None:
+                check_division(stage.config.micro_batch, number, what="a micro-batch")
 
 
 def check_selection(method: TrainingConfig, dataset: DatasetConfig, group: str) -> None:

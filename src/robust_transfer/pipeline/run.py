@@ -6,7 +6,6 @@ jobs that share it compute it once.
 
 from __future__ import annotations
 
-import dataclasses
 import signal
 import threading
 import time
@@ -15,8 +14,6 @@ from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
-
-import yaml
 
 from robust_transfer.config.data import DataConfig
 from robust_transfer.config.methods import CheckpointConfig, TrainingConfig
@@ -27,8 +24,8 @@ from robust_transfer.core.signals import SIGNALS
 from robust_transfer.distributed.environment import started_by_launcher
 from robust_transfer.pipeline import cost
 from robust_transfer.pipeline.inputs import missing_input
-from robust_transfer.pipeline.stage import CheckpointFacts, Stage
-from robust_transfer.store import directories, locks
+from robust_transfer.pipeline.stage import STAGE_FORMAT, CheckpointFacts, Stage
+from robust_transfer.store import directories, locks, stage_config
 from robust_transfer.store.directories import DONE, FAILED, INTERRUPTED, StageDirectory
 from robust_transfer.store.provenance import environment, git_commit
 
@@ -161,12 +158,13 @@ def _compute(
     started = time.time()
     spent = directory.status().get("wall_seconds", 0.0)  # of runs that were interrupted
     directory.begin(
+        format=STAGE_FORMAT,
         key=stage.key,
         parent=stage.parent.key if stage.parent else None,
         lineage=stage.lineage,
         marks=list(stage.marks),
     )
-    files.write_text(directory.path / "config.yaml", _as_yaml(stage))
+    files.write_text(directory.path / stage_config.NAME, stage.stored().to_yaml())
     files.write_json(directory.path / "env.json", environment())
     try:
         facts = _launch(stage, directory, root, data, runtime)
@@ -274,18 +272,3 @@ def stage_fingerprint(stage: Stage, data: DataConfig) -> str:
 
     split = stage.dataset.evaluate_on if stage.kind == "eval" else "train"
     return open_split(stage.dataset, data, split, generated=stage.generated).fingerprint()
-
-
-def _as_yaml(stage: Stage) -> str:
-    values = {
-        "kind": stage.kind,
-        "key": stage.key,
-        "identity": stage.identity,
-        "config": dataclasses.asdict(stage.config),
-        "model": dataclasses.asdict(stage.model),
-        "dataset": dataclasses.asdict(stage.dataset),
-        "generated": stage.generated,
-        "lineage": stage.lineage,
-        "marks": list(stage.marks),
-    }
-    return yaml.safe_dump(values, sort_keys=True)

@@ -19,7 +19,8 @@ from robust_transfer.config.methods import TrainingConfig
 from robust_transfer.config.model import ModelConfig
 from robust_transfer.config.run import TrainConfig
 from robust_transfer.config.schema import identity
-from robust_transfer.store.directories import StageDirectory
+from robust_transfer.store.directories import StageDirectory, scan
+from robust_transfer.store.stage_config import StageConfig
 
 STAGE_FORMAT = 2  # raised when what a key or a stage directory holds changes
 
@@ -69,9 +70,29 @@ class Stage:
         text = json.dumps(self.identity, sort_keys=True, separators=(",", ":"), allow_nan=False)
         return hashlib.sha256(text.encode()).hexdigest()
 
+    def stored(self) -> StageConfig:
+        """Return what config.yaml says of the stage."""
+        return StageConfig(
+            kind=self.kind,
+            key=self.key,
+            identity=self.identity,
+            config=self.config,
+            model=self.model,
+            dataset=self.dataset,
+            generated=self.generated,
+            lineage=self.lineage,
+            marks=self.marks,
+        )
+
     def directory(self, store: Path | str) -> StageDirectory:
         """Return where the stage lives under a store's root."""
         return StageDirectory(Path(store) / self.kind / f"{self.label}-{self.key[:12]}")
+
+
+def older_stages(store: Path | str) -> int:
+    """Count the stages of a store that were written in an older format, whose keys no plan can meet."""
+    statuses = (directory.status() for directory in scan(store))
+    return sum(status.get("format", 1) < STAGE_FORMAT for status in statuses if status)
 
 
 # ---------------------------------------------------------------- what a key holds

@@ -1,0 +1,116 @@
+"""config.yaml of a stage: what it was computed from; written in this format, read in every one."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from robust_transfer.config.data import DatasetConfig
+from robust_transfer.config.evaluation import MODES, evaluators
+from robust_transfer.config.methods import FINETUNE, PRETRAIN
+from robust_transfer.config.model import ModelConfig
+from robust_transfer.config.plugins import load_methods
+from robust_transfer.config.schedules import SCHEDULES
+from robust_transfer.config.schema import parse, parse_choice
+from robust_transfer.core.errors import ConfigError
+
+NAME = "config.yaml"
+
+
+@dataclass(frozen=True)
+class StageConfig:
+    """What a stage was computed from.
+
+    config : TrainingConfig, CheckpointConfig or EvaluatorConfig, caps of the budget applied
+    generated : images per split of a smoke run
+    """
+
+    kind: str
+    key: str
+    identity: dict[str, Any]
+    config: Any
+    model: ModelConfig
+    dataset: DatasetConfig
+    generated: int | None
+    lineage: dict[str, Any]
+    marks: tuple[str, ...]
+
+    def to_yaml(self) -> str:
+        """Return the text of config.yaml: plain values, which name no code."""
+        values = {**dataclasses.asdict(self), "marks": list(self.marks)}
+        return yaml.safe_dump(values, sort_keys=True)
+
+
+def read_stage_config(directory: Path) -> StageConfig:
+    """Read what a stage of this or an older format was computed from.
+
+    A field that was added since has the value that older stages are defined to have.
+
+    Raises
+    ------
+    ConfigError : it cannot be read; names the commit that wrote it
+    """
+    try:
+        values = yaml.safe_load((directory / NAME).read_text(encoding="utf-8"))
+        return _parsed(values)
+    except (OSError, yaml.YAMLError, LookupError, TypeError, ValueError, AttributeError) as error:
+        reason = error.what if isinstance(error, ConfigError) else f"{type(error).__name__}: {error}"
+        commit = _commit(directory)
+        raise ConfigError(
+            f"{directory / NAME} cannot be read by this version ({' '.join(reason.split())})",
+            f"it was written by commit {commit}, which can: git checkout {commit}",
+        ) from error
+
+
+def _parsed(values: Mapping[str, Any]) -> StageConfig:
+    kind, identity, config = values["kind"], values["identity"], values["config"]
+    if identity.get("format", 1) < 2:
+        config = _from_format_1(config)
+    if kind == "eval":
+        parsed = evaluators()[identity["evaluator"]].parse(config, "config", stored=True)
+    else:
+        load_methods()
+        classes = {"pretrain": PRETRAIN, "finetune": FINETUNE}[kind]
+        parsed = parse_choice(classes, config, "config", stored=True)
+    return StageConfig(
+        kind=kind,
+        key=values["key"],
+        identity=identity,
+        config=parsed,
+        model=parse(ModelConfig, values["model"], "model", stored=True),
+        dataset=parse(DatasetConfig, values["dataset"], "dataset", stored=True),
+        generated=values["generated"],
+        lineage=values["lineage"],
+        marks=tuple(values["marks"]),
+    )
+
+
+def _from_format_1(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out what did not count: format 1 had the fields of every schedule and mode in one class."""
+    found = dict(config)
+    if "schedule" in found:
+        flat = {name: found.pop(name) for name in _names(*SCHEDULES.values()) - {"name"} if name in found}
+        word = found["schedule"]
+        live = {name: value for name, value in flat.items() if name in _names(SCHEDULES[word])}
+        found["schedule"] = {"name": word, **live}
+    if "mode" in found:
+        inert = _names(*MODES.values()) - _names(MODES[found["mode"]])
+        found = {name: value for name, value in found.items() if name not in inert}
+    return found
+
+
+def _names(*classes: type) -> set[str]:
+    return {field.name for cls in classes for field in dataclasses.fields(cls)}
+
+
+def _commit(directory: Path) -> str:
+    try:
+        return str(json.loads((directory / "env.json").read_text(encoding="utf-8"))["commit"] or "unknown")
+    except (OSError, ValueError, LookupError, TypeError):
+        return "unknown"
