@@ -3,21 +3,17 @@ import dataclasses
 import pytest
 import torch
 
-from robust_transfer.config.methods import FINETUNE, PRETRAIN, NoneConfig, StandardConfig, TrainingConfig
+from robust_transfer.config.methods import NoneConfig, StandardConfig
 from robust_transfer.core.errors import ConfigError
 from robust_transfer.objectives import build
 from robust_transfer.objectives.objective import classify, widen
-from training_jobs import make_method
-
-METHODS = {name: c for name, c in {**PRETRAIN, **FINETUNE}.items() if issubclass(c, TrainingConfig)}
+from training_jobs import METHODS, make_method
 
 
-@pytest.mark.parametrize("name", sorted(METHODS))
+@pytest.mark.parametrize("name", METHODS)
 def test_every_method_builds_what_its_spec_names(name):
     config = make_method(name)
-    objective = build(config)
-    assert type(objective).__name__ == config.spec.builder.partition(":")[2]
-    assert len(objective.views(32, 0)) == (2 if name == "simclr" else 1)
+    assert type(build(config)).__name__ == config.spec.builder.partition(":")[2]
 
 
 def test_a_config_without_objective_is_refused_by_name():

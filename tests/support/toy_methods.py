@@ -13,6 +13,11 @@ from robust_transfer.config.schema import option
 from robust_transfer.core.errors import ConfigError
 from robust_transfer.objectives.objective import Views
 from robust_transfer.objectives.standard import Standard
+from training_jobs import make_method
+
+
+def toy(config_type, **changes):
+    return config_type(**vars(make_method("st", **changes)))
 
 
 @dataclass

@@ -1,9 +1,13 @@
 """Small configurations and jobs for tests of training: a narrow network on real 8x8 digits."""
 
+import dataclasses
+import functools
 from pathlib import Path
 
 from robust_transfer.config.data import DataConfig, DatasetConfig
 from robust_transfer.config.methods import (
+    FINETUNE,
+    PRETRAIN,
     AdversarialConfig,
     AttackConfig,
     ConsistencyConfig,
@@ -17,6 +21,7 @@ from robust_transfer.config.runtime import RuntimeConfig
 from robust_transfer.config.schedules import CosineSchedule, PlateauSchedule, StepSchedule
 from robust_transfer.training.job import TrainingJob
 
+METHODS = sorted(name for name, c in {**PRETRAIN, **FINETUNE}.items() if issubclass(c, TrainingConfig))
 COMMON = {
     "seed": 0,
     "epochs": 2,
@@ -33,6 +38,7 @@ COMMON = {
     "precision": "fp32",
 }
 ATTACK = AttackConfig(norm="l2", eps=0.5, num_steps=3, step_size=None, random_start=True)
+# Of a method that does not stand here, the shipped values are taken.
 SPECIFIC = {
     "st": (StandardConfig, {}),
     "st_linear": (LinearConfig, {}),
@@ -64,8 +70,21 @@ def plateau(*, gamma=0.1, patience=2, drops=1, select_on="validation") -> Platea
 
 
 def make_method(name: str, **changes) -> TrainingConfig:
-    config_type, specific = SPECIFIC[name]
-    return config_type(name=name, **{**COMMON, **specific, **changes})
+    config_type, specific = SPECIFIC.get(name) or shipped(name)
+    return config_type(**{"name": name, **COMMON, **specific, **changes})
+
+
+@functools.cache
+def shipped(name: str) -> tuple[type[TrainingConfig], dict]:
+    """A method's class and the values of conf/ that `COMMON` does not have."""
+    from tiny_runs import composed
+
+    if name in FINETUNE:
+        config = composed("pretrain=none", f"finetune={name}", "dataset=pets").finetune
+    else:
+        config = composed(f"pretrain={name}", "until=pretrain").pretrain
+    values = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
+    return type(config), {name: value for name, value in values.items() if name not in COMMON}
 
 
 def make_runtime(**changes) -> RuntimeConfig:

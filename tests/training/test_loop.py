@@ -16,9 +16,9 @@ from robust_transfer.objectives import build
 from robust_transfer.training import loop
 from robust_transfer.training.loop import fit, planned_steps
 from small_model import small_model
-from training_jobs import make_method, make_runtime, plateau
+from toy_methods import AveragedConfig, ReplayedConfig, toy
+from training_jobs import METHODS, make_method, make_runtime, plateau
 
-METHODS = ("st", "st_linear", "at", "cr", "simclr")
 NUM_IMAGES, BATCH = 20, 4
 STEPS_PER_EPOCH = NUM_IMAGES // BATCH
 
@@ -38,12 +38,13 @@ def open_batches(first, last, *, num_views=1):
         yield Batch(images, indices % 3, indices, epoch)
 
 
-def train(name, directory, *, batches=open_batches, model=None, runtime=None, validate=None, **changes):
+def train(method, directory, *, batches=open_batches, model=None, runtime=None, validate=None, **changes):
     """Train a small network on generated images; returns it and the facts."""
     directory.mkdir(exist_ok=True)
-    config = make_method(name, **{"batch_size": BATCH, "epochs": 2, **changes})
+    settings = {"batch_size": BATCH, "epochs": 2, **changes}
+    config = make_method(method, **settings) if isinstance(method, str) else toy(method, **settings)
     objective = build(config)
-    model = model or small_model(0 if name == "simclr" else 3)
+    model = model or small_model(3 if config.spec.needs_labels else 0)
     trained, facts = fit(
         model,
         objective,
@@ -55,8 +56,7 @@ def train(name, directory, *, batches=open_batches, model=None, runtime=None, va
         batches_per_epoch=STEPS_PER_EPOCH,
         validate=validate,
     )
-    assert trained is model
-    return model, facts
+    return trained, facts
 
 
 def lines(directory):
@@ -77,7 +77,7 @@ GOLDEN = {  # the losses before and after the first update
 }
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", GOLDEN)
 def test_golden_losses_of_the_first_steps(name, tmp_path):
     # In float64, and no further: torch draws normal numbers that differ in their last bit by processor, and
     # each step of this small network makes a difference a thousand times larger.
@@ -293,3 +293,43 @@ def test_switches_of_speed_and_memory_change_rounding_alone(switch, tmp_path):
 )
 def test_a_run_ends_at_whichever_comes_first(epochs, max_steps, expected):
     assert planned_steps(make_method("st", epochs=epochs, max_steps=max_steps), 5) == expected
+
+
+def test_a_batch_is_given_for_several_steps_and_a_run_cut_between_them_resumes(tmp_path):
+    """Three steps on every batch under the same noise; epochs and the end are counted in steps."""
+    whole, facts = train(ReplayedConfig, tmp_path / "whole")
+    assert (facts["steps"], facts["epochs"]) == (30, 2)
+    opened = []
+
+    def batches(first, last, *, num_views):
+        opened.append((first, last))
+        for number, batch in enumerate(open_batches(first, last, num_views=num_views), start=first):
+            if number == 4 and len(opened) == 1:
+                raise Crash
+            yield batch
+
+    runtime = make_runtime(save_every_steps=5)
+    with pytest.raises(Crash):
+        train(ReplayedConfig, tmp_path / "cut", batches=batches, runtime=runtime)
+    resumed, _ = train(ReplayedConfig, tmp_path / "cut", batches=batches, runtime=runtime)
+    # The last checkpoint is of step 10: batch 3 has been given once.
+    assert opened == [(0, 10), (3, 10)]
+    assert_equal_models(resumed, whole)
+    epochs = [line["epoch"] for line in lines(tmp_path / "whole")]
+    assert epochs == [0] * 15 + [1] * 15
+
+
+def test_the_model_that_a_method_exports_is_the_one_that_is_returned_and_validated(tmp_path):
+    validated = []
+    average, _ = train(
+        AveragedConfig,
+        tmp_path,
+        validate=lambda model: validated.append(model) or 0.5,
+        schedule=plateau(),
+        epochs=3,
+    )
+    assert validated == [average] * len(validated) and validated
+    state = torch.load(tmp_path / "last.pt", weights_only=True)["model"]
+    for name, value in average.state_dict().items():
+        assert torch.equal(value, state[f"average.{name}"]), name
+    assert not torch.equal(state["online.backbone.fc.weight"], average.backbone.fc.weight)

@@ -2,12 +2,12 @@ import pytest
 
 from robust_transfer.config.model import ModelConfig
 from robust_transfer.training import measure
-from training_jobs import make_method, make_runtime
+from training_jobs import METHODS, make_method, make_runtime
 
 MODEL = ModelConfig(arch="resnet18_small", width=2, image_size=8, normalize="none")
 
 
-@pytest.mark.parametrize("name", ["st", "st_linear", "at", "cr", "simclr"])
+@pytest.mark.parametrize("name", METHODS)
 def test_every_method_can_be_timed(name):
     found = measure.seconds_per_step(make_method(name), MODEL, make_runtime(), num_classes=3)
     assert 0 < found < 60

@@ -18,16 +18,14 @@ from robust_transfer.training.job import train
 from robust_transfer.training.sync_batchnorm import synchronise
 from small_model import small_model
 from steps import FIRST, whole
-from training_jobs import make_job, make_runtime
-
-METHODS = ("st", "st_linear", "at", "cr", "simclr")
+from training_jobs import METHODS, make_job, make_runtime
 
 
 def one_step_in_float64(name, context):
     """Gradients and statistics of one step on the local half of a batch of eight."""
     job = make_job(name, Path("unused"))
     objective = build(job.method)
-    model = small_model(0 if name == "simclr" else 3).double()
+    model = small_model(3 if job.method.spec.needs_labels else 0).double()
     trained = objective.training_model(model, {})
     if context.world_size > 1:
         synchronise(trained, context.device)

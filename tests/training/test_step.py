@@ -14,14 +14,10 @@ from robust_transfer.objectives import Progress, build
 from robust_transfer.training.optim import build_optimizer, set_lr
 from robust_transfer.training.step import TrainStep
 from small_model import small_model
-from toy_methods import HookedConfig, PerturbedWeightsConfig
+from toy_methods import HookedConfig, PerturbedWeightsConfig, toy
 from training_jobs import make_method, make_runtime
 
 PROGRESS = Progress(step=7, total=20, epoch=1, steps_per_epoch=5)
-
-
-def toy(config_type, **changes):
-    return config_type(**vars(make_method("st", **changes)))
 
 
 def batch_of(size):
