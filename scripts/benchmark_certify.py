@@ -35,7 +35,8 @@ from robust_transfer.core.choices import ARITHMETICS
 from robust_transfer.models import build_model
 from robust_transfer.models.fast import fast_inference
 from robust_transfer.smoothing import certify, certify_counts
-from robust_transfer.smoothing.counts import Unit, count_votes
+from robust_transfer.smoothing.counts import Unit
+from robust_transfer.smoothing.sampling import count_votes
 from robust_transfer.smoothing.settings import BLOCK
 from robust_transfer.smoothing.stopping import interim_analyses
 

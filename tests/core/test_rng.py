@@ -22,3 +22,15 @@ def test_global_state_is_given_back():
     assert torch.equal(before, torch.get_rng_state())
     with rng.global_state(1, "init"):
         assert torch.equal(inside, torch.rand(3))
+
+
+def test_a_counter_gives_states_of_its_own_where_hashes_meet():
+    """These two hashes have the same lower 32 bits, which is all that torch's CPU generator keeps."""
+    one, other = (rng.normal((3,), 0, "estimate", 13_745, block) for block in (608, 966))
+    assert torch.equal(one, other)
+    one, other = (rng.normal((3,), 0, "estimate", 13_745, counter=block) for block in (608, 966))
+    assert not torch.equal(one, other)
+
+
+def test_no_counter_is_counter_zero():
+    assert torch.equal(rng.normal((3,), 5, "noise", 1), rng.normal((3,), 5, "noise", 1, counter=0))

@@ -2,9 +2,11 @@
 
 import random
 
+import numpy as np
 import pytest
 
 from evaluation_jobs import digit_pixels, fitted_model, journal_lines, make_job, records, run
+from robust_transfer.config.schema import settings as stored
 from robust_transfer.core.errors import EvaluationError
 from robust_transfer.evaluation import certify as certify_evaluator
 from robust_transfer.evaluation.certify import UNIT, CertifyEvaluator
@@ -127,8 +129,9 @@ def test_units_of_another_size_are_never_summed_as_if_they_were_whole(model_file
 
 
 def test_decide_has_no_average_radius(model_file, tmp_path):
-    job = make_job("certify", tmp_path, model_file, mode="decide")
-    table = [{"radius": 0.2, "correct": True}, {"radius": 0.7, "correct": True}]
-    assert CertifyEvaluator(job.settings).values(table) == {"sa": [1, 1], "ra": [0, 1], "acr": None}
-    exact = make_job("certify", tmp_path, model_file)
-    assert CertifyEvaluator(exact.settings).values(table)["acr"] == [0.2, 0.7]
+    columns = {"correct": np.ones(2), "radius": np.array([0.2, 0.7])}
+    decide, exact = (
+        make_job("certify", tmp_path, model_file, mode=mode).settings for mode in ("decide", "exact")
+    )
+    assert set(decide.spec.values(columns, stored(decide))) == {"sa", "ra"}
+    assert exact.spec.values(columns, stored(exact))["acr"].tolist() == [0.2, 0.7]

@@ -1,15 +1,19 @@
 """certify and predict against closed forms and against CERTIFY and PREDICT written with SciPy alone."""
 
+import copy
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
-from scipy.stats import beta, binomtest, norm
+from scipy.stats import beta, binom, binomtest, norm
 from torch import nn
 
 from robust_transfer.core import rng
 from robust_transfer.core.binomial import upper_bound
 from robust_transfer.core.errors import ConfigError, EvaluationError
-from robust_transfer.smoothing import certify, predict
+from robust_transfer.smoothing import certify, certify_counts, predict
+from robust_transfer.smoothing.bounds import two_class_radius
 
 SHAPE = (3, 4, 4)
 
@@ -41,7 +45,10 @@ def net():
 
 def noisy_predictions(model, purpose, samples, *, sigma, seed, index):
     """Classes of noisy copies of the image, by the documented key of each block."""
-    blocks = [rng.normal((100, *SHAPE), seed, purpose, index, b) for b in range(samples // 100)]
+    first = {"select": 2**31, "estimate": 0}[purpose]
+    blocks = [
+        rng.normal((100, *SHAPE), seed, "certify", index, counter=first + b) for b in range(samples // 100)
+    ]
     with torch.no_grad():
         return model(image() + sigma * torch.cat(blocks)).argmax(1).numpy()
 
@@ -209,3 +216,117 @@ def test_images_outside_the_unit_range_are_refused():
             certify(Linear(0.5), bad, n=100)
         with pytest.raises(EvaluationError):
             predict(Linear(0.5), bad)
+
+
+@pytest.mark.parametrize("kind", [int, float, np.int64, torch.tensor, lambda label: torch.tensor([label])])
+def test_a_label_of_any_type_skips(net, kind):
+    guess = certify(net, image(), sigma=0.25, n=500).guess
+    skipped = certify(net, image(), sigma=0.25, n=500, label=kind((guess + 1) % 5))
+    assert (skipped.prediction, skipped.samples_drawn, skipped.stopped) == (-1, 0, "label")
+    assert certify(net, image(), sigma=0.25, n=500, label=kind(guess)).stopped == "full"
+
+
+def test_numbers_and_images_of_any_type(net):
+    expected = certify(net, image(), sigma=0.25, n=1000, index=3)
+    numbers = {"sigma": np.float32(0.25), "n0": 1e2, "n": torch.tensor(1000), "alpha": np.array(0.001)}
+    assert certify(net, image().numpy(), **numbers, index=np.int64(3), batch_size=100.0) == expected
+    assert certify(net, image(), sigma=0.25, n=1000, mode="decide", radii=0.1) == certify(
+        net, image(), sigma=0.25, n=1000, mode="decide", radii=torch.tensor([0.1])
+    )
+
+
+def test_functions_and_outputs_with_logits(net):
+    expected = certify(net, image(), sigma=0.25, n=500)
+    net.eval()
+    assert certify(lambda images: net(images), image(), sigma=0.25, n=500) == expected
+    assert certify(lambda images: SimpleNamespace(logits=net(images)), image(), sigma=0.25, n=500) == expected
+    with pytest.raises(EvaluationError, match="returns a tuple"):
+        predict(lambda images: (net(images), None), image())
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.float16])
+def test_models_in_another_arithmetic(net, dtype):
+    """Noise and sum stay float32: in double precision, only near ties may go the other way."""
+    expected = certify(net, image(), sigma=0.25, n=1000)
+    found = certify(copy.deepcopy(net).to(dtype), image(), sigma=0.25, n=1000)
+    assert abs(found.count_top - expected.count_top) <= expected.near_ties + found.near_ties
+    assert dtype == torch.float64 or found.near_ties > 10 * expected.near_ties
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"n": float("nan")},
+        {"n": "1000"},
+        {"n": None},
+        {"sigma": None},
+        {"seed": 1.5},
+        {"seed": None},
+        {"index": -1},
+        {"batch_size": 64.5},
+        {"label": "cat"},
+        {"label": 0.5},
+        {"radii": None, "mode": "decide"},
+        {"image": "cat.png"},
+        {"image": [0.5]},
+        {"model": None},
+    ],
+)
+def test_wrong_arguments_are_one_line(net, change):
+    arguments = {"model": net, "image": image(), "n": 100, **change}
+    with pytest.raises((ConfigError, EvaluationError)) as caught:
+        certify(arguments.pop("model"), arguments.pop("image"), **arguments)
+    assert "expected" in caught.value.what and "\n" not in caught.value.what
+
+
+@pytest.mark.parametrize("votes", [float("nan"), 0.5, -1, 1001, None])
+def test_votes_that_cannot_be_are_refused(votes):
+    with pytest.raises(ConfigError, match="draw's votes="):
+        certify_counts(lambda samples: votes, n=1000)
+
+
+def test_counts_hold_the_votes_of_every_class(net):
+    c = certify(net, image(), sigma=1.0, n=1000, seed=2)
+    predicted = noisy_predictions(net.eval(), "estimate", 1000, sigma=1.0, seed=2, index=0)
+    assert (
+        np.abs(np.bincount(predicted, minlength=5) - [c.counts[k] for k in range(5)]).sum() <= 2 * c.near_ties
+    )
+    assert c.counts[c.guess] == c.count_top and len(c.counts) > 1
+
+
+def test_the_two_class_radius_by_scipy(net):
+    """Half of alpha for the guess; the other half for four classes, the silent samples being anybody's."""
+    for index in range(6):
+        c = certify(net, image(), sigma=0.5, n=1000, index=index)
+        p_top = beta.ppf(0.0005, c.count_top, 1001 - c.count_top)
+        runner_up = max(votes for name, votes in c.counts.items() if name != c.guess)
+        runner_up += 1000 - sum(c.counts.values())
+        p_other = min(beta.ppf(1 - 0.0005 / 4, runner_up + 1, 1000 - runner_up), 1 - p_top)
+        radius = 0.25 * (norm.ppf(p_top) - norm.ppf(p_other)) if p_top > p_other else 0.0
+        assert c.radius_two_class == pytest.approx(radius, rel=1e-9)
+
+
+def test_two_classes_are_told_apart_where_one_has_no_majority():
+    """p_A = 0.48 against nine classes of 0.058: CERTIFY abstains, the two-class bound does not."""
+
+    class Spread(nn.Module):
+        def forward(self, images):
+            uniform = 0.5 * (1 + torch.erf((images[:, 0, 0, 0] - image()[0, 0, 0]) / (0.5 * 2**0.5)))
+            chosen = torch.where(uniform < 0.48, 0, 1 + ((uniform - 0.48) / 0.52 * 9).long().clamp(0, 8))
+            return nn.functional.one_hot(chosen, 10).float()
+
+    c = certify(Spread(), image(), sigma=0.5, n=10_000)
+    assert c.prediction == -1 and c.radius == 0.0
+    assert 0.3 < c.radius_two_class < 0.36  # 0.25 (Phi^-1(0.48) - Phi^-1(0.058)) = 0.38, less the confidence
+
+
+def test_a_false_two_class_radius_is_as_rare_as_alpha_says():
+    """Of 20,000 simulated images at p = (0.4, 0.3, 0.3), radii above the true one; the 1 - 1e-5 quantile."""
+    alpha, samples = 0.05, 500
+    votes = np.random.default_rng(0).multinomial(samples, (0.4, 0.3, 0.3), size=20_000)
+    true = 0.25 * (norm.ppf(0.4) - norm.ppf(0.3))
+    settings = {"sigma": 0.5, "num_classes": 3}
+    false = sum(
+        two_class_radius(a, max(b, c), samples, alpha, **settings) > true for a, b, c in votes.tolist()
+    )
+    assert 0 < false <= binom.ppf(1 - 1e-5, 20_000, alpha)

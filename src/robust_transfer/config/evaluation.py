@@ -219,6 +219,8 @@ class CertifySpec(EvaluatorSpec):
 class CertifyConfig(EvaluatorConfig):
     """Randomized-smoothing certificates (Cohen et al. 2019); a class each for the rules that end sampling."""
 
+    recipe_version: ClassVar[int] = 2  # 2: an image's noise blocks are counted on from one key
+
     spec: ClassVar[EvaluatorSpec] = CertifySpec(
         name="certify",
         meaning="randomized-smoothing certificates (Cohen et al. 2019)",

@@ -2,6 +2,10 @@
 
 A draw depends on its key alone, not on what was drawn before it: the same image gets the same noise
 in any batch, process, order and after any restart.
+
+torch's CPU generator keeps 32 bits of a seed, so of n hashed keys about n^2 / 2^33 pairs meet. Draws of which
+there are many take a `counter`, added to the hash: those that differ in it alone, by less than 2^32, have
+different states by construction. (CUDA generators keep all 63 bits.)
 """
 
 from __future__ import annotations
@@ -14,9 +18,11 @@ import torch
 from robust_transfer.core.keys import key
 
 
-def generator(seed: int, purpose: str, *index: int, device: torch.device | str = "cpu") -> torch.Generator:
-    """Return a generator on `device` whose state depends on the key alone."""
-    return torch.Generator(device=device).manual_seed(key(seed, purpose, *index))
+def generator(
+    seed: int, purpose: str, *index: int, counter: int = 0, device: torch.device | str = "cpu"
+) -> torch.Generator:
+    """Return a generator on `device` whose state depends on the key and the counter alone."""
+    return torch.Generator(device=device).manual_seed((key(seed, purpose, *index) + counter) % 2**63)
 
 
 def normal(
@@ -24,10 +30,11 @@ def normal(
     seed: int,
     purpose: str,
     *index: int,
+    counter: int = 0,
     device: torch.device | str = "cpu",
 ) -> torch.Tensor:
     """Draw standard normal float32 numbers of `shape` for one key."""
-    keyed = generator(seed, purpose, *index, device=device)
+    keyed = generator(seed, purpose, *index, counter=counter, device=device)
     return torch.randn(tuple(shape), generator=keyed, device=device)
 
 

@@ -13,8 +13,9 @@ from robust_transfer.evaluation.protocol import Bench, Rows
 from robust_transfer.evaluation.settings import smoothing_settings
 from robust_transfer.models.fast import fast_inference, weights_hash
 from robust_transfer.smoothing.certification import Certificate, conclude
-from robust_transfer.smoothing.counts import ClassCounts, Unit, iter_votes, plain_votes
+from robust_transfer.smoothing.counts import ClassCounts, Unit
 from robust_transfer.smoothing.noise import Purpose, noise_backend
+from robust_transfer.smoothing.sampling import iter_votes, plain_votes
 from robust_transfer.smoothing.stopping import Progress, StoppingRule
 from robust_transfer.store.journal import Journal
 

@@ -63,6 +63,32 @@ def futility_count(samples: int, beta: float, *, probability: float) -> int:
     return low
 
 
+def two_class_radius(
+    top: int, runner_up: int, samples: int, alpha: float, *, sigma: float, num_classes: int
+) -> float:
+    """Bound the radius by the two most probable classes: sigma / 2 (Phi^-1(p_A) - Phi^-1(p_B)).
+
+    Half of `alpha` bounds the top class from below, the other half all others from above, each at its share
+    of the num_classes - 1 (Bonferroni); what the top class leaves over bounds them too. The statement has an
+    error budget of its own: it and the radius of CERTIFY hold together with probability 1 - 2 alpha only.
+
+    Parameters
+    ----------
+    top, runner_up : votes for the class picked beforehand, and the most that any other may have got
+
+    Returns
+    -------
+    the radius, in units of sigma; 0 where the bounds do not tell the classes apart
+
+    References
+    ----------
+    Cohen et al. 2019, Theorem 1 with p_B bounded by itself, not by 1 - p_A.
+    """
+    p_top = lower_bound(top, samples, alpha / 2)
+    p_other = min(upper_bound(runner_up, samples, alpha / 2 / (num_classes - 1)), 1 - p_top)
+    return sigma / 2 * float(ndtri(p_top) - ndtri(p_other)) if p_top > p_other else 0.0
+
+
 def top_two_p_value(first: int, second: int) -> float:
     """Test that two classes are equally likely (two-sided binomial test; Cohen et al. 2019, PREDICT)."""
     if first + second == 0:

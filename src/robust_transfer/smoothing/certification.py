@@ -11,16 +11,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
-from torch import nn
 
+from robust_transfer.core.arguments import whole
 from robust_transfer.core.binomial import lower_bound
-from robust_transfer.core.errors import EvaluationError
-from robust_transfer.smoothing.bounds import certified_radius, top_two_p_value
-from robust_transfer.smoothing.counts import ClassCounts, Unit, count_votes, plain_votes
-from robust_transfer.smoothing.noise import Purpose
+from robust_transfer.core.errors import ConfigError, EvaluationError
+from robust_transfer.models.callables import Model
+from robust_transfer.smoothing.bounds import certified_radius, top_two_p_value, two_class_radius
+from robust_transfer.smoothing.counts import ClassCounts
+from robust_transfer.smoothing.sampling import Sampler
 from robust_transfer.smoothing.settings import BLOCK, Settings
 from robust_transfer.smoothing.stopping import Progress, StoppingRule
 
@@ -44,6 +45,9 @@ class Certificate:
         answer; "tolerance": the radius is near enough
     nonfinite, ties, near_ties : samples with non-finite logits, with equal and with nearly equal top logits,
         those that picked the guess included
+    counts : votes of every class among the samples of the estimation, for PREDICT or the classes that follow
+    radius_two_class : another radius for the guess, from all class counts (see `bounds.two_class_radius`); 0
+        where it abstains, None where the other classes' votes are unknown
     """
 
     prediction: int
@@ -58,6 +62,8 @@ class Certificate:
     nonfinite: int = 0
     ties: int = 0
     near_ties: int = 0
+    counts: Counter[int] = field(default_factory=Counter)
+    radius_two_class: float | None = None
 
     @property
     def abstained(self) -> bool:
@@ -66,7 +72,7 @@ class Certificate:
 
 
 def certify(
-    model: nn.Module,
+    model: Model,
     image: torch.Tensor,
     *,
     sigma: float = 0.5,
@@ -89,8 +95,10 @@ def certify(
 
     Parameters
     ----------
-    model : (B, C, H, W) in [0, 1] to logits (B, K); in eval mode for the call, given back exactly as it came
-    image : (C, H, W) float in [0, 1]
+    model : any callable from (B, C, H, W) in [0, 1] to logits (B, K), or to an object with `.logits`; a
+        module is in eval mode for the call and given back exactly as it came. Noise is added in float32, then
+        the copies are cast to the type of the model's weights
+    image : (C, H, W) float in [0, 1], a tensor or a NumPy array
     sigma : standard deviation of the noise, in units of [0, 1] pixels; 0: the plain prediction with radius 0
     n0, n : fresh noise samples that pick the class, and that bound its probability; multiples of 100
     alpha : probability with which the certificate may be false
@@ -106,24 +114,16 @@ def certify(
     EvaluationError : an image outside [0, 1] or not (C, H, W), a label that is not a class, an output that is
         not (B, K)
     """
-    settings = Settings(sigma, n0, n, alpha, mode, tuple(radii), tolerance)
+    settings = Settings(sigma, n0, n, alpha, mode, radii, tolerance)
+    sample = Sampler.of(model, image, sigma=settings.sigma, batch_size=batch_size, seed=seed, index=index)
+    label = None if label is None else whole("label", label)
 
-    def sample_under_noise(purpose: Purpose, start: int, stop: int) -> ClassCounts:
-        unit = Unit(image=0, index=index, start=start, stop=stop)
-        return count_votes(
-            model, [image], [unit], sigma=sigma, seed=seed, purpose=purpose, batch_size=batch_size
-        )[0]
-
-    selection = (
-        sample_under_noise("select", 0, n0) if sigma > 0 else plain_votes(model, [image], batch_size=1)[0]
-    )
+    selection = sample("select", 0, settings.n0) if settings.sigma > 0 else sample.without_noise()
     if label is not None and not 0 <= label < selection.num_classes:
         raise EvaluationError(f"label {label} is not a class (expected 0..{selection.num_classes - 1})")
     rule, progress = StoppingRule(settings), begin(selection, label=label)
     while analysis := rule.next(progress):  # mode "exact": once, after n samples
-        progress = progress.add(
-            sample_under_noise("estimate", rule.samples_drawn(progress), analysis.samples)
-        )
+        progress = progress.add(sample("estimate", rule.samples_drawn(progress), analysis.samples))
     return conclude(rule, progress)
 
 
@@ -161,7 +161,32 @@ def conclude(rule: StoppingRule, progress: Progress) -> Certificate:
         nonfinite=everything.nonfinite,
         ties=everything.ties,
         near_ties=everything.near_ties,
+        counts=progress.estimation.votes,
+        radius_two_class=_two_class_radius(rule, progress),
     )
+
+
+def _two_class_radius(rule: StoppingRule, progress: Progress) -> float | None:
+    """Return the largest over the analyses, each at its share of alpha; None without all classes' votes."""
+    guess, num_classes = progress.guess, progress.selection.num_classes
+    if num_classes < 2:
+        return None
+    radii = [0.0]
+    for analysis, counts in zip(rule.analyses, progress.analysed, strict=False):
+        # A sample that voted for none may have been any other class's.
+        silent = analysis.samples - counts.votes.total()
+        runner_up = max((votes for name, votes in counts.votes.items() if name != guess), default=0) + silent
+        radii.append(
+            two_class_radius(
+                counts.votes[guess],
+                runner_up,
+                analysis.samples,
+                analysis.alpha,
+                sigma=rule.settings.sigma,
+                num_classes=num_classes,
+            )
+        )
+    return max(radii)
 
 
 def certify_counts(
@@ -190,16 +215,19 @@ def certify_counts(
     ------
     ConfigError : a setting out of range
     """
-    rule = StoppingRule(Settings(sigma, BLOCK, n, alpha, mode, tuple(radii), tolerance))
+    rule = StoppingRule(Settings(sigma, BLOCK, n, alpha, mode, radii, tolerance))
     progress = Progress(0, guess_is_label=guess_is_label)
     while analysis := rule.next(progress):
-        votes = int(draw(analysis.samples - rule.samples_drawn(progress)))
+        samples = analysis.samples - rule.samples_drawn(progress)
+        votes = whole("draw's votes", draw(samples), low=0)
+        if votes > samples:
+            raise ConfigError(f"draw's votes={votes} (expected at most {samples}, the samples asked for)")
         progress = progress.add(ClassCounts(Counter({0: votes})))
     return conclude(rule, progress)
 
 
 def predict(
-    model: nn.Module,
+    model: Model,
     image: torch.Tensor,
     *,
     sigma: float = 0.5,
@@ -219,14 +247,11 @@ def predict(
     ------
     ConfigError, EvaluationError : as in `certify`
     """
-    Settings(sigma, BLOCK, n, alpha)
-    if sigma == 0:
-        return plain_votes(model, [image], batch_size=1)[0].top
-    unit = Unit(image=0, index=index, start=0, stop=n)
-    counts = count_votes(
-        model, [image], [unit], sigma=sigma, seed=seed, purpose="estimate", batch_size=batch_size
-    )[0]
-    return predict_from(counts, alpha=alpha)
+    settings = Settings(sigma, BLOCK, n, alpha)
+    sample = Sampler.of(model, image, sigma=settings.sigma, batch_size=batch_size, seed=seed, index=index)
+    if settings.sigma == 0:
+        return sample.without_noise().top
+    return predict_from(sample("estimate", 0, settings.n), alpha=settings.alpha)
 
 
 def predict_from(counts: ClassCounts, *, alpha: float) -> int:

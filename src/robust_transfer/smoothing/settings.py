@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Iterable, Sequence
 from dataclasses import InitVar, dataclass
+from typing import Any
 
+from robust_transfer.core.arguments import real, whole
 from robust_transfer.core.errors import ConfigError, did_you_mean
 
 MODES = ("exact", "decide", "adaptive")
@@ -33,7 +35,7 @@ class Settings:
     n: int = 100_000
     alpha: float = 0.001
     mode: str = "exact"
-    radii: tuple[float, ...] = (0.5,)
+    radii: Sequence[float] = (0.5,)
     tolerance: float = 0.02
     prefix: InitVar[str] = ""
 
@@ -46,21 +48,22 @@ class Settings:
 
         if self.mode not in MODES:
             expect(False, "mode", " or ".join(MODES), did_you_mean(str(self.mode), MODES))
-        expect(_at_least_0(self.sigma), "sigma", "a finite number, at least 0")
-        expect(0 < self.alpha < 0.5, "alpha", "above 0 and below 0.5")
+        for name in ("sigma", "alpha", "tolerance"):
+            object.__setattr__(self, name, real(prefix + name, getattr(self, name)))
         for name in ("n0", "n"):
-            expect(_whole_blocks(getattr(self, name)), name, f"a multiple of {BLOCK}, at least {BLOCK}")
+            object.__setattr__(self, name, whole(prefix + name, getattr(self, name)))
+        object.__setattr__(self, "radii", _radii(prefix + "radii", self.radii))
+        expect(self.sigma >= 0, "sigma", "at least 0")
+        expect(0 < self.alpha < 0.5, "alpha", "above 0 and below 0.5")
+        for name, count in (("n0", self.n0), ("n", self.n)):
+            expect(count >= BLOCK and count % BLOCK == 0, name, f"a multiple of {BLOCK}, at least {BLOCK}")
         expect(self.n >= self.n0, "n", f"at least {prefix}n0={self.n0}")
-        object.__setattr__(self, "radii", tuple(self.radii))
-        expect(all(map(_at_least_0, self.radii)), "radii", "finite numbers, at least 0")
+        expect(all(radius >= 0 for radius in self.radii), "radii", "finite numbers, at least 0")
         some_radius = self.mode != "decide" or len(self.radii) > 0
         expect(some_radius, "radii", "the radii to decide", f"{prefix}radii=[0.5]")
         expect(self.mode != "adaptive" or 0 < self.tolerance < 1, "tolerance", "above 0 and below 1")
 
 
-def _at_least_0(value: float) -> bool:
-    return math.isfinite(value) and value >= 0
-
-
-def _whole_blocks(count: int) -> bool:
-    return not isinstance(count, bool) and count == int(count) and count >= BLOCK and count % BLOCK == 0
+def _radii(name: str, value: Any) -> tuple[float, ...]:
+    values = value if isinstance(value, Iterable) and getattr(value, "ndim", True) else (value,)
+    return tuple(real(name, radius) for radius in values)

@@ -1,0 +1,76 @@
+"""What users call a model: a module, a function, half or double weights, outputs with `.logits`.
+
+B batch, C channels, H/W pixels, K classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from itertools import chain
+from typing import Any
+
+import torch
+from torch import nn
+
+from robust_transfer.core.errors import EvaluationError
+
+Model = Callable[[torch.Tensor], Any]
+
+
+class Wrapped(nn.Module):
+    """Any callable as a module from float32 images (B, C, H, W) to a tensor of logits (B, K).
+
+    Images are cast to the type of the model's weights after everything that was done to them in float32; a
+    half, bfloat16 or double model runs in its own arithmetic.
+    """
+
+    def __init__(self, model: Model) -> None:
+        super().__init__()
+        self.model = model
+        self.dtype = dtype_of(model)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Return the model's logits, in the type it computes them in."""
+        return logits_of(self.model(images.to(self.dtype)))
+
+
+def as_module(model: Model) -> nn.Module:
+    """Wrap a model as `Wrapped` does.
+
+    Raises
+    ------
+    EvaluationError : what cannot be called
+    """
+    if not callable(model):
+        raise EvaluationError(
+            f"the model is of type {type(model).__name__} (expected a function from images to logits)"
+        )
+    return Wrapped(model)
+
+
+def dtype_of(model: Model) -> torch.dtype:
+    """Tell the floating type of a model's weights, or its buffers; float32 for one that has neither."""
+    if isinstance(model, nn.Module):
+        for tensor in chain(model.parameters(), model.buffers()):
+            if tensor.is_floating_point():
+                return tensor.dtype
+    return torch.float32
+
+
+def logits_of(output: Any) -> torch.Tensor:
+    """Return a model's logits from its output: a tensor, or an object with the attribute `logits`.
+
+    Raises
+    ------
+    EvaluationError : a tuple, a dictionary, anything else; with the wrapper to write
+    """
+    if not isinstance(output, torch.Tensor) and not isinstance(output, tuple | list):
+        output = getattr(output, "logits", output)
+    if isinstance(output, torch.Tensor):
+        return output
+    take = "[0]" if isinstance(output, tuple | list) else "['logits']"
+    hint = f"wrap it: lambda images: model(images){take}, with the position or name of the logits"
+    hints = (hint,) if isinstance(output, tuple | list | Mapping) else ()
+    raise EvaluationError(
+        f"the model returns a {type(output).__name__} (expected a tensor of logits, or .logits)", *hints
+    )
