@@ -109,7 +109,7 @@ def evaluate(options: argparse.Namespace, evaluator: str, wanted: int, *words: s
     subset = wanted
     while True:
         stages = bring(options, *words, f"{evaluator}.subset={subset}")
-        images = stages[-1].directory(options.store).summary()["num_images"]
+        images = stages[-1].directory(options.store).summary().num_images
         if images < subset or sum(map(bool, work_of(options, stages[-1]))) >= wanted:
             return stages
         subset *= 2
@@ -143,7 +143,7 @@ def bring(options: argparse.Namespace, *words: str) -> list[Stage]:
         to_kill = stage.kind == "pretrain" and stage.config.name == KILLED
         kill = to_kill and not recall(options, "killed", stage)
         code = run_and_kill(options, stage, command) if kill else run(command)
-        error = str(stage.directory(options.store).status().get("error") or "")
+        error = str(stage.directory(options.store).status().error or "")
         if code and error.startswith("no memory left") and not large:
             remember(options, "too large", stage, True)
         elif code:

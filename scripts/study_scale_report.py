@@ -71,7 +71,7 @@ def row_of(options: argparse.Namespace, stage: Stage) -> dict[str, Any]:
     directory = stage.directory(options.store)
     status, per_image = directory.status(), cost.passes_per_image(stage.config)
     name = stage.identity.get("evaluator") or stage.config.name
-    row = {"kind": stage.kind, "name": name, "key": directory.key, "device": status["device"]}
+    row = {"kind": stage.kind, "name": name, "key": directory.key, "device": status.device}
     if isinstance(stage.config, TrainingConfig):
         lines, batch = metrics(directory.path), stage.config.batch_size
         # The first line holds the warm-up; a median, because a resumption holds another.
@@ -79,16 +79,16 @@ def row_of(options: argparse.Namespace, stage: Stage) -> dict[str, Any]:
             (b["seconds"] - a["seconds"]) / (b["step"] - a["step"]) for a, b in itertools.pairwise(lines)
         )
         return row | {
-            "steps": status["steps"],
+            "steps": status.steps,
             "batch_size": batch,
             "activation_checkpointing": bool(recall(options, "too large", stage)),
             "steps_per_second": 1 / seconds,
             "images_per_second": batch / seconds,
-            "peak_memory_bytes": status["peak_memory_bytes"],
+            "peak_memory_bytes": status.peak_memory_bytes,
             "seconds_per_pass": seconds / (batch * per_image),
         }
     summary, work = directory.summary(), work_of(options, stage)
-    seconds, worked = summary["wall_seconds"], sum(map(bool, work))
+    seconds, worked = summary.wall_seconds, sum(map(bool, work))
     certify = isinstance(stage.config, CertifyConfig)
     first, unit = (stage.config.n0, cost.FORWARD) if certify else (cost.FORWARD, cost.INPUT_GRADIENT)
     seconds_per_pass = seconds / (len(work) * first + sum(work) * unit)

@@ -66,7 +66,7 @@ def test_other_settings_are_another_evaluation(finished, tmp_path, capsys):
     assert main(["certify", "certify.n=200", "certify.subset=5", *words]) == 0
     found = list(scan(tmp_path / "runs"))
     assert len(found) == 2 and evaluation.key not in {stage.key for stage in found}
-    assert {stage.summary()["parent"] for stage in found} == {finetune.key}
+    assert {stage.summary().parent for stage in found} == {finetune.key}
 
 
 def test_a_plan_says_the_key_and_runs_nothing(finished, tmp_path, capsys):

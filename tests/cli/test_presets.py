@@ -31,7 +31,7 @@ def planned_cells(jobs):
             sigma = getattr(stage.config, "sigma", "")
             lineage = stage.lineage
             evaluator = stage.identity["evaluator"]
-            cells.add((lineage["pretrain"], lineage["finetune"], stage.dataset.name, evaluator, str(sigma)))
+            cells.add((lineage.pretrain, lineage.finetune, stage.dataset.name, evaluator, str(sigma)))
     return cells
 
 

@@ -111,5 +111,5 @@ def test_the_row_shows_what_the_summary_holds(tmp_path, capsys):
     (stage,) = [s for s in scan(tmp_path / "runs") if s.kind == "eval"]
     summary = stage.summary()
     row = next(line for line in out.splitlines() if stage.key in line)
-    assert f"{100 * summary['metrics']['sa']:.1f}" in row and " 50 " in row and "digits" in row
+    assert f"{100 * summary.metrics['sa']:.1f}" in row and " 50 " in row and "digits" in row
     assert all(len(line) <= 100 for line in out.splitlines()[:2])

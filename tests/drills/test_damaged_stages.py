@@ -88,12 +88,12 @@ def test_a_result_of_an_evaluation_deleted(name, file, whole, tmp_path):
     root = damaged(whole, tmp_path)
     stage = started.stage(root, "eval", name)
     journal = (stage.path / "journal.0.csv").read_bytes()
-    metrics = stage.summary()["metrics"]
+    metrics = stage.summary().metrics
     (stage.path / file).unlink()
     started.finished(command(root), tmp_path / "log")
     assert results(root) == results(whole)
     assert (stage.path / "journal.0.csv").read_bytes() == journal  # nothing was measured again
-    assert stage.summary()["metrics"] == metrics and stage.state() == "done"
+    assert stage.summary().metrics == metrics and stage.state() == "done"
 
 
 @pytest.mark.parametrize("kind", ["pretrain", "finetune"])

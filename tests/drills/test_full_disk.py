@@ -82,7 +82,7 @@ def test_a_limit_on_the_size_of_files(until, most, whole, tmp_path):
     assert f"store={root}" in error and "File too large" in error
     assert parts_taken_for_whole(root, whole) == []
     (interrupted,) = [s for s in started.stages(root) if s.state() == "resumable"]
-    assert interrupted.status()["state"] == "failed"
+    assert interrupted.status().state == "failed"
     started.finished(command(root), tmp_path / "log")
     assert results(root) == whole
 

@@ -62,7 +62,7 @@ def test_hours_come_from_a_finished_stage_of_the_same_recipe(tmp_path):
     other = stages("pretrain=none", "finetune=at", "dataset=dtd")["finetune"]
     directory = finetune.directory(tmp_path)
     directory.path.mkdir(parents=True)
-    document = {"identity": finetune.identity, "lineage": finetune.lineage}
+    document = {"identity": finetune.identity, "lineage": finetune.lineage.values()}
     (directory.path / "config.yaml").write_text(yaml.safe_dump(document))
     amount = cost.passes(finetune)
     status = {"state": "done", "wall_seconds": amount / 100, "passes": amount, "peak_memory_bytes": 5}

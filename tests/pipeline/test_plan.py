@@ -34,9 +34,9 @@ def test_auto_measures_a_method_by_what_it_is_trained_for(finetune, expected):
 def test_the_linear_probe_to_expect_of_a_pre_training_is_in_the_lineage_of_all_that_follows():
     config = composed("pretrain=simclr", "finetune=st_linear", "dataset=imagenet", "evaluators=[clean]")
     name = "pretrain_expected_linear_probe"
-    assert [stage.lineage[name] for stage in training_stages(config)] == [64.5] * 3
+    assert [getattr(stage.lineage, name) for stage in training_stages(config)] == [64.5] * 3
     unknown = training_stages(set_field(config, "pretrain.expected_linear_probe", None))
-    assert not any(name in stage.lineage for stage in unknown)
+    assert not any(getattr(stage.lineage, name) for stage in unknown)
     assert [stage.key for stage in unknown] == keys(config)
 
 
@@ -79,7 +79,7 @@ def test_the_transform_of_the_test_images_is_in_an_evaluations_key(base, augment
 def test_an_evaluation_by_checkpoint_has_the_key_of_the_runs_own(base):
     _, finetune, certify = training_stages(base)
     target = data_facts(base.dataset, base.budget)
-    facts = checkpoint(key=finetune.key, lineage={**finetune.lineage})
+    facts = checkpoint(key=finetune.key, lineage=finetune.lineage)
     (stage,) = plan_evaluation(evaluation_of(base, ["certify"]), target=target, checkpoint=facts)
     assert stage.key == certify.key
     (other,) = plan_evaluation(evaluation_of(base, ["certify"]), target=target, checkpoint=checkpoint())

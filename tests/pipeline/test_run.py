@@ -66,14 +66,14 @@ def test_what_status_and_config_say_of_a_stage(whole):
     for stage in planned:
         directory = stage.directory(whole)
         status = directory.status()
-        assert status["key"] == stage.key and directory.key == stage.key[:12]
-        assert status["parent"] == (stage.parent.key if stage.parent else None)
-        assert status["state"] == "done" and status["finished"] >= status["started"]
-        assert status["lineage"] == stage.lineage and status["wall_seconds"] > 0
-        assert len(status["fingerprint"]) == 64
+        assert status.key == stage.key and directory.key == stage.key[:12]
+        assert status.parent == (stage.parent.key if stage.parent else None)
+        assert status.state == "done" and status.finished >= status.started
+        assert status.lineage == stage.lineage and status.wall_seconds > 0
+        assert len(status.fingerprint) == 64
         environment = json.loads((directory.path / "env.json").read_text())
         assert environment["versions"]["torch"] and environment["python"]
-    assert len({stage.directory(whole).status()["fingerprint"] for stage in planned}) == 3
+    assert len({stage.directory(whole).status().fingerprint for stage in planned}) == 3
 
 
 def test_equal_commands_in_two_stores_give_equal_bytes(whole, tmp_path):
@@ -85,7 +85,7 @@ def test_a_stage_of_other_data_is_not_reused(whole, tmp_path, capsys):
     root = tmp_path / "runs"
     train(*tiny("none", "st", root, "evaluators=[clean]"))
     (stage,) = stages_of(root, "finetune")
-    computed = stage.status()["fingerprint"]
+    computed = stage.status().fingerprint
     stage.update(fingerprint="0" * 64)
     before = snapshot(root)
     assert main(tiny("none", "st", root, "evaluators=[clean]")) == 2
@@ -126,11 +126,11 @@ def test_a_failed_stage_is_marked_and_taken_up_again(kind, whole, tmp_path, monk
     ]
     (failed,) = stages_of(root, kind)
     status = failed.status()
-    assert (status["state"], status["error"]) == ("failed", "image 7 cannot be read")
+    assert (status.state, status.error) == ("failed", "image 7 cannot be read")
     assert failed.state() == "resumable"
     assert all(s.state() == "done" for s in directories.scan(root) if s.path != failed.path)
     train(*tiny("cr", "cr", root))
-    assert failed.status()["error"] is None and failed.state() == "done"
+    assert failed.status().error is None and failed.state() == "done"
     assert results(root) == results(whole)
 
 

@@ -85,20 +85,20 @@ def test_states_of_a_stage(tmp_path):
     stage.path.mkdir(parents=True)
     assert stage.state() == "missing"
     stage.begin(key="0123")
-    assert stage.state() == "resumable" and stage.status()["state"] == "running"
+    assert stage.state() == "resumable" and stage.status().state == "running"
     stage.update(state=directories.FAILED, error="x")
     assert stage.state() == "resumable"
     stage.update(state=directories.DONE)
     assert stage.state() == "resumable"  # its result is gone
     stage.model.write_bytes(b"")
-    assert stage.state() == "done" and stage.status()["key"] == "0123"
+    assert stage.state() == "done" and stage.status().key == "0123"
 
 
 def test_an_evaluation_is_done_with_records_and_summary(tmp_path):
     stage = make(tmp_path, "clean-digits-0123456789ab", kind="eval", state=directories.DONE)
-    assert stage.state() == "resumable" and stage.summary() == {}
+    assert stage.state() == "resumable" and stage.summary() is None
     files.write_json(stage.path / "summary.json", {"metrics": {}})
-    assert stage.state() == "resumable" and stage.summary() == {"metrics": {}}
+    assert stage.state() == "resumable" and stage.summary() is None
     stage.records.write_text("index\n")
     assert stage.state() == "done"
 
@@ -107,8 +107,8 @@ def test_beginning_again_keeps_the_first_start_and_clears_the_error(tmp_path):
     stage = make(tmp_path, "st-0123456789ab", started=5.0, error="x", key="k")
     stage.begin(parent=None)
     status = stage.status()
-    assert (status["started"], status["error"], status["key"]) == (5.0, None, "k")
-    assert status["pid"] > 0 and status["heartbeat"] > 5
+    assert (status.started, status.error, status.key) == (5.0, None, "k")
+    assert status.pid > 0 and status.heartbeat > 5
 
 
 def test_scan_lists_stages_sorted_and_nothing_else(tmp_path):
@@ -212,10 +212,10 @@ def test_the_heartbeat_stays_young_while_the_stage_runs_and_only_then(tmp_path, 
         stage.begin()
         stage.update(heartbeat=0.0)
         deadline = time.monotonic() + PATIENCE_SECONDS
-        while stage.status()["heartbeat"] == 0.0 and time.monotonic() < deadline:
+        while stage.status().heartbeat == 0.0 and time.monotonic() < deadline:
             time.sleep(0.01)
-        assert stage.status()["heartbeat"] > 0.0
+        assert stage.status().heartbeat > 0.0
         stage.update(state=directories.DONE, heartbeat=1.0)
         time.sleep(0.1)
-        assert stage.status()["heartbeat"] == 1.0
+        assert stage.status().heartbeat == 1.0
     assert [t.name for t in threading.enumerate() if "_beat" in t.name] == []

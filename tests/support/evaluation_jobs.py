@@ -14,6 +14,7 @@ from robust_transfer.distributed.context import Context, single
 from robust_transfer.evaluation.job import EvaluationJob, evaluate
 from robust_transfer.models.checkpoint import save_model
 from robust_transfer.models.normalized import Classifier
+from robust_transfer.store.records import Lineage
 from small_model import small_model
 from tiny_runs import composed
 
@@ -98,7 +99,7 @@ def make_job(name: str, directory: Path, model: Path, *, dataset=None, **setting
         key="a" * 12,
         parent="b" * 12,
         generated=None,
-        lineage={"pretrain": "none", "finetune": "st"},
+        lineage=Lineage(pretrain="none", finetune="st"),
         marks=(),
         commit=None,
     )

@@ -91,7 +91,7 @@ class Command:
 
     def works_at(self, found: StageDirectory | None) -> bool:
         """Whether this process is the one that began or resumed a stage."""
-        return found is not None and found.status().get("pid") == self.process.pid
+        return found is not None and found.status().pid == self.process.pid
 
 
 def _run(program: str, arguments: list[str], log: str, file_size: int | None) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from robust_transfer.config.data import DataConfig
 from robust_transfer.config.evaluation import evaluator_spec
@@ -12,6 +12,7 @@ from robust_transfer.pipeline import cost
 from robust_transfer.pipeline.inputs import missing_input
 from robust_transfer.pipeline.stage import Stage, older_stages
 from robust_transfer.store.directories import StageDirectory
+from robust_transfer.store.records import Summary
 
 if TYPE_CHECKING:
     from robust_transfer.cli.launching import PlannedJob
@@ -101,16 +102,19 @@ def rows(outcomes: Sequence[Sequence[StageDirectory]]) -> str:
         if directory.kind != "eval":
             continue
         summary = directory.summary()
-        lineage, metrics = summary["lineage"], summary["metrics"]
+        if summary is None:
+            continue
+        lineage = summary.lineage
+        evaluator = evaluator_spec(summary.evaluator).short_line(summary.settings)
         lines.append(
             (
-                f"{lineage.get('pretrain')} -> {lineage.get('finetune') or '-'}",
-                summary["dataset"],
-                evaluator_spec(summary["evaluator"]).short_line(summary["settings"]),
+                f"{lineage.pretrain} -> {lineage.finetune or '-'}",
+                summary.dataset,
+                evaluator,
                 _percent(summary, "sa"),
                 _percent(summary, "ra"),
-                _number(metrics.get("acr")),
-                str(summary["num_images"]),
+                _number(summary.metrics.get("acr")),
+                str(summary.num_images),
                 directory.key,
             )
         )
@@ -122,7 +126,8 @@ def rows(outcomes: Sequence[Sequence[StageDirectory]]) -> str:
         f"  {d.key}: {note}"
         for d in directories
         if d.kind == "eval"
-        for note in [*d.summary()["marks"], *d.summary()["flags"]]
+        if (summary := d.summary())
+        for note in (*summary.marks, *summary.flags)
     ]
     parts.extend(["marks and flags:", *notes] if notes else [])
     parts.append(
@@ -131,8 +136,8 @@ def rows(outcomes: Sequence[Sequence[StageDirectory]]) -> str:
     return "\n".join(parts)
 
 
-def _percent(summary: dict[str, Any], metric: str) -> str:
-    value = summary["metrics"].get(metric)
+def _percent(summary: Summary, metric: str) -> str:
+    value = summary.metrics.get(metric)
     return "-" if value is None else f"{100 * value:.1f}"
 
 
@@ -145,8 +150,8 @@ def _what(stage: Stage) -> tuple[str, str]:
     if stage.kind == "eval":
         return stage.label.split("-")[0], stage.dataset.name
     if stage.kind == "pretrain":
-        return str(lineage["pretrain"]), stage.dataset.name if "source" in lineage else "file"
-    return f"{lineage['finetune']} <- {lineage['pretrain']}", stage.dataset.name
+        return str(lineage.pretrain), stage.dataset.name if lineage.source else "file"
+    return f"{lineage.finetune} <- {lineage.pretrain}", stage.dataset.name
 
 
 def _count(value: int | None) -> str:

@@ -29,6 +29,7 @@ from robust_transfer.models import import_checkpoint, load_model
 from robust_transfer.models.normalized import Classifier
 from robust_transfer.store import directories
 from robust_transfer.store.journal import Journal, journals, read_journal
+from robust_transfer.store.records import Lineage, Summary
 
 PART = 2560  # images decoded and held at once; attacks and certificates refill their batches from them
 NEAR_CHANCE_FROM = 200  # images from which an accuracy near chance says something
@@ -50,7 +51,7 @@ class EvaluationJob:
     key: str
     parent: str
     generated: int | None
-    lineage: dict[str, Any]
+    lineage: Lineage
     marks: tuple[str, ...]
     commit: str | None
 
@@ -131,31 +132,31 @@ def _finish(
     if unreadable:
         flags.append(f"unreadable: {len(unreadable)} images were left out: {unreadable[:10]}")
     summary.write_records(job.directory / "records.csv", records)
-    spent = directories.StageDirectory(job.directory).status().get("wall_seconds", 0.0)
+    spent = directories.StageDirectory(job.directory).status().wall_seconds or 0.0
     header, _ = read_journal(journals(job.directory)[0])
     files.write_json(
         job.directory / "summary.json",
-        {
-            "evaluator": job.evaluator,
-            "dataset": job.dataset.name,
-            "split": job.dataset.evaluate_on,
-            "num_images": len(records),
-            "subset": job.settings.subset,
-            "settings": settings(job.settings),
-            "metrics": metrics,
-            "intervals": intervals,
-            "counts": summary.counts_of(records),
-            "flags": flags,
-            "marks": list(job.marks),
-            "lineage": job.lineage,
-            "wall_seconds": spent + wall_seconds,
-            "device": device,
-            "noise_backend": header.get("noise_backend"),
-            "weights": header.get("weights"),
-            "key": job.key,
-            "parent": job.parent,
-            "commit": job.commit,
-        },
+        Summary(
+            evaluator=job.evaluator,
+            dataset=job.dataset.name,
+            split=job.dataset.evaluate_on,
+            num_images=len(records),
+            subset=job.settings.subset,
+            settings=settings(job.settings),
+            metrics=metrics,
+            intervals=intervals,
+            counts=summary.counts_of(records),
+            flags=tuple(flags),
+            marks=job.marks,
+            lineage=job.lineage,
+            wall_seconds=spent + wall_seconds,
+            device=device,
+            noise_backend=header.get("noise_backend"),
+            weights=header.get("weights"),
+            key=job.key,
+            parent=job.parent,
+            commit=job.commit,
+        ).values(),
     )
 
 

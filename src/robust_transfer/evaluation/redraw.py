@@ -29,6 +29,7 @@ from robust_transfer.smoothing.counts import ClassCounts, Unit
 from robust_transfer.smoothing.noise import noise_backend
 from robust_transfer.store import directories
 from robust_transfer.store.journal import journals, read_journal
+from robust_transfer.store.records import Summary
 from robust_transfer.store.stage_config import StageConfig, read_stage_config
 
 # What a unit may cost on average: small units are drawn along with few large ones.
@@ -72,6 +73,8 @@ def redraw(stage_dir: Path, *, blocks: int, seed: int, data: DataConfig) -> Redr
     assert blocks >= 1, blocks
     stage = directories.StageDirectory(stage_dir)
     summary = stage.summary()
+    if summary is None:
+        raise EvaluationError(f"{stage_dir.name} is not a finished evaluation")
     header, rows = _journal(stage_dir)
     device = _device(header, stage_dir.name)
     model = _model(stage, summary)
@@ -159,13 +162,13 @@ def _device(header: dict[str, Any], name: str) -> torch.device:
     return device
 
 
-def _model(stage: directories.StageDirectory, summary: dict[str, Any]) -> Classifier:
+def _model(stage: directories.StageDirectory, summary: Summary) -> Classifier:
     try:
-        parent = directories.find(stage.path.parents[1], summary["parent"])
+        parent = directories.find(stage.path.parents[1], summary.parent or "")
     except ConfigError:
         raise EvaluationError(
             f"the model that {stage.path.name} evaluated is not in the store "
-            f"({summary['parent']}: a file, or deleted)"
+            f"({summary.parent}: a file, or deleted)"
         ) from None
     return load_model(parent.model)
 
@@ -175,7 +178,7 @@ def _images(
 ) -> TestImages:
     settings = config.dataset
     dataset = open_split(settings, data, settings.evaluate_on, generated=config.generated)
-    known = stage.status().get("fingerprint")
+    known = stage.status().fingerprint
     if known is not None and known != dataset.fingerprint():
         raise EvaluationError(
             f"{stage.path.name} was measured on other images: fingerprint {known[:12]} "

@@ -19,6 +19,7 @@ from robust_transfer.data import catalogue
 from robust_transfer.pipeline.inputs import expected_train_images
 from robust_transfer.pipeline.stage import Stage
 from robust_transfer.store import directories
+from robust_transfer.store.records import Lineage
 
 
 @dataclass(frozen=True)
@@ -96,9 +97,9 @@ def _test_images(stage: Stage) -> int | None:
 # ---------------------------------------------------------------- rates
 
 
-def recipe(stage_identity: dict[str, Any], lineage: dict[str, Any]) -> str:
+def recipe(stage_identity: dict[str, Any], lineage: Lineage) -> str:
     """Name what the cost of a pass depends on: the network, the method, the arithmetic."""
-    network = [lineage.get(name) for name in ("arch", "width", "image_size")]
+    network = [lineage.arch, lineage.width, lineage.image_size]
     method = stage_identity.get("method") or stage_identity.get("settings") or {}
     names = ("name", "batch_size", "micro_batch", "precision", "arithmetic", "attack", "num_noise_samples")
     parts = [stage_identity.get("evaluator"), network, [method.get(name) for name in names]]
@@ -112,14 +113,14 @@ def finished_rates(root: Path | str) -> dict[str, Rate]:
     found = {}
     for directory in directories.scan(root):
         status = directory.status()
-        if status.get("state") != directories.DONE or not (directory.path / "config.yaml").is_file():
+        if status.state != directories.DONE or not (directory.path / "config.yaml").is_file():
             continue
         config = yaml.safe_load((directory.path / "config.yaml").read_text(encoding="utf-8"))
-        amount = status.get("passes")
-        if amount:
+        amount = status.passes
+        if amount and status.wall_seconds is not None:
             size = sum(file.stat().st_size for file in directory.path.iterdir() if file.is_file())
-            key = recipe(config["identity"], config["lineage"])
-            found[key] = Rate(status["wall_seconds"] / amount, status.get("peak_memory_bytes"), size)
+            key = recipe(config["identity"], Lineage.read(config["lineage"]))
+            found[key] = Rate(status.wall_seconds / amount, status.peak_memory_bytes, size)
     return found
 
 

@@ -26,6 +26,7 @@ from robust_transfer.models.metadata import read_metadata
 from robust_transfer.pipeline import plan
 from robust_transfer.pipeline.stage import CheckpointFacts, DataFacts, Stage
 from robust_transfer.store import directories
+from robust_transfer.store.records import Lineage
 
 
 def training_stages(config: TrainConfig) -> list[Stage]:
@@ -76,12 +77,13 @@ def _probe_stages(config: EvaluateConfig) -> list[Stage]:
         run = plan.probe_run(config, pretrain=method, model=config.model)
         return plan.plan_training(run, source=None, target=target, checkpoint=_pretrained_file(run, method))
     start = evaluated_checkpoint(config)
-    if start.lineage.get("finetune"):
+    if start.lineage.finetune:
         raise CheckpointError(
-            f"linear_probe judges a pre-training (found a model fine-tuned by {start.lineage['finetune']})",
+            f"linear_probe judges a pre-training (found a model fine-tuned by {start.lineage.finetune})",
             "checkpoint=KEY of its pre-training; rt-report runs lists them",
         )
-    shape = {name: start.lineage[name] for name in ("arch", "width", "image_size")}
+    lineage = start.lineage
+    shape: dict[str, Any] = {"arch": lineage.arch, "width": lineage.width, "image_size": lineage.image_size}
     run = plan.probe_run(
         config, pretrain=NoneConfig("none"), model=dataclasses.replace(config.model, **shape)
     )
@@ -174,25 +176,26 @@ def _is_foreign(path: Path) -> bool:
 
 def _stage_facts(stage: directories.StageDirectory) -> CheckpointFacts:
     status = stage.status()
-    if stage.kind == "eval" and status:
+    if stage.kind == "eval" and status.state:
         raise CheckpointError(f"{stage.path} is an evaluation (expected a training stage)")
-    if not status or "key" not in status:
+    if status.key is None:
         raise CheckpointError(f"{stage.path} is no stage directory (it has no status.json)")
     if stage.state() != "done":
         raise CheckpointError(
-            f"{stage.path} is not finished (state {status.get('state')})",
+            f"{stage.path} is not finished (state {status.state})",
             "run the command that began it again; it resumes",
         )
     metadata = read_metadata(stage.model)
-    lineage = status.get("lineage", {})
     return CheckpointFacts(
-        key=status["key"],
+        key=status.key,
         path=stage.model,
         arch=metadata["arch"],
         num_classes=metadata["num_classes"],
         train_sigma=metadata["train_sigma"],
-        lineage={**lineage, "finetune_key": stage.key, "image_size": metadata["image_size"]},
-        marks=tuple(status.get("marks", ())),
+        lineage=dataclasses.replace(
+            status.lineage, finetune_key=stage.key, image_size=metadata["image_size"]
+        ),
+        marks=status.marks,
     )
 
 
@@ -216,13 +219,12 @@ def _file_facts(path: Path, config: EvaluateConfig) -> CheckpointFacts:
         arch=found["arch"],
         num_classes=found["num_classes"],
         train_sigma=found.get("train_sigma"),
-        lineage={
-            "pretrain": "checkpoint",
-            "finetune": None,
-            "file_sha256": found["sha256"],
-            "train_sigma": found.get("train_sigma"),
+        lineage=Lineage(
+            pretrain="checkpoint",
+            file_sha256=found["sha256"],
+            train_sigma=found.get("train_sigma"),
             **shape,
-        },
+        ),
     )
 
 

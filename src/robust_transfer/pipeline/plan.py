@@ -5,6 +5,7 @@ What is known of files (a checkpoint's content, the catalogue) is read before an
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -33,6 +34,7 @@ from robust_transfer.pipeline.stage import (
     model_identity,
     training_identity,
 )
+from robust_transfer.store.records import Lineage
 
 
 def plan_training(
@@ -153,7 +155,7 @@ def _pretrain_stage(
     if isinstance(method, CheckpointConfig):
         assert checkpoint is not None
         found = {"file": checkpoint.key, "recipe": method.recipe_version, "model": model_identity(model)}
-        lineage = {"pretrain": "checkpoint", **model_identity(model)}
+        lineage = Lineage(pretrain="checkpoint", **model_identity(model))
         label = f"checkpoint-{model.arch}"
         data = config.source
     else:
@@ -166,15 +168,13 @@ def _pretrain_stage(
             **training_identity(method, config, config.source, source, references),
             "model": {**model_identity(model), "normalize": model.normalize},
         }
-        lineage = {
-            "pretrain": method.name,
-            "pretrain_seed": method.seed,
-            "source": config.source.name,
+        lineage = Lineage(
+            pretrain=method.name,
+            pretrain_seed=method.seed,
+            pretrain_expected_linear_probe=getattr(method, "expected_linear_probe", None),
+            source=config.source.name,
             **model_identity(model),
-        }
-        expected = getattr(method, "expected_linear_probe", None)
-        if expected is not None:
-            lineage["pretrain_expected_linear_probe"] = expected
+        )
         label = f"{method.name}-{config.source.name}-{model.arch}"
         data = config.source
     marks = _marks(config, method, *references.values())
@@ -201,21 +201,21 @@ def _finetune_stage(
         "model": model,
         "parent": pretrain.key if pretrain else None,
     }
-    lineage = {
-        "pretrain": "none",
-        **(pretrain.lineage if pretrain else model_identity(config.model)),
-        "finetune": method.name,
-        "seed": method.seed,
-        "dataset": dataset.name,
-        "shots": dataset.shots,
-        "train_fraction": dataset.train_fraction,
-        "split_seed": dataset.split_seed,
-        "train_sigma": method.train_sigma,
-        "experiment": config.label,
-        "pretrain_key": pretrain.key[:12] if pretrain else None,
-    }
-    lineage.pop("finetune_key", None)  # of a pre-training that was found in a store
-    label = f"{method.name}-{dataset.name}-{lineage['pretrain']}-{config.model.arch}"
+    start = pretrain.lineage if pretrain else Lineage(pretrain="none", **model_identity(config.model))
+    lineage = dataclasses.replace(
+        start,
+        finetune=method.name,
+        finetune_key=None,  # a pre-training that was found in a store has its own there
+        seed=method.seed,
+        dataset=dataset.name,
+        shots=dataset.shots,
+        train_fraction=dataset.train_fraction,
+        split_seed=dataset.split_seed,
+        train_sigma=method.train_sigma,
+        experiment=config.label,
+        pretrain_key=pretrain.key[:12] if pretrain else None,
+    )
+    label = f"{method.name}-{dataset.name}-{lineage.pretrain or 'none'}-{config.model.arch}"
     marks = _marks(config, method, *([pretrain] if pretrain else []), *references.values())
     return _stage("finetune", label, found, method, config, dataset, pretrain, references, lineage, marks)
 
@@ -251,8 +251,8 @@ def _evaluation_stage(
     settings = capped_evaluator(settings, config.budget)
     marks.extend(_marks(config, settings))
     found = evaluation_identity(name, settings, dataset, target, parent)
-    finetune_key = parent.key[:12] if isinstance(parent, Stage) else parent.lineage.get("finetune_key")
-    lineage = {**parent.lineage, "finetune_key": finetune_key}
+    finetune_key = parent.key[:12] if isinstance(parent, Stage) else parent.lineage.finetune_key
+    lineage = dataclasses.replace(parent.lineage, finetune_key=finetune_key)
     label = f"{name}-{dataset.name}"
     return _stage(
         "eval", label, found, settings, config, dataset, parent, {}, lineage, tuple(dict.fromkeys(marks))
@@ -268,7 +268,7 @@ def _stage(
     dataset: DatasetConfig,
     parent: Stage | CheckpointFacts | None,
     references: Mapping[str, Stage | CheckpointFacts],
-    lineage: dict[str, Any],
+    lineage: Lineage,
     marks: tuple[str, ...],
 ) -> Stage:
     return Stage(

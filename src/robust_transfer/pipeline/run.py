@@ -156,12 +156,12 @@ def _compute(
         _launch(stage, directory, root, data, runtime)
         return
     started = time.time()
-    spent = directory.status().get("wall_seconds", 0.0)  # of runs that were interrupted
+    spent = directory.status().wall_seconds or 0.0  # of runs that were interrupted
     directory.begin(
         format=STAGE_FORMAT,
         key=stage.key,
         parent=stage.parent.key if stage.parent else None,
-        lineage=stage.lineage,
+        lineage=stage.lineage.values(),
         marks=list(stage.marks),
     )
     files.write_text(directory.path / stage_config.NAME, stage.stored().to_yaml())
@@ -254,7 +254,7 @@ def _model_file(model: Stage | CheckpointFacts, root: Path | str) -> Path:
 
 def check_fingerprint(stage: Stage, directory: StageDirectory, data: DataConfig) -> None:
     """Refuse to reuse a finished stage where the data on disk is not what it was computed from."""
-    computed = directory.status().get("fingerprint")
+    computed = directory.status().fingerprint
     if computed is None or missing_input(stage, data):
         return  # nothing to compare: a key needs no data on disk
     found = stage_fingerprint(stage, data)

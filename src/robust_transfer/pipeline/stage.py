@@ -20,6 +20,7 @@ from robust_transfer.config.model import ModelConfig
 from robust_transfer.config.run import TrainConfig
 from robust_transfer.config.schema import identity
 from robust_transfer.store.directories import StageDirectory, scan
+from robust_transfer.store.records import Lineage, Status
 from robust_transfer.store.stage_config import StageConfig
 
 STAGE_FORMAT = 2  # raised when what a key or a stage directory holds changes
@@ -44,7 +45,7 @@ class CheckpointFacts:
     num_classes: int
     train_sigma: float | None
     reading: dict[str, Any] | None = None  # how a foreign file is read; None: it is ours
-    lineage: dict[str, Any] = field(default_factory=dict)
+    lineage: Lineage = field(default_factory=Lineage)
     marks: tuple[str, ...] = ()
 
 
@@ -61,7 +62,7 @@ class Stage:
     generated: int | None  # images per split of a smoke run
     parent: Stage | CheckpointFacts | None = None
     references: Mapping[str, Stage | CheckpointFacts] = field(default_factory=dict)
-    lineage: dict[str, Any] = field(default_factory=dict)
+    lineage: Lineage = field(default_factory=Lineage)
     marks: tuple[str, ...] = ()
 
     @property
@@ -92,7 +93,7 @@ class Stage:
 def older_stages(store: Path | str) -> int:
     """Count the stages of a store that were written in an older format, whose keys no plan can meet."""
     statuses = (directory.status() for directory in scan(store))
-    return sum(status.get("format", 1) < STAGE_FORMAT for status in statuses if status)
+    return sum(status.format < STAGE_FORMAT for status in statuses if status != Status())
 
 
 # ---------------------------------------------------------------- what a key holds
@@ -136,7 +137,7 @@ def evaluation_identity(
         "settings": identity(settings),
         "data": facts.test_identity,
         "whole_image": dataset.augment == "none",  # which of the two test transforms
-        "image_size": parent.lineage["image_size"],
+        "image_size": parent.lineage.image_size,
         "parent": parent.key,
     }
 

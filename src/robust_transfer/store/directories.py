@@ -22,6 +22,7 @@ from typing import Any
 
 from robust_transfer.core.errors import ConfigError, did_you_mean
 from robust_transfer.core.files import atomic_path, read_json, write_json
+from robust_transfer.store.records import Status, Summary
 
 KINDS = ("pretrain", "finetune", "eval")
 RUNNING, DONE, FAILED, INTERRUPTED = "running", "done", "failed", "interrupted"
@@ -54,26 +55,28 @@ class StageDirectory:
         """The per-image records of an evaluation."""
         return self.path / "records.csv"
 
-    def status(self) -> dict[str, Any]:
-        """Return status.json, or {} where there is none yet."""
-        return read_json(self.path / "status.json") or {}
+    def status(self) -> Status:
+        """Return what status.json says; nothing is known where there is none yet."""
+        return Status.read(read_json(self.path / "status.json"))
 
-    def summary(self) -> dict[str, Any]:
-        """Return summary.json, or {} where there is none yet."""
-        return read_json(self.path / "summary.json") or {}
+    def summary(self) -> Summary | None:
+        """Return what summary.json says, or None where there is none yet."""
+        summary = Summary.read(read_json(self.path / "summary.json"))
+        return summary if summary.evaluator and summary.dataset else None
 
     def state(self) -> str:
         """`done`, `resumable` (started, not finished) or `missing`."""
         status = self.status()
         names = ("records.csv", "summary.json") if self.kind == "eval" else ("model.safetensors",)
-        if status.get("state") == DONE and all((self.path / name).is_file() for name in names):
+        if status.state == DONE and all((self.path / name).is_file() for name in names):
             return "done"
-        return "resumable" if status else "missing"
+        return "missing" if status == Status() else "resumable"
 
     def update(self, **fields: Any) -> None:
         """Merge fields into status.json."""
         with _status_lock:
-            write_json(self.path / "status.json", {**self.status(), **fields})
+            present = read_json(self.path / "status.json") or {}
+            write_json(self.path / "status.json", {**present, **fields})
 
     def begin(self, **fields: Any) -> None:
         """Mark the stage as running in this process, which holds its lock."""
@@ -81,7 +84,7 @@ class StageDirectory:
             left_over.unlink(missing_ok=True)
         now = time.time()
         holder = {"host": socket.gethostname(), "pid": os.getpid(), "heartbeat": now}
-        started = self.status().get("started", now)
+        started = self.status().started or now
         self.update(state=RUNNING, started=started, error=None, **holder, **fields)
 
 

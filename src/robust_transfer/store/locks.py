@@ -45,7 +45,7 @@ def locked(stage: StageDirectory, *, on_wait: Callable[[str], None]) -> Iterator
 
 def _beat(stage: StageDirectory, stop: threading.Event) -> None:
     while not stop.wait(HEARTBEAT_SECONDS):
-        if stage.status().get("state") == RUNNING:
+        if stage.status().state == RUNNING:
             # A full disk stops the stage itself, with a better message than this thread could give.
             with contextlib.suppress(OSError):
                 stage.update(heartbeat=time.time())
@@ -53,7 +53,7 @@ def _beat(stage: StageDirectory, stop: threading.Event) -> None:
 
 def _holder(stage: StageDirectory) -> str:
     status = stage.status()
-    if "heartbeat" not in status:
+    if status.heartbeat is None:
         return "another process"
-    age = max(0, round(time.time() - status["heartbeat"]))
-    return f"process {status.get('pid')} on {status.get('host')} (heartbeat {age} s ago)"
+    age = max(0, round(time.time() - status.heartbeat))
+    return f"process {status.pid} on {status.host} (heartbeat {age} s ago)"

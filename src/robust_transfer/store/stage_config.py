@@ -19,6 +19,7 @@ from robust_transfer.config.plugins import load_methods
 from robust_transfer.config.schedules import SCHEDULES
 from robust_transfer.config.schema import parse, parse_choice
 from robust_transfer.core.errors import ConfigError
+from robust_transfer.store.records import Lineage
 
 NAME = "config.yaml"
 
@@ -38,12 +39,12 @@ class StageConfig:
     model: ModelConfig
     dataset: DatasetConfig
     generated: int | None
-    lineage: dict[str, Any]
+    lineage: Lineage
     marks: tuple[str, ...]
 
     def to_yaml(self) -> str:
         """Return the text of config.yaml: plain values, which name no code."""
-        values = {**dataclasses.asdict(self), "marks": list(self.marks)}
+        values = {**dataclasses.asdict(self), "lineage": self.lineage.values(), "marks": list(self.marks)}
         return yaml.safe_dump(values, sort_keys=True)
 
 
@@ -86,7 +87,7 @@ def _parsed(values: Mapping[str, Any]) -> StageConfig:
         model=parse(ModelConfig, values["model"], "model", stored=True),
         dataset=parse(DatasetConfig, values["dataset"], "dataset", stored=True),
         generated=values["generated"],
-        lineage=values["lineage"],
+        lineage=Lineage.read(values["lineage"]),
         marks=tuple(values["marks"]),
     )
 

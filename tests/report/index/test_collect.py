@@ -5,6 +5,7 @@ import pytest
 
 from robust_transfer.report.index.cells import Cell
 from robust_transfer.report.index.collect import collect, commits
+from robust_transfer.store.records import Status
 from synthetic_store import add_attack, add_certificates
 
 
@@ -37,8 +38,8 @@ def test_training_stages_are_found_by_key(tmp_path):
     add_attack(tmp_path, "pets", 5, 3, 10, pretrain="at", finetune_wall=33)
     [run] = collect(tmp_path).runs
     index = collect(tmp_path)
-    assert index.status(run.lineage["finetune_key"])["wall_seconds"] == 33
-    assert index.status("f" * 12) == {} and index.status(None) == {}
+    assert index.status(run.lineage.finetune_key).wall_seconds == 33
+    assert index.status("f" * 12) == Status() and index.status(None) == Status()
 
 
 @pytest.mark.slow

@@ -55,7 +55,7 @@ def test_another_training_recipe_is_not_averaged_in(tmp_path):
         add_attack(tmp_path, "pets", 60 + seed, 50, seed=seed, experiment="table2")
     add_attack(tmp_path, "pets", 20, 10, seed=2, recipe={"epochs": 1})
     choice = chosen(tmp_path)
-    assert [run.lineage["seed"] for run in choice.runs[NONE]] == [0, 1]
+    assert [run.lineage.seed for run in choice.runs[NONE]] == [0, 1]
     assert choice.left_out[0][1] == "measured or trained otherwise: finetune.epochs=1 (table: 5)"
 
 

@@ -48,5 +48,5 @@ def test_radii_that_say_yes_or_no_are_refused(tmp_path):
 
 def test_an_attack_has_no_curve(tmp_path):
     add_attack(tmp_path, "digits", 9, 5, 10)
-    with pytest.raises(EvaluationError, match="expected certify"):
+    with pytest.raises(EvaluationError, match="expected certificates"):
         curves.curve_figure(collect(tmp_path).runs)

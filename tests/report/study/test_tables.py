@@ -172,7 +172,7 @@ def test_mean_per_class_accuracy_stands_beside_where_kornblith_reports_it(tmp_pa
     [run] = [
         run
         for run in collect(tmp_path).runs
-        if (run.dataset, run.lineage["pretrain"], run.lineage["finetune"]) == ("pets", "at", "at")
+        if (run.dataset, run.lineage.pretrain, run.lineage.finetune) == ("pets", "at", "at")
     ]
     rows = list(csv.DictReader(io.StringIO((run.path / "records.csv").read_text())))
     labels = [row["label"] for row in rows]

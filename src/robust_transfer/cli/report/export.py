@@ -17,7 +17,8 @@ def export(arguments: argparse.Namespace) -> int:
     index = index_of(arguments)
     stage = directories.find(store_of(arguments), arguments.key)
     if stage.kind == "eval":
-        key = stage.summary().get("lineage", {}).get("finetune_key")
+        summary = stage.summary()
+        key = summary.lineage.finetune_key if summary else None
         if key is None:
             raise EvaluationError(
                 f"{stage.path.name} evaluated a file that is not in the store", "rt-report runs"

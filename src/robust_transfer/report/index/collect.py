@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -14,6 +13,7 @@ from robust_transfer.config.evaluation import evaluator_spec
 from robust_transfer.config.evaluator import EvaluatorSpec
 from robust_transfer.report.index.cells import Cell
 from robust_transfer.store import directories
+from robust_transfer.store.records import Lineage, Status, Summary
 
 SMOKE = "smoke"
 
@@ -29,7 +29,7 @@ class Run:
     key: str
     evaluator: str
     dataset: str
-    summary: dict[str, Any] = field(repr=False, compare=False)
+    summary: Summary = field(repr=False, compare=False)
 
     @property
     def spec(self) -> EvaluatorSpec:
@@ -42,39 +42,39 @@ class Run:
         return self.spec.settings_line(self.settings)
 
     @property
-    def settings(self) -> dict[str, Any]:
+    def settings(self) -> Mapping[str, Any]:
         """The evaluator's settings."""
-        return self._part("settings")
+        return self.summary.settings
 
     @property
-    def metrics(self) -> dict[str, float | None]:
+    def metrics(self) -> Mapping[str, float | None]:
         """What was measured."""
-        return self._part("metrics")
+        return self.summary.metrics
 
     @property
-    def intervals(self) -> dict[str, Any]:
+    def intervals(self) -> Mapping[str, Mapping[str, Any]]:
         """95 % intervals of the metrics."""
-        return self._part("intervals")
+        return self.summary.intervals
 
     @property
-    def lineage(self) -> dict[str, Any]:
+    def lineage(self) -> Lineage:
         """How the model came about."""
-        return self._part("lineage")
+        return self.summary.lineage
 
     @property
     def marks(self) -> tuple[str, ...]:
         """What a reader of a table must know about the run."""
-        return tuple(self.summary.get("marks") or ())
+        return self.summary.marks
 
     @property
     def num_images(self) -> int:
         """Number of test images."""
-        return int(self.summary.get("num_images") or 0)
+        return self.summary.num_images
 
     @property
     def commit(self) -> str:
         """The commit of the code that ran."""
-        return str(self.summary.get("commit") or "unknown")
+        return self.summary.commit or "unknown"
 
     @property
     def cell(self) -> Cell:
@@ -83,11 +83,11 @@ class Run:
         lineage = self.lineage
         return Cell(
             self.dataset,
-            str(lineage.get("pretrain") or "unknown"),
-            str(lineage.get("finetune") or "unknown"),
+            lineage.pretrain or "unknown",
+            lineage.finetune or "unknown",
             self.evaluator,
             sigma,
-            lineage.get("shots"),
+            lineage.shots,
         )
 
     @property
@@ -95,14 +95,11 @@ class Run:
         """Every seed behind the run's numbers, by what it varies."""
         lineage = self.lineage
         return {
-            "pre-training": lineage.get("pretrain_seed"),
-            "fine-tuning": lineage.get("seed"),
-            "labels drawn": lineage.get("split_seed"),
+            "pre-training": lineage.pretrain_seed,
+            "fine-tuning": lineage.seed,
+            "labels drawn": lineage.split_seed,
             "evaluation": self.settings.get("seed"),
         }
-
-    def _part(self, name: str) -> dict[str, Any]:
-        return self.summary.get(name) or {}
 
 
 @dataclass(frozen=True)
@@ -132,10 +129,10 @@ class Index:
             found.setdefault(run.cell, []).append(run)
         return found
 
-    def status(self, key: str | None) -> dict[str, Any]:
-        """Return the status of a training stage, {} if it is not in this store."""
+    def status(self, key: str | None) -> Status:
+        """Return the status of a training stage; nothing is known of one that is not in this store."""
         stage = self.training.get(key or "")
-        return stage.status() if stage else {}
+        return stage.status() if stage else Status()
 
 
 def collect(root: Path | str) -> Index:
@@ -146,12 +143,11 @@ def collect(root: Path | str) -> Index:
     for stage in directories.scan(root):
         if stage.kind != "eval":
             continue
-        summary = _read(stage.path / "summary.json")
-        status = _read(stage.path / "status.json")
-        if not summary or status.get("state") != directories.DONE:
+        summary = stage.summary()
+        if summary is None or stage.status().state != directories.DONE:
             unfinished.append(stage)
             continue
-        run = Run(stage.path, stage.key, str(summary["evaluator"]), str(summary["dataset"]), summary)
+        run = Run(stage.path, stage.key, summary.evaluator, summary.dataset, summary)
         (smoke if SMOKE in run.marks else runs).append(run)
     return Index(Path(root), tuple(runs), tuple(smoke), tuple(unfinished))
 
@@ -160,13 +156,3 @@ def commits(runs: Iterable[Run]) -> list[str]:
     """Return the commits that runs came from, the most frequent first."""
     counted = Counter(run.commit for run in runs)
     return sorted(counted, key=lambda commit: (-counted[commit], commit))
-
-
-def _read(path: Path) -> dict[str, Any]:
-    # A missing or cut file is an unfinished stage: files.read_json says None for both.
-    try:
-        with open(path, "rb") as stream:
-            found = json.load(stream)
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}

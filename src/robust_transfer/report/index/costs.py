@@ -26,19 +26,17 @@ class Cost:
 def cost_of(index: Index, runs: Sequence[Run]) -> Cost:
     """Return the cost behind a cell's runs."""
     first = runs[0].lineage
-    pretrain = 0.0 if first.get("pretrain") == "none" else _seconds(index, first.get("pretrain_key"))
-    finetunes = [_seconds(index, run.lineage.get("finetune_key")) for run in runs]
+    pretrain = 0.0 if first.pretrain == "none" else _seconds(index, first.pretrain_key)
+    finetunes = [_seconds(index, run.lineage.finetune_key) for run in runs]
     known = [seconds for seconds in finetunes if seconds is not None]
-    evaluations = [float(run.summary["wall_seconds"]) for run in runs if run.summary.get("wall_seconds")]
-    devices = {str(index.status(run.lineage.get("finetune_key")).get("device") or "") for run in runs} - {""}
+    evaluations = [run.summary.wall_seconds for run in runs if run.summary.wall_seconds]
+    devices = {index.status(run.lineage.finetune_key).device or "" for run in runs} - {""}
     return Cost(pretrain, _mean(known), _mean(evaluations), ", ".join(sorted(devices)))
 
 
 def _seconds(index: Index, key: str | None) -> float | None:
     status = index.status(key)
-    if status.get("wall_seconds") is None:
-        return None
-    return float(status["wall_seconds"]) * int(status.get("world_size") or 1)
+    return None if status.wall_seconds is None else status.wall_seconds * (status.world_size or 1)
 
 
 def _mean(values: Sequence[float]) -> float | None:

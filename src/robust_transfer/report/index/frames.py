@@ -75,5 +75,4 @@ def _row(run: Run) -> dict[str, Any]:
             f"{metric}_low": stated.get("low"),
             f"{metric}_high": stated.get("high"),
         }
-    flags = tuple(run.summary.get("flags") or ())
-    return {**row, "marks": run.marks, "flags": flags, "commit": run.commit, "path": run.path}
+    return {**row, "marks": run.marks, "flags": run.summary.flags, "commit": run.commit, "path": run.path}

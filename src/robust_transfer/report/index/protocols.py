@@ -76,25 +76,21 @@ def protocol(run: Run, index: Index) -> dict[str, Any]:
     """Return what a run must share with those it is compared with."""
     lineage = {
         name: value
-        for name, value in run.lineage.items()
+        for name, value in run.lineage.values().items()
         if name not in FREE_LINEAGE and not name.startswith("pretrain") and value is not None
     }
     settings = {name: value for name, value in run.settings.items() if name not in FREE_SETTINGS}
-    images = {"subset": run.summary.get("subset"), "num_images": run.num_images}
+    images = {"subset": run.summary.subset, "num_images": run.num_images}
     recipe = {f"finetune.{name}": value for name, value in finetune_recipe(index, run).items()}
     return {**recipe, **lineage, **settings, **images}
 
 
 def _unusable(run: Run, needs: Requirements) -> str | None:
-    if run.summary.get("split", "test") != "test":
-        return f"measured on split {run.summary.get('split')}"
-    if (
-        needs.source
-        and run.lineage.get("pretrain") != "none"
-        and run.lineage.get("source") not in (needs.source, None)
-    ):
-        return f"pre-trained on {run.lineage.get('source')}, the table holds {needs.source}"
-    fraction = run.lineage.get("train_fraction")
+    if run.summary.split != "test":
+        return f"measured on split {run.summary.split}"
+    if needs.source and run.lineage.pretrain != "none" and run.lineage.source not in (needs.source, None):
+        return f"pre-trained on {run.lineage.source}, the table holds {needs.source}"
+    fraction = run.lineage.train_fraction
     if fraction != needs.train_fraction:
         return f"trained on another part of the training set (train_fraction={fraction})"
     threat = run.spec.threat(run.settings)
@@ -117,7 +113,7 @@ def _best_protocol(
 
     def is_own(text: str) -> bool:
         runs = (run for group in by_protocol[text].values() for run in group)
-        return any(run.lineage.get("experiment") == needs.experiment for run in runs)
+        return any(run.lineage.experiment == needs.experiment for run in runs)
 
     def worth(text: str) -> tuple[Any, ...]:
         found = by_protocol[text]
@@ -156,7 +152,7 @@ def _best_pretraining(
         by_recipe.setdefault(json.dumps(recipe, sort_keys=True), []).append(run)
 
     def worth(text: str) -> tuple[Any, ...]:
-        preset = any(run.lineage.get("experiment") == needs.experiment for run in by_recipe[text])
+        preset = any(run.lineage.experiment == needs.experiment for run in by_recipe[text])
         return preset, len(by_recipe[text]), text
 
     best = max(by_recipe, key=worth)
@@ -173,7 +169,7 @@ def _one_a_seed(runs: list[Run], needs: Requirements) -> tuple[tuple[Run, ...], 
     """Keep one run for each combination of seeds: the preset's, then the first by key."""
     kept: dict[tuple[tuple[str, int | None], ...], Run] = {}
     repeated = []
-    for run in sorted(runs, key=lambda r: (r.lineage.get("experiment") != needs.experiment, r.key)):
+    for run in sorted(runs, key=lambda r: (r.lineage.experiment != needs.experiment, r.key)):
         seeds = tuple(run.seeds.items())
         if seeds in kept:
             repeated.append((run, f"the same seeds as {kept[seeds].key}, other training settings"))

@@ -13,12 +13,12 @@ PARTS = ("recipe", "augment", "batchnorm_devices")
 
 def finetune_recipe(index: Index, run: Run) -> dict[str, Any]:
     """Return the fine-tuning's settings without its seed, {} where its stage is not in the store."""
-    return _recipe_of(index, run.lineage.get("finetune_key"))
+    return _recipe_of(index, run.lineage.finetune_key)
 
 
 def pretrain_recipe(index: Index, run: Run) -> dict[str, Any]:
     """Return the pre-training's settings without its seed, {} where it is not in the store."""
-    return _recipe_of(index, run.lineage.get("pretrain_key"))
+    return _recipe_of(index, run.lineage.pretrain_key)
 
 
 def _recipe_of(index: Index, key: str | None) -> dict[str, Any]:

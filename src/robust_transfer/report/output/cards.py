@@ -8,14 +8,13 @@ from robust_transfer.data import catalogue
 from robust_transfer.report.index.collect import Index, Run
 from robust_transfer.report.output.listing import lineage_text
 from robust_transfer.store.directories import StageDirectory
+from robust_transfer.store.records import Lineage
 
 
 def card_facts(stage: StageDirectory, index: Index) -> dict[str, Any]:
     """Return the facts of a trained stage for its model card."""
-    name = "pretrain_key" if stage.kind == "pretrain" else "finetune_key"
-    runs = [run for run in index.runs if run.lineage.get(name) == stage.key and stage.kind == "finetune"]
-    status = stage.status()
-    lineage = status.get("lineage") or {}
+    runs = [run for run in index.runs if run.lineage.finetune_key == stage.key and stage.kind == "finetune"]
+    lineage = stage.status().lineage
     facts: dict[str, Any] = {
         "title": stage.path.name,
         "recipe": lineage_text(lineage) + f". Training stage {stage.key}.",
@@ -30,10 +29,14 @@ def card_facts(stage: StageDirectory, index: Index) -> dict[str, Any]:
     return facts
 
 
-def _licences(lineage: dict[str, Any]) -> str:
+def _licences(lineage: Lineage) -> str:
     """Name the terms of the data that the weights have seen; a user's own folder has none here."""
-    seen = [lineage.get(name) for name in ("source", "dataset")]
-    known = [catalogue.get(name) for name in seen if name in catalogue.names() and name != "imagefolder"]
+    seen = (lineage.source, lineage.dataset)
+    known = [
+        catalogue.get(name)
+        for name in seen
+        if name is not None and name in catalogue.names() and name != "imagefolder"
+    ]
     return "; ".join(f"{entry.title}: {entry.licence}" for entry in known)
 
 

@@ -118,7 +118,7 @@ def _label(run: Run, runs: Sequence[Run]) -> str:
     several = len({r.cell.target for r in runs}) > 1
     name = f"{run.cell.target}: {model_text(run.lineage)}" if several else model_text(run.lineage)
     acr = run.metrics.get("acr")
-    return f"{name}, seed {run.lineage.get('seed')}" + ("" if acr is None else f" (ACR {acr:.3f})")
+    return f"{name}, seed {run.lineage.seed}" + ("" if acr is None else f" (ACR {acr:.3f})")
 
 
 def _distinct(runs: Sequence[Run]) -> list[Run]:

@@ -207,7 +207,7 @@ def _flags(index: Index, directory: Path) -> str:
     rows = [
         _row([_link(run, run.key, directory), escape(run.cell.target), escape(text)], 3)
         for run in index.runs
-        for text in (*run.marks, *(run.summary.get("flags") or []))
+        for text in (*run.marks, *run.summary.flags)
     ]
     if not rows:
         return "<p>No evaluation has a flag or a mark.</p>\n"
@@ -222,7 +222,7 @@ def _runs(index: Index, directory: Path) -> str:
 
 def _run_cells(run: Run, directory: Path) -> list[str]:
     values: Iterable[str] = (metric_text(metric, run.metrics.get(metric)) for metric in TITLES)
-    seed = run.lineage.get("seed")
+    seed = run.lineage.seed
     place = (run.evaluator, run.cell.target, model_text(run.lineage), "–" if seed is None else str(seed))
     return [
         _link(run, run.key, directory),

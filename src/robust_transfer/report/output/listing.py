@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from robust_transfer.core.columns import columns
 from robust_transfer.report.index.cells import TITLES
 from robust_transfer.report.index.collect import Index, Run
 from robust_transfer.report.index.costs import duration
 from robust_transfer.report.study.wording import interval_text, metric_text, model_text
 from robust_transfer.store.directories import DONE, StageDirectory
+from robust_transfer.store.records import Lineage, Status
 
 HEADER = ("key", "evaluator", "dataset", "model", "seed", "n", "SA", "RA", "ACR", "marks")
 
@@ -27,7 +26,7 @@ def runs_text(index: Index) -> str:
 
 
 def _run_row(run: Run) -> tuple[str, ...]:
-    seed = run.lineage.get("seed")
+    seed = run.lineage.seed
     values = (metric_text(metric, run.metrics.get(metric)) for metric in TITLES)
     place = (run.key, run.evaluator, run.cell.target, model_text(run.lineage))
     return (*place, "–" if seed is None else str(seed), str(run.num_images), *values, ", ".join(run.marks))
@@ -35,19 +34,19 @@ def _run_row(run: Run) -> tuple[str, ...]:
 
 def _unfinished_row(stage: StageDirectory) -> tuple[str, ...]:
     evaluator, dataset = (*stage.path.name.split("-"), "?")[:2]
-    state = stage.status().get("state") or "empty"
+    state = stage.status().state or "empty"
     return (stage.key, evaluator, dataset, "", "", "", "–", "–", "–", f"not finished ({state})")
 
 
 def _stage_row(stage: StageDirectory) -> tuple[str, ...]:
     status = stage.status()
     what = stage.path.name.removesuffix(f"-{stage.key}")
-    steps = str(status.get("steps", "–"))
-    return (stage.key, stage.kind, what, str(status.get("state", "empty")), steps, duration(_seconds(status)))
+    steps = str("–" if status.steps is None else status.steps)
+    return (stage.key, stage.kind, what, status.state or "empty", steps, duration(_seconds(status)))
 
 
-def _seconds(status: dict[str, Any]) -> float | None:
-    return status.get("wall_seconds") if status.get("state") == DONE else None
+def _seconds(status: Status) -> float | None:
+    return status.wall_seconds if status.state == DONE else None
 
 
 def show_text(stage: StageDirectory, index: Index) -> str:
@@ -56,8 +55,8 @@ def show_text(stage: StageDirectory, index: Index) -> str:
     facts: list[tuple[str, str]] = [("directory", str(stage.path)), ("state", stage.state())]
     run = next((r for r in (*index.runs, *index.smoke) if r.path == stage.path), None)
     facts += _run_facts(run) if run else _training_facts(stage, status, index)
-    if status.get("error"):
-        facts.append(("error", str(status["error"])))
+    if status.error:
+        facts.append(("error", status.error))
     width = max(len(name) for name, _ in facts)
     return stage.path.name + "\n" + "".join(f"  {name.ljust(width)}  {text}\n" for name, text in facts)
 
@@ -73,23 +72,22 @@ def _run_facts(run: Run) -> list[tuple[str, str]]:
         facts.append((TITLES.get(metric, metric.replace("_", " ")), " ".join(text.split())))
     lineage = run.lineage
     facts.append(("model", lineage_text(lineage)))
-    stages = [
-        f"{name} {lineage[name + '_key']}" for name in ("pretrain", "finetune") if lineage.get(name + "_key")
-    ]
+    keys = (("pretrain", lineage.pretrain_key), ("finetune", lineage.finetune_key))
+    stages = [f"{name} {key}" for name, key in keys if key]
     return [
         *facts,
-        ("stages", ", ".join(stages) or str(run.summary.get("parent"))),
+        ("stages", ", ".join(stages) or str(run.summary.parent)),
         ("marks", ", ".join(run.marks) or "none"),
-        ("flags", "; ".join(run.summary.get("flags") or []) or "none"),
-        ("time", f"{duration(run.summary.get('wall_seconds'))} on {run.summary.get('device', 'unknown')}"),
+        ("flags", "; ".join(run.summary.flags) or "none"),
+        ("time", f"{duration(run.summary.wall_seconds)} on {run.summary.device or 'unknown'}"),
         ("commit", run.commit),
     ]
 
 
 def _images_text(run: Run) -> str:
-    subset = run.summary.get("subset")
+    subset = run.summary.subset
     spaced = f", {subset} evenly spaced" if subset else ""
-    return f"{run.num_images} of {run.dataset} {run.summary.get('split', 'test')}{spaced}"
+    return f"{run.num_images} of {run.dataset} {run.summary.split}{spaced}"
 
 
 def _with_unit(metric: str, value: float | None) -> str:
@@ -99,30 +97,25 @@ def _with_unit(metric: str, value: float | None) -> str:
     return metric_text(metric, value) + (unit if value is not None else "")
 
 
-def lineage_text(lineage: dict[str, Any]) -> str:
+def lineage_text(lineage: Lineage) -> str:
     """Tell how a model came about."""
-    source = f" on {lineage['source']} (seed {lineage.get('pretrain_seed')})" if lineage.get("source") else ""
-    tune = (
-        f", fine-tuned by {lineage['finetune']} (seed {lineage.get('seed')})"
-        if lineage.get("finetune")
-        else ""
-    )
-    few = "".join(
-        f", {name} {lineage[name]}" for name in ("shots", "train_fraction") if lineage.get(name) is not None
-    )
-    shape = f"{lineage.get('arch')} width {lineage.get('width')} at {lineage.get('image_size')} px"
-    return f"{shape}, pre-training {lineage.get('pretrain')}{source}{tune}{few}"
+    source = f" on {lineage.source} (seed {lineage.pretrain_seed})" if lineage.source else ""
+    tune = f", fine-tuned by {lineage.finetune} (seed {lineage.seed})" if lineage.finetune else ""
+    amounts = (("shots", lineage.shots), ("train_fraction", lineage.train_fraction))
+    few = "".join(f", {name} {amount}" for name, amount in amounts if amount is not None)
+    shape = f"{lineage.arch} width {lineage.width} at {lineage.image_size} px"
+    return f"{shape}, pre-training {lineage.pretrain}{source}{tune}{few}"
 
 
-def _training_facts(stage: StageDirectory, status: dict[str, Any], index: Index) -> list[tuple[str, str]]:
+def _training_facts(stage: StageDirectory, status: Status, index: Index) -> list[tuple[str, str]]:
     facts = [
-        (name, str(status[name]))
+        (name, str(value))
         for name in ("steps", "device", "world_size")
-        if status.get(name) is not None
+        if (value := getattr(status, name)) is not None
     ]
-    facts.append(("time", duration(status.get("wall_seconds"))))
-    below = {"pretrain": "pretrain_key", "finetune": "finetune_key"}.get(stage.kind, "")
-    found = [run for run in (*index.runs, *index.smoke) if run.lineage.get(below) == stage.key]
+    facts.append(("time", duration(status.wall_seconds)))
+    below = {"pretrain": "pretrain_key", "finetune": "finetune_key"}.get(stage.kind, "others")
+    found = [run for run in (*index.runs, *index.smoke) if getattr(run.lineage, below) == stage.key]
     return [*facts, *(("evaluation", f"{run.path.name}  {_metrics_text(run)}") for run in found)]
 
 

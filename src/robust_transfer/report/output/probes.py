@@ -16,7 +16,7 @@ def probes_grid(probes: Sequence[Probe]) -> Grid:
     """Return the probes as a grid; the recipes stand beside them, as the published value holds for one."""
     rows = tuple(
         (
-            str(probe.run.lineage["pretrain"]),
+            str(probe.run.lineage.pretrain),
             *(str(value or "unknown") for value in probe.recipe),
             percent(probe.published),
             percent(probe.ours),
@@ -36,6 +36,6 @@ def probes_csv(probes: Sequence[Probe]) -> str:
         difference = probe.ours - probe.published
         numbers = (probe.published, probe.ours, probe.low, probe.high, difference)
         scaled = (None if number is None else 100 * number for number in numbers)
-        place = (probe.run.lineage["pretrain"], *probe.recipe)
+        place = (probe.run.lineage.pretrain, *probe.recipe)
         rows.append([*place, *scaled, probe.run.key, probe.run.commit])
     return comma_separated((*COLUMNS, "stages", "commit"), rows)

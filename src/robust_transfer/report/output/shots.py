@@ -60,10 +60,10 @@ def shots_figure(index: Index) -> Drawing:
 
 
 def _lines(index: Index, axis: str) -> dict[tuple[Cell, str], Lines]:
-    amounts = sorted({run.lineage[axis] for run in index.runs if run.lineage.get(axis) is not None})
+    amounts = sorted({amount for run in index.runs if (amount := getattr(run.lineage, axis)) is not None})
     found: dict[tuple[Cell, str], Lines] = {}
     for amount in amounts:
-        some: Sequence[Run] = [run for run in index.runs if run.lineage.get(axis) == amount]
+        some: Sequence[Run] = [run for run in index.runs if getattr(run.lineage, axis) == amount]
         part = replace(index, runs=tuple(some))
         share = amount if axis == "train_fraction" else None
         choice = choose(part, part.by_cell, Requirements(None, "", threat=None, train_fraction=share))

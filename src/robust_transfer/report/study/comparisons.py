@@ -39,7 +39,7 @@ class Comparison:
     @property
     def scope(self) -> str:
         """Say what the numbers hold for."""
-        sizes = sorted({str(run.lineage.get("image_size")) for run in self.runs})
+        sizes = sorted({str(run.lineage.image_size) for run in self.runs})
         seeds = sorted({result.seeds for pair in self.pairs for result in pair})
         count = str(used) if (used := len(self.pairs)) == self.wanted else f"{used} of {self.wanted}"
         number = "-".join(str(seed) for seed in dict.fromkeys((seeds[0], seeds[-1])))

@@ -54,7 +54,8 @@ def scale(results: Iterable[Result]) -> str:
     lineages = [run.lineage for result in results for run in result.runs]
 
     def values(name: str) -> str:
-        return ", ".join(str(v) for v in sorted({found[name] for found in lineages if found.get(name)}))
+        found = {getattr(lineage, name) for lineage in lineages} - {None, ""}
+        return ", ".join(str(value) for value in sorted(found))
 
     source = f", pre-training on {values('source')}" if values("source") else ""
     sizes = f"{values('image_size')}-pixel images, {values('arch')} with {values('width')} channels{source}"

@@ -30,11 +30,11 @@ def linear_probes(index: Index) -> list[Probe]:
     found = []
     for run in index.runs:
         lineage = run.lineage
-        published = lineage.get("pretrain_expected_linear_probe")
-        kind = (run.evaluator, lineage.get("finetune"), run.dataset, lineage.get("source"))
-        some = [name for name in ("shots", "train_fraction") if lineage.get(name) is not None]
+        published = lineage.pretrain_expected_linear_probe
+        kind = (run.evaluator, lineage.finetune, run.dataset, lineage.source)
+        some = lineage.shots is not None or lineage.train_fraction is not None
         ours = run.metrics.get("sa")
-        if run.summary.get("split", "test") != "test":
+        if run.summary.split != "test":
             continue
         if published is None or ours is None or some or kind != ("clean", "st_linear", SOURCE, SOURCE):
             continue

@@ -106,7 +106,7 @@ def _cells(index: Index | None) -> list[Cell]:
     for run in index.runs if index else ():
         cell = run.cell
         track = (cell.finetune, cell.evaluator, None)
-        if run.lineage.get("experiment") == "quickstart" and cell.dataset == "digits" and track in tracks:
+        if run.lineage.experiment == "quickstart" and cell.dataset == "digits" and track in tracks:
             tracks[track].add(cell.pretrain)
             sigma, shots = cell.sigma or sigma, cell.shots
     order = {"none": 0, "at": 1, "cr": 1, "st": 2, "simclr": 3}

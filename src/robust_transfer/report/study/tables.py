@@ -160,7 +160,7 @@ def cost_grid(table: Table) -> Grid:
     for (pretrain, finetune), results in kinds.items():
         costs = [r.cost for r in results if r.cost is not None]
         once = max((c.pretrain for c in costs if c.pretrain is not None), default=None)
-        runs = len({run.lineage.get("finetune_key") for r in results for run in r.runs})
+        runs = len({run.lineage.finetune_key for r in results for run in r.runs})
         each = [(c.finetune, c.evaluate) for c in costs]
         fine = None if any(f is None for f, _ in each) else sum(f or 0.0 for f, _ in each) / len(each)
         evaluation = None if any(e is None for _, e in each) else sum(e or 0.0 for _, e in each) / len(each)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from robust_transfer.store.records import Lineage
 
 
 def percent(value: float | None, *, signed: bool = False) -> str:
@@ -28,6 +28,6 @@ def interval_text(metric: str, low: float | None, high: float | None) -> str:
     return f"[{metric_text(metric, low)}, {metric_text(metric, high)}]"
 
 
-def model_text(lineage: dict[str, Any]) -> str:
+def model_text(lineage: Lineage) -> str:
     """Name a model by its two methods."""
-    return f"{lineage.get('pretrain') or '?'}>{lineage.get('finetune') or '-'}"
+    return f"{lineage.pretrain or '?'}>{lineage.finetune or '-'}"
