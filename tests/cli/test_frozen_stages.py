@@ -2,7 +2,8 @@
 
 tests/frozen/formatN holds what this left, less weights and the host's name: rt-train pretrain=st finetune=cr
 source=mnist5k dataset=digits dataset.shots=2 model=resnet18_small model.width=8 model.image_size=8, two steps
-each, evaluated by clean, pgd, autopgd and certify in its three modes. Format 1 was written by commit 31c741d.
+each, evaluated by clean, pgd, autopgd and certify in its three modes. Format 1 was
+written by commit 31c741d. Format 2 is made anew as long as it is not closed by a release.
 """
 
 import dataclasses
