@@ -40,6 +40,12 @@ def main(
     if arguments.help:
         print(help_text())
         return 0
+    if arguments.explain:
+        from robust_transfer.cli.compose import conf_directory
+        from robust_transfer.config.explain import explain
+
+        print(explain(arguments.explain, conf_directory()))
+        return 0
     if arguments.query:
         # Hydra's own parser takes overrides in one piece only, before its flags.
         flags = [word for word in argv if word not in arguments.overrides]

@@ -22,6 +22,7 @@ HYDRA_QUERIES = (
 )
 FLAGS = (
     "--help",
+    "--explain",
     "--plan",
     "--measure",
     "--multirun",
@@ -42,6 +43,7 @@ class Arguments:
     measure: bool = False
     multirun: bool = False
     config_dir: str | None = None
+    explain: str | None = None
     query: bool = False
 
 
@@ -58,6 +60,10 @@ def parse(argv: Sequence[str]) -> Arguments:
             values[word[2:]] = True
         elif word in ("--multirun", "-m"):
             values["multirun"] = True
+        elif name == "--explain":
+            values["explain"] = inline or next(words, "")
+            if not values["explain"]:
+                raise ConfigError("--explain names no value", "--explain finetune.lr, or a group: finetune")
         elif name in ("--config-dir", "-cd"):
             values["config_dir"] = inline or next(words, "")
             if not values["config_dir"]:

@@ -29,6 +29,7 @@ rt-eval EVALUATOR checkpoint=C dataset=D [key=value ...]
 {groups}
 
 Flags
+  --explain NAME     what a value means (certify.sigma), or those of a group (certify)
   --plan             show the evaluation's key and state; run nothing
   --cfg job          print the composed configuration
   --config-dir DIR   your own configs beside the shipped ones

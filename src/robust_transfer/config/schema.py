@@ -171,7 +171,7 @@ def _value(hint: Any, value: Any, path: str, metadata: Mapping[str, Any], stored
         return parse(typing.cast(type, nested[0]), value, path, stored=stored)
     converted = _convert(hint, value)
     if converted is _NO:
-        raise ConfigError(f"{path}={value!r} (expected {_type_name(hint)})")
+        raise ConfigError(f"{path}={value!r} (expected {type_name(hint)})")
     for item in converted if isinstance(converted, list) else [converted]:
         _check_range(item, path, metadata)
     return converted
@@ -217,10 +217,11 @@ def _check_range(value: Any, path: str, metadata: Mapping[str, Any]) -> None:
         or (below is not None and value >= below)
     )
     if wrong:
-        raise ConfigError(f"{path}={value} (expected {_range_text(low, high, above, below)})")
+        raise ConfigError(f"{path}={value} (expected {range_text(low, high, above, below)})")
 
 
-def _range_text(low: float | None, high: float | None, above: float | None, below: float | None) -> str:
+def range_text(low: float | None, high: float | None, above: float | None, below: float | None) -> str:
+    """Say a range in words."""
     parts = []
     if low is not None:
         parts.append(f"at least {low:g}")
@@ -233,10 +234,11 @@ def _range_text(low: float | None, high: float | None, above: float | None, belo
     return " and ".join(parts) or "a finite number"
 
 
-def _type_name(hint: Any) -> str:
+def type_name(hint: Any) -> str:
+    """Say a type in words."""
     if typing.get_origin(hint) in (types.UnionType, typing.Union):
-        return " or ".join(_type_name(h) for h in typing.get_args(hint))
+        return " or ".join(type_name(h) for h in typing.get_args(hint))
     if typing.get_origin(hint) is list:
-        return f"a list of {_type_name(typing.get_args(hint)[0])}"
+        return f"a list of {type_name(typing.get_args(hint)[0])}"
     names = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
     return names.get(hint, "null" if hint is type(None) else str(hint))
