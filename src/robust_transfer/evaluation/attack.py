@@ -11,7 +11,8 @@ import torch
 
 from robust_transfer.attacks import autopgd, pgd
 from robust_transfer.attacks.state import AttackResult
-from robust_transfer.config.evaluation import AttackEvaluatorConfig, AutoPGDConfig, EvaluatorConfig, PGDConfig
+from robust_transfer.config.evaluation import AttackEvaluatorConfig, AutoPGDConfig, PGDConfig
+from robust_transfer.config.evaluator import EvaluatorConfig
 from robust_transfer.core.numerics import arithmetic
 from robust_transfer.evaluation.images import TestImages
 from robust_transfer.evaluation.protocol import Bench, RowPerImage, Rows

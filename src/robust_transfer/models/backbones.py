@@ -49,7 +49,8 @@ class SmallResNet(nn.Module):
         """Map (B, 3, H, W) normalised images to (B, K) logits, or (B, D) features where `fc` is Identity."""
         x = self.maxpool(self.relu(self.bn1(self.conv1(images))))
         x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
-        return self.fc(torch.flatten(self.avgpool(x), 1))
+        output: torch.Tensor = self.fc(torch.flatten(self.avgpool(x), 1))
+        return output
 
 
 def _stage(in_planes: int, planes: int, *, stride: int) -> nn.Sequential:

@@ -89,7 +89,7 @@ def read_header(path: str | Path) -> dict[str, Any]:
         (length,) = struct.unpack("<Q", file.read(8))
         text = file.read(min(length, size))
     try:
-        header = json.loads(text) if 8 + length <= size else None
+        header: dict[str, Any] | None = json.loads(text) if 8 + length <= size else None
     except ValueError:
         raise CheckpointError(f"{path} has an unreadable safetensors header", _DOWNLOAD_AGAIN) from None
     if header is None:

@@ -30,7 +30,7 @@ class FastInference(nn.Module):
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Map (B, C, H, W) images in [0, 1] to logits (B, K)."""
         with numerics.arithmetic(self.kind):
-            logits = self.body(images.contiguous(memory_format=torch.channels_last))
+            logits: torch.Tensor = self.body(images.contiguous(memory_format=torch.channels_last))
         return logits.float()
 
 
@@ -85,7 +85,8 @@ class Float32Linear(nn.Module):
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """Map (B, D) features to float32 (B, K)."""
         with torch.autocast(features.device.type, enabled=False):
-            return self.linear(features.float())
+            logits: torch.Tensor = self.linear(features.float())
+        return logits
 
 
 def _channels_last(model: nn.Module) -> nn.Module:

@@ -45,7 +45,7 @@ class ModelMetadata:
 
 def is_ours(header: dict[str, Any]) -> bool:
     """Tell whether a safetensors header carries this package's metadata."""
-    facts = header.get("__metadata__", {})
+    facts: dict[str, str] = header.get("__metadata__", {})
     return {"arch", "format_version", "mean", "std"} <= facts.keys()
 
 

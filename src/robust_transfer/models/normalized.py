@@ -11,9 +11,10 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
+from robust_transfer.config.model import DEFAULT_WIDTH
 from robust_transfer.core import rng
 from robust_transfer.core.errors import ConfigError
-from robust_transfer.models.backbones import DEFAULT_WIDTH, backbone, num_features
+from robust_transfer.models.backbones import backbone, num_features
 
 NORMALIZATIONS: dict[str, tuple[list[float], list[float]]] = {
     "imagenet": ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]),
@@ -83,7 +84,8 @@ class Classifier(nn.Module):
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Return logits (B, K), or features (B, D) of a model without classes."""
-        return self.backbone(self.normalize(images))
+        output: torch.Tensor = self.backbone(self.normalize(images))
+        return output
 
 
 def resolve_normalize(normalize: Normalize) -> tuple[list[float], list[float]]:

@@ -85,7 +85,8 @@ class ContrastiveModel(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Map (B, C, H, W) images to (B, D) projections."""
-        return self.head(self.features(images))
+        projections: Tensor = self.head(self.features(images))
+        return projections
 
 
 class SimCLR(Objective):

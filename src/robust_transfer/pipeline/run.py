@@ -212,7 +212,10 @@ def _launch(
             marks=stage.marks,
             commit=git_commit(),
         )
-        return launch(_at_work, (evaluate, job), devices=runtime.devices, device_kind=runtime.device)
+        facts: dict[str, Any] = launch(
+            _at_work, (evaluate, job), devices=runtime.devices, device_kind=runtime.device
+        )
+        return facts
     if isinstance(stage.config, CheckpointConfig):
         from robust_transfer.models import import_stage
 
@@ -233,13 +236,14 @@ def _launch(
         finetune=stage.kind == "finetune",
         references={name: _model_file(model, root) for name, model in stage.references.items()},
     )
-    return launch(
+    trained: dict[str, Any] = launch(
         _at_work,
         (train, training),
         devices=runtime.devices,
         device_kind=runtime.device,
         batch_size=stage.config.batch_size,
     )
+    return trained
 
 
 def _at_work(function: Callable[[Any, Any], Any], job: Any, context: Any) -> Any:

@@ -25,7 +25,7 @@ def checkpoint_blocks(model: nn.Module) -> None:
             )
 
 
-def _contexts(block: nn.Module) -> tuple[AbstractContextManager, AbstractContextManager]:
+def _contexts(block: nn.Module) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
     """Return the contexts of the first pass and of the second, in which BatchNorm must not count again."""
     return nullcontext(), _statistics_kept(block)
 

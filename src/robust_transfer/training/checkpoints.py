@@ -64,4 +64,5 @@ def _read(path: Path) -> dict[str, Any]:
         damaged = archive.testzip()
     if damaged is not None:
         raise ValueError(f"wrong checksum of {damaged}")
-    return torch.load(path, map_location="cpu", weights_only=True)
+    state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    return state

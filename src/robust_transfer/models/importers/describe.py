@@ -6,8 +6,8 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
+from robust_transfer.config.model import DEFAULT_WIDTH
 from robust_transfer.core.errors import CheckpointError
-from robust_transfer.models.backbones import DEFAULT_WIDTH
 from robust_transfer.models.importers.detect import OURS
 from robust_transfer.models.importers.load import check_own_arch, head_classes, is_own_file, parse_foreign
 from robust_transfer.models.importers.match import IDENTIFIED, fit, identify

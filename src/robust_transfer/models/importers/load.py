@@ -9,9 +9,9 @@ from typing import Literal
 
 from torch import nn
 
-from robust_transfer.config.model import check_architecture
+from robust_transfer.config.model import DEFAULT_WIDTH, check_architecture
 from robust_transfer.core.errors import CheckpointError
-from robust_transfer.models.backbones import DEFAULT_WIDTH, backbone, num_features
+from robust_transfer.models.backbones import backbone, num_features
 from robust_transfer.models.checkpoint import check_finite, load_model
 from robust_transfer.models.container import container, read_header
 from robust_transfer.models.importers.detect import OURS, choose_format

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import torch
 
+from robust_transfer.config.model import DEFAULT_WIDTH
 from robust_transfer.core.errors import CheckpointError
-from robust_transfer.models.backbones import DEFAULT_WIDTH, backbone
+from robust_transfer.models.backbones import backbone
 from robust_transfer.models.checkpoint import check_finite, shorten
 from robust_transfer.models.importers.formats import WRAPPERS, Format, Tensors
 
