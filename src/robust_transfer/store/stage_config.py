@@ -45,7 +45,8 @@ class StageConfig:
     def to_yaml(self) -> str:
         """Return the text of config.yaml: plain values, which name no code."""
         values = {**dataclasses.asdict(self), "lineage": self.lineage.values(), "marks": list(self.marks)}
-        return yaml.safe_dump(values, sort_keys=True)
+        text: str = yaml.safe_dump(values, sort_keys=True)
+        return text
 
 
 def read_stage_config(directory: Path) -> StageConfig:
