@@ -11,6 +11,7 @@ import pytest
 
 from robust_transfer.config import plugins
 from robust_transfer.config.methods import FINETUNE, PRETRAIN, StandardConfig
+from robust_transfer.core import extensions
 from robust_transfer.core.errors import ConfigError
 
 GROUP = "robust_transfer.finetune"
@@ -26,7 +27,7 @@ class GentleConfig(StandardConfig):
 def offered(monkeypatch):
     """Entry points to be found; afterwards the methods are what they were."""
     found = []
-    monkeypatch.setattr(plugins, "entry_points", lambda group: [e for e in found if e.group == group])
+    monkeypatch.setattr(extensions, "entry_points", lambda group: [e for e in found if e.group == group])
     monkeypatch.setattr(plugins, "GROUPS", {name: dict(methods) for name, methods in plugins.GROUPS.items()})
     monkeypatch.setitem(sys.modules, "gentle_package", sys.modules[HERE])
     plugins.load_methods.cache_clear()
@@ -45,18 +46,18 @@ def test_a_config_class_is_added_under_the_name_of_its_entry_point(offered):
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
-        ("at", "gentle_package:GentleConfig", "the name 'at' is taken"),
+        ("at", "gentle_package:GentleConfig", "the name is taken"),
         ("gentle", "gentle_package:GentelConfig", "cannot be imported"),
-        ("gentle", "no_such_package:GentleConfig", "cannot be imported: No module named 'no_such_package'"),
-        ("gentle", "gentle_package:HERE", "expected a class derived from TrainingConfig"),
-        ("gentle", "gentle_package", "expected a class derived from TrainingConfig"),
+        ("gentle", "no_such_package:GentleConfig", "cannot be imported .No module named 'no_such_package'"),
+        ("gentle", "gentle_package:HERE", "expected a TrainingConfig"),
+        ("gentle", "gentle_package", "expected a TrainingConfig"),
     ],
 )
 def test_an_entry_point_that_cannot_be_a_method_is_refused_by_name(offered, name, value, message):
     offered.append(EntryPoint(name, value, GROUP))
     with pytest.raises(ConfigError, match=message) as caught:
         plugins.load_methods()
-    assert f"'{name} = {value}' of {GROUP}" in caught.value.what
+    assert f"{GROUP} '{name}'" in caught.value.what
 
 
 def test_the_groups_are_those_that_are_parsed():

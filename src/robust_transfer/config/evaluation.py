@@ -332,7 +332,7 @@ def evaluators() -> dict[str, type[EvaluatorConfig]]:
     ConfigError : a package brings an evaluator that cannot be imported, or whose name is taken
     """
     classes: dict[str, type[EvaluatorConfig]] = {}
-    for config_class in (*BUILT_IN, *extensions(GROUP, EvaluatorConfig)):
+    for config_class in (*BUILT_IN, *extensions(GROUP, EvaluatorConfig).values()):
         name = config_class.spec.name
         if classes.setdefault(name, config_class) is not config_class:
             raise ConfigError(

@@ -7,10 +7,10 @@ trades = "my_package.config:TradesConfig"
 from __future__ import annotations
 
 import functools
-from importlib.metadata import EntryPoint, entry_points
 
 from robust_transfer.config.methods import FINETUNE, PRETRAIN, TrainingConfig
 from robust_transfer.core.errors import ConfigError
+from robust_transfer.core.extensions import extensions
 
 GROUPS = {"robust_transfer.pretrain": PRETRAIN, "robust_transfer.finetune": FINETUNE}
 
@@ -24,29 +24,10 @@ def load_methods() -> None:
     ConfigError : an entry point cannot be imported, is not a method's config, or takes a name that is taken
     """
     for group, methods in GROUPS.items():
-        for entry in entry_points(group=group):
-            if methods.setdefault(entry.name, _config_class(entry)) is not _config_class(entry):
+        for name, config_class in extensions(group, TrainingConfig).items():
+            if methods.setdefault(name, config_class) is not config_class:
                 raise ConfigError(
-                    f"{_origin(entry)}: the name '{entry.name}' is taken", "choose another name"
+                    f"a package brings {group} '{name}' = {config_class.__module__}:{config_class.__name__}, "
+                    "and the name is taken",
+                    f"another name than {', '.join(methods)}",
                 )
-
-
-def _config_class(entry: EntryPoint) -> type[TrainingConfig]:
-    try:
-        found = entry.load()
-    except (ImportError, AttributeError) as error:
-        raise ConfigError(f"{_origin(entry)} cannot be imported: {error}", _uninstall(entry)) from error
-    if not (isinstance(found, type) and issubclass(found, TrainingConfig)):
-        raise ConfigError(
-            f"{_origin(entry)} is {found!r} (expected a class derived from TrainingConfig)", _uninstall(entry)
-        )
-    return found
-
-
-def _origin(entry: EntryPoint) -> str:
-    return f"entry point '{entry.name} = {entry.value}' of {entry.group}"
-
-
-def _uninstall(entry: EntryPoint) -> str:
-    package = entry.dist.name if entry.dist else entry.module
-    return f"correct the package {package}, or uninstall it"

@@ -28,14 +28,14 @@ def config_folders() -> dict[str, Path]:
     return folders
 
 
-def extensions(group: str, base: type[Part]) -> list[type[Part]]:
-    """Load the classes that the entry points of `group` name, in the order of the entries' names.
+def extensions(group: str, base: type[Part]) -> dict[str, type[Part]]:
+    """Load the classes that the entry points of `group` name, by the entries' names and in their order.
 
     Raises
     ------
     ConfigError : an entry cannot be imported, or names no subclass of `base`
     """
-    classes = []
+    classes = {}
     for entry in sorted(entry_points(group=group), key=lambda entry: entry.name):
         origin = entry.dist.name if entry.dist is not None else "an installed package"
         try:
@@ -49,5 +49,5 @@ def extensions(group: str, base: type[Part]) -> list[type[Part]]:
             raise ConfigError(
                 f"{origin} brings {group} '{entry.name}' = {entry.value} (expected a {base.__name__})"
             )
-        classes.append(loaded)
+        classes[entry.name] = loaded
     return classes

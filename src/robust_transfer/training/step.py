@@ -98,7 +98,7 @@ class TrainStep:
             with nullcontext() if part is parts[-1] else accumulating(self.wrapped):
                 with autocast(self.config.precision, self.context.device):
                     loss, metrics = self.objective(self.wrapped, part.views, part.noise, progress)
-                (loss * part.weight).backward()
+                torch.autograd.backward(loss * part.weight)
             for name, value in {"loss": loss, **metrics}.items():
                 totals[name] = totals.get(name, 0.0) + value.detach() * part.weight
         return totals
