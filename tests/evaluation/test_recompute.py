@@ -10,7 +10,7 @@ from synthetic_store import add_attack, add_certificates
 
 def verified(store):
     [run] = collect(store).runs
-    return verify(run)
+    return verify(run.path, run.summary)
 
 
 @pytest.fixture(params=["attack", "certify"])
@@ -81,5 +81,5 @@ def test_the_text_counts_and_lists(stage):
     findings = verified(stage.parents[1])
     findings.differences = [f"line {i}" for i in range(12)]
     [run] = collect(stage.parents[1]).runs
-    text = to_text(run, findings)
+    text = to_text(run.path, findings)
     assert "12 differ" in text and "  line 9\n  and 2 more" in text

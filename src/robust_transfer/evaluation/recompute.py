@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 
+from robust_transfer.config.evaluation import evaluator_spec
 from robust_transfer.config.evaluator import METRICS, Settings
 from robust_transfer.core import named
 from robust_transfer.core.errors import EvaluationError
 from robust_transfer.core.statistics import mean_interval, mean_per_class, proportion_interval
-from robust_transfer.report.index.collect import Run
-from robust_transfer.report.index.records import per_image
 from robust_transfer.store import journal
+from robust_transfer.store.records import Summary
 
 MOST_SHOWN = 10
 DISTANCE_ROUNDING = 1e-4  # of a float32 projection and of pixels that are clamped after it
@@ -47,24 +47,24 @@ def _equal(stated: Any, recomputed: Any) -> bool:
     return bool(stated == recomputed)
 
 
-def verify(run: Run) -> Findings:
-    """Recompute every number of records.csv and summary.json that follows from others.
+def verify(stage: Path, summary: Summary) -> Findings:
+    """Recompute every number of records.csv and summary.json in a stage's directory that follows from others.
 
     Raises
     ------
     EvaluationError : a file is missing or cannot be read
     """
     findings = Findings()
-    rows = _records(run.path / "records.csv")
-    findings.check("num_images in summary.json", run.num_images, len(rows))
+    rows = _records(stage / "records.csv")
+    findings.check("num_images in summary.json", summary.num_images, len(rows))
     indices = [int(row["index"]) for row in rows]
     findings.check("order of records.csv", indices, sorted(set(indices)))
-    entries = _journal_rows(run.path)
+    entries = _journal_rows(stage)
     findings.check("images in the journals", sorted(map(int, entries)), indices)
-    recompute = named.load(run.spec.recompute)
+    recompute = named.load(evaluator_spec(summary.evaluator).recompute)
     for row in rows:
-        recompute(run.settings, row, entries.get(row["index"], []), findings)
-    _summary(run, rows, findings)
+        recompute(summary.settings, row, entries.get(row["index"], []), findings)
+    _summary(summary, rows, findings)
     return findings
 
 
@@ -180,29 +180,31 @@ def _drawn(entries: list[Row]) -> int:
 # ---------------------------------------------------------------- summary
 
 
-def _summary(run: Run, rows: list[Row], findings: Findings) -> None:
+def _summary(summary: Summary, rows: list[Row], findings: Findings) -> None:
+    spec = evaluator_spec(summary.evaluator)
     labels = np.array([int(row["label"]) for row in rows])
-    _, values = per_image(run)
+    columns = {name: np.array([float(row[name]) for row in rows]) for name in spec.metric_columns}
+    values = spec.values(columns, summary.settings)
     for metric in METRICS:
-        stated = run.metrics.get(metric)
+        stated = summary.metrics.get(metric)
         if metric not in values:
             findings.check(metric, stated, None)
             continue
         found = values[metric]
         findings.check(metric, stated, float(found.mean()))
-        if f"{metric}_per_class" in run.metrics:
-            per_class = run.metrics[f"{metric}_per_class"]
+        if f"{metric}_per_class" in summary.metrics:
+            per_class = summary.metrics[f"{metric}_per_class"]
             findings.check(f"{metric}_per_class", per_class, mean_per_class(labels, found))
-        if metric in run.intervals:
+        if metric in summary.intervals:
             successes = round(float(found.sum()))
             bounds = mean_interval(found) if metric == "acr" else proportion_interval(successes, found.size)
             for name, bound in zip(("low", "high", "method"), bounds, strict=True):
-                findings.check(f"interval of {metric}: {name}", run.intervals[metric].get(name), bound)
+                findings.check(f"interval of {metric}: {name}", summary.intervals[metric].get(name), bound)
 
 
-def to_text(run: Run, findings: Findings) -> str:
+def to_text(stage: Path, findings: Findings) -> str:
     """Say what was compared and list what differs."""
-    head = f"{run.path.name}: {findings.compared:,} numbers recomputed, {len(findings.differences)} differ\n"
+    head = f"{stage.name}: {findings.compared:,} numbers recomputed, {len(findings.differences)} differ\n"
     shown = "".join(f"  {line}\n" for line in findings.differences[:MOST_SHOWN])
     more = len(findings.differences) - MOST_SHOWN
     return head + shown + (f"  and {more} more\n" if more > 0 else "")

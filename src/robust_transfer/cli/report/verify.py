@@ -18,8 +18,8 @@ def verify(arguments: argparse.Namespace) -> int:
     from robust_transfer.evaluation.recompute import to_text, verify
 
     run = evaluation(arguments, arguments.key, index_of(arguments))
-    findings = verify(run)
-    print(to_text(run, findings), end="", flush=True)
+    findings = verify(run.path, run.summary)
+    print(to_text(run.path, findings), end="", flush=True)
     differences = list(findings.differences)
     blocks = DEFAULT_REDRAW if arguments.redraw is None else arguments.redraw
     if blocks < 0:
