@@ -1,5 +1,6 @@
 """The method that CONTRIBUTING.md adds works as it is written there."""
 
+import importlib
 import re
 import textwrap
 from pathlib import Path
@@ -26,20 +27,19 @@ def blocks():
 
 def test_adding_a_method_as_written(blocks, tmp_path, monkeypatch):
     config, objective, values = blocks
-    exec(config, methods.__dict__)  # the end of config/methods.py
-    monkeypatch.setitem(methods.FINETUNE, "gentle", methods.GentleConfig)
-    (tmp_path / "objectives").mkdir()
-    (tmp_path / "objectives" / "gentle.py").write_text(objective)
-    monkeypatch.setattr(objectives, "__path__", [*objectives.__path__, str(tmp_path / "objectives")])
+    for package, text in ((methods, config), (objectives, objective)):
+        folder = tmp_path / package.__name__
+        folder.mkdir()
+        (folder / "gentle.py").write_text(text)
+        monkeypatch.setattr(package, "__path__", [*package.__path__, str(folder)])
+    gentle = importlib.import_module("robust_transfer.config.methods.gentle")
+    monkeypatch.setitem(methods.FINETUNE, "gentle", gentle.GentleConfig)
     (tmp_path / "conf" / "finetune").mkdir(parents=True)
     (tmp_path / "conf" / "finetune" / "gentle.yaml").write_text(values)
     store = tmp_path / "store"
     words = tiny("none", "gentle", store, "until=finetune", "--config-dir", str(tmp_path / "conf"))
-    try:
-        assert main(["--plan", *words]) == 0
-        assert main(words) == 0
-    finally:
-        del methods.GentleConfig
+    assert main(["--plan", *words]) == 0
+    assert main(words) == 0
     (stage,) = (store / "finetune").iterdir()
     assert stage.name.startswith("gentle-digits-none-")
     assert load_model(stage / "model.safetensors").num_classes == 10

@@ -1,0 +1,39 @@
+"""Configuration of pre-training and fine-tuning methods, a file each; here is which there are."""
+
+from __future__ import annotations
+
+from robust_transfer.config.methods.adversarial import AdversarialConfig, AttackConfig
+from robust_transfer.config.methods.consistency import ConsistencyConfig
+from robust_transfer.config.methods.simclr import SimCLRConfig
+from robust_transfer.config.methods.standard import LinearConfig, StandardConfig
+from robust_transfer.config.methods.training import TrainingConfig
+from robust_transfer.config.methods.untrained import CheckpointConfig, NoneConfig
+
+__all__ = [
+    "FINETUNE",
+    "PRETRAIN",
+    "AdversarialConfig",
+    "AttackConfig",
+    "CheckpointConfig",
+    "ConsistencyConfig",
+    "LinearConfig",
+    "NoneConfig",
+    "SimCLRConfig",
+    "StandardConfig",
+    "TrainingConfig",
+]
+
+PRETRAIN: dict[str, type] = {
+    "none": NoneConfig,
+    "st": StandardConfig,
+    "at": AdversarialConfig,
+    "cr": ConsistencyConfig,
+    "simclr": SimCLRConfig,
+    "checkpoint": CheckpointConfig,
+}
+FINETUNE: dict[str, type] = {
+    "st": StandardConfig,
+    "st_linear": LinearConfig,
+    "at": AdversarialConfig,
+    "cr": ConsistencyConfig,
+}

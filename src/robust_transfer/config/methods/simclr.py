@@ -1,0 +1,41 @@
+"""SimCLR: contrastive pre-training without labels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from robust_transfer.config.method_spec import STEP, MethodSpec
+from robust_transfer.config.methods.training import TrainingConfig
+from robust_transfer.config.schema import option
+
+
+@dataclass
+class SimCLRConfig(TrainingConfig):
+    """SimCLR: contrastive pre-training without labels (Chen et al. 2020)."""
+
+    spec: ClassVar[MethodSpec] = MethodSpec(
+        builder="robust_transfer.objectives.simclr:SimCLR",
+        passes_per_image=lambda config: STEP * 2,
+        needs_labels=False,
+        own_views=True,
+        accumulates=False,
+    )
+
+    temperature: float = option("temperature of NT-Xent", above=0)
+    projection_dim: int = option("output size of the projection head", low=2)
+    projection_layers: int = option("layers of the projection head: 2 (v1) or 3 (v2)", low=2, high=3)
+    # torchvision turns the hue by at most half the circle, and the jitter turns it by 0.2 of the strength.
+    color_strength: float = option("strength of the colour jitter", low=0, high=2.5)
+    decoupled: bool = option("leave the positive out of the denominator (DCL)")
+    expected_linear_probe: float | None = option(
+        "published top-1 accuracy in % of a linear probe on imagenet, for reports",
+        low=0,
+        high=100,
+        identity=False,
+    )
+    augment_on: str = option(
+        "where views are coloured and blurred: in the workers in 8 bits, or on the device in float32",
+        choices=("cpu", "device"),
+        default_for_hash="cpu",
+    )

@@ -1,0 +1,70 @@
+"""What every training method has: optimiser, schedule, batch, precision."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from robust_transfer.config.method_spec import MethodSpec
+from robust_transfer.config.schedules import PlateauSchedule, Schedule
+from robust_transfer.config.schema import option
+from robust_transfer.core.choices import ARITHMETICS
+from robust_transfer.core.errors import ConfigError
+
+
+@dataclass
+class TrainingConfig:
+    """What every training method has: optimiser, schedule, batch, precision.
+
+    A method's own class declares `spec`; one that is derived from another method's does not inherit it.
+    """
+
+    spec: ClassVar[MethodSpec]
+    recipe_version: ClassVar[int] = 1  # raised by hand when the numerics of a method change
+
+    name: str = option("method", identity=True)
+    seed: int = option("seed of initialisation, order, augmentation, noise", low=0)
+    epochs: int | None = option("passes over the training set; null: max_steps alone ends the run", low=1)
+    max_steps: int | None = option("optimiser steps at most; null: epochs alone end the run", low=1)
+    batch_size: int = option("images per optimiser step over all devices", low=2)
+    micro_batch: int | None = option(
+        "images per forward and BatchNorm group; null: the device's share", low=2
+    )
+    optimizer: str = option("optimiser", choices=("sgd", "lars"))
+    lr: float = option("peak learning rate", above=0)
+    momentum: float = option("momentum", low=0, below=1)
+    nesterov: bool = option("Nesterov momentum")
+    weight_decay: float = option("L2 weight decay", low=0)
+    schedule: Schedule = option("learning-rate schedule")
+    warmup_epochs: float = option("epochs of linear warm-up from 0", low=0)
+    precision: str = option("arithmetic of training", choices=ARITHMETICS)
+
+    def __init_subclass__(cls) -> None:
+        if "spec" not in vars(cls):
+            raise TypeError(f"{cls.__name__} declares no spec (expected spec: ClassVar[MethodSpec])")
+
+    @property
+    def train_sigma(self) -> float:
+        """Standard deviation of the Gaussian noise that the model is trained under."""
+        return 0.0
+
+    def check(self, path: str) -> None:
+        """Refuse a run without an end, and what the method's loss cannot do."""
+        until_plateau = isinstance(self.schedule, PlateauSchedule)
+        if self.epochs is None and self.max_steps is None and not until_plateau:
+            raise ConfigError(f"{path}.epochs and {path}.max_steps are both null (expected an end)")
+        if self.micro_batch is not None and self.batch_size % self.micro_batch:
+            raise ConfigError(
+                f"{path}.micro_batch={self.micro_batch} does not divide batch_size={self.batch_size}"
+            )
+        if self.micro_batch is not None and not self.spec.accumulates:
+            raise ConfigError(
+                f"{path}.micro_batch={self.micro_batch} (expected null: the loss of {self.name} is "
+                "not a mean over parts of the batch)",
+                "less memory: more devices, runtime.activation_checkpointing=true, precision=bf16",
+            )
+        if until_plateau and not self.spec.needs_labels:
+            raise ConfigError(
+                f"{path}.schedule=plateau needs labels, which {self.name} does not use",
+                f"{path}.schedule=cosine",
+            )

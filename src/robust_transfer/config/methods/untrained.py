@@ -1,0 +1,38 @@
+"""Pre-training that trains nothing: random weights, or weights from a file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from robust_transfer.config.model import check_normalize
+from robust_transfer.config.schema import option
+from robust_transfer.core.errors import ConfigError
+
+
+@dataclass
+class NoneConfig:
+    """No pre-training: fine-tuning starts from random weights."""
+
+    name: str = option("method")
+
+
+@dataclass
+class CheckpointConfig:
+    """Pre-trained weights from a file."""
+
+    recipe_version: ClassVar[int] = 1
+
+    name: str = option("method")
+    path: str | None = option("file with the weights", identity=False)
+    weights: str | None = option("torchvision:NAME instead of a file", identity=False)
+    format: str = option("format of the file; auto: recognised by its keys")
+    normalize: str | list[list[float]] | None = option("normalisation of the weights; null: the file's own")
+    trust: bool = option("let the file run code while it is read", identity=False)
+
+    def check(self, path: str) -> None:
+        """Exactly one origin, and a known normalisation."""
+        if (self.path is None) == (self.weights is None):
+            raise ConfigError(f"{path} needs one of path and weights", f"{path}.path=FILE")
+        if self.normalize is not None:
+            check_normalize(self.normalize, f"{path}.normalize")
