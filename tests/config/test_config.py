@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from planned import child
-from robust_transfer.cli.compose import conf_directory, hydra_session, read
+from robust_transfer.cli.compose import conf_directory, data_sets, hydra_session, read
 from robust_transfer.config.evaluation import evaluators
 from robust_transfer.config.methods import FINETUNE, PRETRAIN
 from robust_transfer.config.run import TrainConfig, evaluate_config, train_config
@@ -18,7 +18,8 @@ from tiny_runs import composed
 
 
 def names(group):
-    return sorted(p.stem for p in (conf_directory() / group).glob("*.yaml") if not p.stem.startswith("_"))
+    files = (conf_directory() / group).glob("*.yaml")
+    return sorted({p.stem for p in files if not p.stem.startswith("_")} | set(data_sets(group)))
 
 
 def values_of(*overrides, config_name="train"):
@@ -73,7 +74,7 @@ def test_every_experiment_composes_and_parses(experiment):
 
 def test_every_data_set_and_method_has_a_config():
     assert set(names("dataset")) == set(catalogue.names()) - {"mnist5k"}
-    assert set(names("source")) <= set(catalogue.names())
+    assert set(names("source")) == set(catalogue.names())
     assert set(names("pretrain")) == set(PRETRAIN) and set(names("finetune")) == set(FINETUNE)
 
 

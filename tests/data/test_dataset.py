@@ -96,17 +96,28 @@ def test_official_counts_open_with_verify(tmp_path):
     assert (len(train), len(test)) == (entry.train, entry.test) == (3760, 1880)
     assert catalogue.missing("dtd", tmp_path, "train", catalogue.Selection(shots=80)) is None
     (home / "images/class46/class46_0119.jpg").unlink()
-    assert "1 of 1880 listed images are missing" in catalogue.missing("dtd", tmp_path, "test")
+    assert "1 of 1880 listed test images of dtd are missing" in catalogue.missing("dtd", tmp_path, "test")
 
 
-@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGBA", "CMYK", "I;16"])
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGBA", "CMYK"])
 def test_any_mode_becomes_rgb_as_pillow_converts_it(mode, tmp_path):
     gradient = Image.fromarray(np.arange(192, dtype=np.uint8).reshape(8, 8, 3))
-    image = gradient.convert("L").convert("I;16") if mode == "I;16" else gradient.convert(mode)
+    image = gradient.convert(mode)
     path = tmp_path / "image.jpg"
     image.save(path, format="TIFF" if mode == "CMYK" else "PNG")
     with Image.open(path) as reference:
         assert open_rgb(path).tobytes() == reference.convert("RGB").tobytes()
+
+
+def test_16_bits_are_scaled_to_8_and_32_are_refused(tmp_path):
+    values = np.array([[0, 128, 129, 257, 5000, 65535]], dtype=np.uint16)
+    for name in ("x.png", "x.tif"):
+        Image.fromarray(values).save(tmp_path / name)
+        pixels = np.asarray(open_rgb(tmp_path / name))
+        assert (pixels == np.rint(values / 257)[..., None]).all()
+    Image.fromarray(values.astype(np.int32)).save(tmp_path / "x.tiff")
+    with pytest.raises(DataError, match="32 bits"):
+        open_rgb(tmp_path / "x.tiff")
 
 
 def test_palette_with_transparency_gives_no_warning(tmp_path):

@@ -34,7 +34,7 @@ def pets_archives(tmp_path, monkeypatch):
         content = (where / archive.file).read_bytes()
         url = (where / archive.file).as_uri()
         archives.append(dataclasses.replace(archive, md5=hashlib.md5(content).hexdigest(), url=url))
-    counts = {"train": 9, "test": 6, "num_classes": 3}
+    counts = {"train": 9, "test": 6, "num_classes": 37}
     entry = dataclasses.replace(catalogue.get("pets"), **counts, archives=tuple(archives))
     monkeypatch.setitem(_entries(), "pets", entry)
     return where

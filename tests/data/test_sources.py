@@ -94,7 +94,7 @@ def test_counts_come_from_the_catalogue_not_from_the_disk(built):
     else:
         assert f"expected {entry.test} images of {entry.num_classes} classes" in caught.value.what
     problem = catalogue.missing(name, root, "test")
-    assert problem and f"expected {entry.test} images" in problem
+    assert problem and caught.value.what in problem and "data.verify=false" in problem
     assert catalogue.missing(name, root, "test", verify=False) is None
 
 
@@ -230,14 +230,24 @@ def test_birdsnap_keeps_its_ids_where_a_class_has_no_images_and_counts_the_lost(
     assert set(test.labels) == {0, 2}
 
 
-def test_a_listed_file_that_is_absent_is_an_error_even_without_verify(tmp_path):
-    for name in ("food101", "sun397", "cars", "aircraft", "dtd", "pets", "flowers102"):
-        root = tmp_path / name
-        found = BUILDERS[name](root)
-        lost = sorted(found["test"])[0][0]
-        (root / lost).unlink()
-        with pytest.raises(DataError, match=f"listed images are missing, the first is .*{lost}"):
-            read(name, root, "test")
+LISTED = ("food101", "sun397", "cars", "aircraft", "dtd", "pets", "flowers102", "birdsnap")
+
+
+@pytest.mark.parametrize("name", LISTED)
+def test_a_listed_file_that_is_absent_is_left_out_and_counted_without_verify(name, tmp_path):
+    found = BUILDERS[name](tmp_path)
+    whole = read(name, tmp_path, "test")
+    lost = sorted(found["test"])[0][0]
+    (tmp_path / lost).unlink()
+    part = read(name, tmp_path, "test")
+    assert set(whole.paths) - set(part.paths) == {lost}
+    assert (len(part), part.expected, part.class_names) == (len(whole) - 1, whole.expected, whole.class_names)
+    for path, _ in found["test"]:
+        (tmp_path / path).unlink(missing_ok=True)
+    with pytest.raises(
+        DataError, match=f"none of the {whole.expected} listed test images of {name} is there"
+    ):
+        read(name, tmp_path, "test")
 
 
 SPLIT_FILES = {
@@ -250,6 +260,7 @@ SPLIT_FILES = {
     "aircraft": "fgvc-aircraft-2013b/data/images_variant_test.txt",
     "dtd": "dtd/dtd/labels/test1.txt",
     "pets": "oxford-iiit-pet/annotations/test.txt",
+    "tiny_imagenet": "tiny-imagenet-200/val/val_annotations.txt",
     "flowers102": "flowers-102/setid.mat",
 }
 
@@ -289,6 +300,56 @@ def test_imagefolder_faults_are_named(tmp_path):
         read("imagefolder", tmp_path, "train")
     with pytest.raises(DataError, match="folder of training images is missing"):
         read("imagefolder", tmp_path / "nowhere", "train")
+
+
+def test_imagefolder_takes_valid_for_a_test_part_and_leaves_out_what_programs_leave_behind(tmp_path):
+    BUILDERS["imagefolder"](tmp_path)
+    wanted = {split: rows(read("imagefolder", tmp_path, split)) for split in ("train", "test")}
+    (tmp_path / "val").rename(tmp_path / "valid")
+    for folder in (".ipynb_checkpoints", "__MACOSX", "ape/.ipynb_checkpoints", "ape/__MACOSX"):
+        write_image(tmp_path, f"train/{folder}/0-checkpoint.jpg")
+    assert rows(read("imagefolder", tmp_path, "train")) == wanted["train"]
+    moved = [
+        (path.replace("valid/", "val/"), name) for path, name in rows(read("imagefolder", tmp_path, "test"))
+    ]
+    assert moved == wanted["test"]
+
+
+def test_links_to_folders_are_followed_at_any_depth_and_never_in_a_circle(tmp_path):
+    found = BUILDERS["dtd"](tmp_path)
+    images = tmp_path / "dtd/dtd/images"
+    (images / "banded").rename(tmp_path / "elsewhere")
+    (images / "banded").symlink_to(tmp_path / "elsewhere")
+    (images / "waffled/up").symlink_to(images)
+    assert sorted(rows(open_dataset("dtd", tmp_path, "train", verify=False))) == sorted(found["train"])
+
+    own = tmp_path / "own"
+    write_image(tmp_path, "store/deep/1.jpg")
+    (own / "test/cat").mkdir(parents=True)
+    (own / "test/cat/linked").symlink_to(tmp_path / "store")
+    (own / "test/cat/loop").symlink_to(own / "test")
+    assert read("imagefolder", own, "test").paths == ["test/cat/linked/deep/1.jpg"]
+
+
+def test_a_folder_without_train_can_be_evaluated_with_classes_of_its_own_or_of_a_list(tmp_path):
+    for name in ("dog", "cat"):
+        write_image(tmp_path, f"test/{name}/1.jpg")
+    assert read("imagefolder", tmp_path, "test").class_names == ["cat", "dog"]
+    with pytest.raises(DataError, match="folder of training images is missing"):
+        read("imagefolder", tmp_path, "train")
+    order = tmp_path / "classes.txt"
+    order.write_text("dog\nwolf\ncat\n")
+    dataset = read("imagefolder", tmp_path, "test", class_map=str(order))
+    assert rows(dataset) == [("test/dog/1.jpg", "dog"), ("test/cat/1.jpg", "cat")]
+    assert (dataset.labels, dataset.class_names) == ([0, 2], ["dog", "wolf", "cat"])
+    keys = [
+        catalogue.identity("imagefolder", catalogue.Selection(class_map=one), root=tmp_path)
+        for one in (None, str(order))
+    ]
+    assert keys[0] != keys[1]
+    order.write_text("dog\nwolf\n")
+    with pytest.raises(DataError, match="class folders cat are not in the list of 2 classes"):
+        read("imagefolder", tmp_path, "test", class_map=str(order))
 
 
 def test_imagenet_with_a_val_folder_that_was_never_sorted_says_so(tmp_path):

@@ -32,7 +32,7 @@ def test_sigma_zero_is_the_plain_classifier_and_needs_no_leave(base):
 
 
 def test_an_unknown_training_sigma_is_no_mismatch(base):
-    target = data_facts(base.dataset, base.budget)
+    target = data_facts(base.dataset, base.budget, base.data)
     config = evaluation_of(base, ["certify"])
     for sigma, refused in ((None, False), (0.5, False), (0.25, True), (0.0, True)):
         facts = checkpoint(train_sigma=sigma)
@@ -44,7 +44,7 @@ def test_an_unknown_training_sigma_is_no_mismatch(base):
 
 
 def test_a_head_of_another_size_is_refused(base):
-    target = data_facts(base.dataset, base.budget)
+    target = data_facts(base.dataset, base.budget, base.data)
     with pytest.raises(CheckpointError, match=r"head has 37 classes \(expected 10, as dataset 'digits'\)"):
         plan_evaluation(evaluation_of(base, ["clean"]), target=target, checkpoint=checkpoint(num_classes=37))
 
@@ -52,7 +52,7 @@ def test_a_head_of_another_size_is_refused(base):
 @pytest.mark.parametrize(("loss", "least"), [("ce", 0), ("dlr", 3), ("dlr_targeted", 4)])
 def test_dlr_needs_enough_classes(attacked, loss, least):
     config = set_field(set_field(attacked, "autopgd.loss", loss), "evaluators", ["autopgd"])
-    source = data_facts(config.source, config.budget)
+    source = data_facts(config.source, config.budget, config.data)
     for classes in (2, 3, 4, None):
         target = DataFacts({"name": "x"}, {"name": "x"}, classes)
         if classes is not None and classes < least:

@@ -142,7 +142,7 @@ def test_every_field_of_an_evaluation_of_a_checkpoint():
         (job,) = read("evaluate", words, multirun=False).jobs
     config = evaluate_config(job.values)
     config.evaluator_settings["certify"].allow_sigma_mismatch = True
-    target, model = data_facts(config.dataset, config.budget), checkpoint()
+    target, model = data_facts(config.dataset, config.budget, config.data), checkpoint()
 
     def keys_of(changed):
         stages = plan_evaluation(changed, target=target, checkpoint=model)

@@ -68,7 +68,7 @@ def test_auto_stands_alone():
 
 @pytest.mark.parametrize(("augment", "changes"), [("none", False), ("crop_flip", True)])
 def test_the_transform_of_the_test_images_is_in_an_evaluations_key(base, augment, changes):
-    target = data_facts(base.dataset, base.budget)
+    target = data_facts(base.dataset, base.budget, base.data)
     plans = [
         plan_evaluation(evaluation_of(config, ["certify"]), target=target, checkpoint=checkpoint())
         for config in (base, set_field(base, "dataset.augment", augment))
@@ -78,7 +78,7 @@ def test_the_transform_of_the_test_images_is_in_an_evaluations_key(base, augment
 
 def test_an_evaluation_by_checkpoint_has_the_key_of_the_runs_own(base):
     _, finetune, certify = training_stages(base)
-    target = data_facts(base.dataset, base.budget)
+    target = data_facts(base.dataset, base.budget, base.data)
     facts = checkpoint(key=finetune.key, lineage=finetune.lineage)
     (stage,) = plan_evaluation(evaluation_of(base, ["certify"]), target=target, checkpoint=facts)
     assert stage.key == certify.key
@@ -133,7 +133,7 @@ def test_a_budget_that_caps_nothing_changes_nothing(base):
 
 
 def test_a_checkpoint_is_keyed_by_its_content_and_not_by_its_path(base):
-    target = data_facts(base.dataset, base.budget)
+    target = data_facts(base.dataset, base.budget, base.data)
 
     def planned(key, path):
         method = CheckpointConfig("checkpoint", path, None, "auto", None, False)

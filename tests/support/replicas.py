@@ -256,10 +256,14 @@ def dtd(root: Path) -> Items:
 def pets(root: Path) -> Items:
     """Ids follow the lists, not the order of file names; some files are no JPEG inside."""
     home, odd = "oxford-iiit-pet", {1: ("P", "GIF"), 2: ("RGBA", "PNG"), 3: ("L", "JPEG")}
-    breeds = [("Abyssinian", "Abyssinian"), ("american_bulldog", "American Bulldog"), ("Bengal", "Bengal")]
+    breeds = {
+        1: ("Abyssinian", "Abyssinian"),
+        2: ("american_bulldog", "American Bulldog"),
+        6: ("Bengal", "Bengal"),
+    }
     found: Items = {"train": [], "test": []}
     lines: dict[str, list[str]] = {"trainval": [], "test": []}
-    for label, (stem, name) in enumerate(breeds, 1):
+    for label, (stem, name) in breeds.items():
         for i in range(1, 6):
             mode, fmt = odd.get(i, ("RGB", "JPEG"))
             write_image(root, f"{home}/images/{stem}_{i}.jpg", mode=mode, fmt=fmt)
@@ -308,6 +312,30 @@ def imagenet(root: Path) -> Items:
     """CMYK files and a PNG named .JPEG, as in the real set."""
     parts = {"train": "train", "test": "val"}
     return _class_folders(root, "imagenet/", parts, ["n01440764", "n01443537"], "JPEG")
+
+
+@replica("tiny_imagenet")
+def tiny_imagenet(root: Path) -> Items:
+    """Ids follow the sorted WordNet ids, not the order of wnids.txt; its test part has no labels."""
+    home, found = "tiny-imagenet-200", {"train": [], "test": []}
+    words = {"n02124075": "Egyptian cat", "n01443537": "goldfish"}
+    write_text(root, f"{home}/wnids.txt", list(words))
+    lines = [f"{wnid}\t{name}, another name" for wnid, name in words.items()]
+    write_text(root, f"{home}/words.txt", [*lines, "n00001740\tentity"])
+    rows = []
+    for wnid, name in words.items():
+        for i in range(3):
+            path = f"{home}/train/{wnid}/images/{wnid}_{i}.JPEG"
+            write_image(root, path, mode="L" if i == 2 else "RGB")
+            found["train"].append((path, name))
+        write_text(root, f"{home}/train/{wnid}/{wnid}_boxes.txt", ["stray"])
+        path = f"{home}/val/images/val_{len(rows)}.JPEG"
+        write_image(root, path)
+        rows.append(f"val_{len(rows)}.JPEG\t{wnid}\t0\t32\t44\t62")
+        found["test"].append((path, name))
+    write_text(root, f"{home}/val/val_annotations.txt", rows)
+    write_image(root, f"{home}/test/images/test_0.JPEG")
+    return found
 
 
 @replica("imagefolder")

@@ -101,13 +101,14 @@ def _argv(words: list[str]) -> Iterator[None]:
 
 def group_help(groups: Sequence[tuple[str, str]]) -> str:
     """List config groups with their choices, read from the shipped configs and those of other packages."""
-    from robust_transfer.cli.compose import conf_directory
+    from robust_transfer.cli.compose import conf_directory, data_sets
     from robust_transfer.core.extensions import config_folders
 
     roots = [conf_directory(), *config_folders().values()]
     lines = []
     for group, meaning in groups:
-        names = sorted({name for root in roots for name in _choices(root / group)})
+        files = {name for root in roots for name in _choices(root / group)}
+        names = sorted(files | set(data_sets(group)))
         if not names:
             raise ConfigError(f"no configs in {roots[0] / group}")
         lines.append(f"  {group}=NAME{'':<{max(1, 12 - len(group))}}{meaning}")

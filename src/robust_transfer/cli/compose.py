@@ -8,11 +8,13 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
 
 from hydra import compose, initialize_config_dir
 from hydra.core.config_search_path import ConfigSearchPath
+from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -26,6 +28,7 @@ from omegaconf.errors import OmegaConfBaseException
 from robust_transfer.config.evaluation import evaluators
 from robust_transfer.core.errors import ConfigError, did_you_mean
 from robust_transfer.core.extensions import config_folders
+from robust_transfer.data import catalogue
 
 # Groups inside a group that choose a part of it, not another of it: finetune.schedule is finetune/schedule.
 PARTS = ("schedule", "mode")
@@ -74,12 +77,38 @@ class _MoreDirectories(SearchPathPlugin):
             search_path.append(name, f"file://{folder}")
 
 
+def data_sets(group: str) -> list[str]:
+    """Return the sets of the catalogue that are choices of a config group: `source`, or `dataset`."""
+    usable = {
+        "source": catalogue.names(),
+        "dataset": [n for n in catalogue.names() if catalogue.get(n).test != 0],
+    }
+    return list(usable.get(group, ()))
+
+
+@cache
+def _offer_data_sets(names: tuple[str, ...]) -> None:
+    """Make the sets of the catalogue choices of their groups; a YAML file of the same name goes first."""
+    for name in names:
+        entry = catalogue.get(name)
+        values = {
+            "defaults": ["/dataset/_base@_here_"],
+            "name": name,
+            "augment": entry.augment,
+            "partition": 1 if entry.partitions else None,
+        }
+        for group in ("source", "dataset"):
+            if name in data_sets(group):
+                ConfigStore.instance().store(name, values, group=group)
+
+
 @contextmanager
 def hydra_session(program: str, config_dir: str | None) -> Iterator[None]:
     """Make Hydra ready to compose from the shipped configs and the user's own directory."""
     if config_dir is not None and not Path(config_dir).is_dir():
         raise ConfigError(f"--config-dir {config_dir} is no directory")
     GlobalHydra.instance().clear()
+    _offer_data_sets(catalogue.names())
     Plugins.instance().register(_MoreDirectories)
     _MoreDirectories.path = None if config_dir is None else Path(config_dir).resolve()
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from robust_transfer.config.schema import option
@@ -23,6 +24,13 @@ class DatasetConfig:
     augment: str = option("training augmentation", choices=("crop_flip", "crop", "none"))
     validation_fraction: float = option("stratified share held out of the training set", low=0, below=1)
     evaluate_on: str = option("which split evaluators read", choices=("test", "validation"))
+    label: str | None = option(
+        "name of an imagefolder data set in tables; null: imagefolder", identity=False, default=None
+    )
+    class_map: str | None = option(
+        "text file with the class folders of an imagefolder data set, in the order of a model's outputs",
+        default=None,
+    )
 
     def check(self, path: str) -> None:
         """Refuse combinations that contradict each other."""
@@ -35,6 +43,16 @@ class DatasetConfig:
             )
         if self.name == "imagefolder" and not self.root:
             raise ConfigError(f"{path}.root is not given", f"{path}.root=DIR with train/ and test/ or val/")
+        for field in ("label", "class_map"):
+            if getattr(self, field) is not None and self.name != "imagefolder":
+                raise ConfigError(f"{path}.{field} is for your own folder ({path}={self.name} has its own)")
+        if self.label is not None and not re.fullmatch(r"\w+", self.label, re.ASCII):
+            raise ConfigError(f"{path}.label='{self.label}' (expected letters, digits and underscores)")
+
+    @property
+    def shown_name(self) -> str:
+        """The data set's name in tables and directories."""
+        return self.label or self.name
 
 
 @dataclass

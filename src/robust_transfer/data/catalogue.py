@@ -3,19 +3,31 @@
 from __future__ import annotations
 
 import hashlib
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from robust_transfer.core.errors import ConfigError, DataError
 from robust_transfer.data import splits
 from robust_transfer.data.entries import Archive, Entry, get, names
+from robust_transfer.data.lists import read_lines
 from robust_transfer.data.selection import Selection
 from robust_transfer.data.sources import list_split
+from robust_transfer.data.whole import RUN_ANYWAY, check_something, check_whole
 
 if TYPE_CHECKING:
     from robust_transfer.data.listing import Listing
 
-__all__ = ["Archive", "Entry", "check_counts", "get", "identity", "missing", "names", "official_listing"]
+__all__ = [
+    "Archive",
+    "Entry",
+    "coverage",
+    "get",
+    "identity",
+    "missing",
+    "names",
+    "official_listing",
+]
 
 ALL = Selection()
 
@@ -45,6 +57,8 @@ def identity(name: str, selection: Selection = ALL, *, root: str | Path | None =
         if root is None:
             raise ConfigError("an imagefolder data set needs its folder", "dataset.root=DIR")
         values["listing_sha256"] = _folder_hash(Path(root))
+        if selection.class_map is not None:
+            values["class_map"] = _class_order(selection.class_map)
     drawn = {
         "partition": check_partition(entry, selection.partition),
         "shots": selection.shots,
@@ -59,48 +73,61 @@ def identity(name: str, selection: Selection = ALL, *, root: str | Path | None =
 
 def _folder_hash(root: Path) -> str:
     """Hash (path, size) of every image of a user's folder: a plan sees that the data changed."""
-    digest = hashlib.sha256()
+    digest, lacks = hashlib.sha256(), []
     for split in ("train", "test"):
         try:
             paths = list_split(get("imagefolder"), root, split).paths
-        except DataError:
-            if split == "train":
-                raise
-            continue  # a source needs no test part
+        except DataError as error:
+            lacks.append(error)
+            continue  # a source needs no test part, an evaluation no training part
         for path in paths:
             digest.update(f"{path}\t{(root / path).stat().st_size}\n".encode())
+    if len(lacks) == 2:
+        raise lacks[0]
     return digest.hexdigest()
 
 
 def official_listing(
-    name: str, root: str | Path, split: str, *, partition: int | None = None, verify: bool = True
+    name: str, root: str | Path, split: str, selection: Selection = ALL, *, verify: bool = True
 ) -> Listing:
     """List the whole official split (train or test) without opening an image.
 
     Raises
     ------
-    DataError : something is missing; with `verify`, also when counts are not the catalogue's
+    DataError : nothing of it is there; with `verify`, also what keeps it from being whole
     """
     entry = get(name)
-    listing = list_split(entry, Path(root), split, check_partition(entry, partition))
+    partition = check_partition(entry, selection.partition)
+    listing = list_split(entry, Path(root), split, partition)
+    check_something(entry, Path(root), split, listing)
     if verify:
-        check_counts(entry, split, listing)
+        check_whole(entry, Path(root), split, partition, listing)
+    if selection.class_map is not None:
+        return listing.with_classes(_class_order(selection.class_map))
     return listing
 
 
-def check_counts(entry: Entry, split: str, listing: Listing) -> None:
-    """Compare a listing with the catalogue: classes and images (where images may be lost: listed ones)."""
-    if entry.num_classes is None:
-        return
-    classes, images = len(listing.class_names), listing.expected or len(listing.paths)
-    expected = entry.test if split == "test" else entry.train
-    if (classes, images) != (entry.num_classes, expected):
-        raise DataError(
-            f"{entry.name} {split} is not the official split "
-            f"(expected {expected} images of {entry.num_classes} classes, found {images} of {classes})",
-            f"rt-data fetch {entry.name}",
-            "to run with what is there, and have it marked: data.verify=false",
-        )
+def _class_order(class_map: str) -> list[str]:
+    return read_lines(Path(class_map), "the list of class folders (class_map)")
+
+
+def coverage(
+    name: str, root: str | Path, selection: Selection = ALL, *, verify: bool = True
+) -> dict[str, tuple[int, int]]:
+    """Return (images found, images of the official split) of train and test, where these can be listed.
+
+    What is verified is whole, so nothing is read for it but where images may be gone.
+    """
+    entry, counts = get(name), {}
+    for split in ("train", "test"):
+        size = entry.size(split)
+        if verify and size and not entry.lossy:
+            counts[split] = (size, size)
+            continue
+        with suppress(DataError):
+            count = len(official_listing(name, root, split, selection, verify=False).paths)
+            counts[split] = (count, size or count)
+    return counts
 
 
 def missing(
@@ -115,12 +142,13 @@ def missing(
         return None
     official = "test" if split == "test" else "train"
     try:
-        listing = official_listing(name, root, official, partition=selection.partition, verify=verify)
+        listing = official_listing(name, root, official, selection, verify=verify)
         if selection.shots is not None and split == "train":
             splits.check_shots(
                 listing.labels, listing.class_names, selection.shots, selection.validation_fraction
             )
     except DataError as error:
         place = f"; layout under {root}: {entry.layout}" if entry.archives else ""
-        return f"{error.what}{place}"
+        partial = f"; {RUN_ANYWAY}" if verify and RUN_ANYWAY in error.hints else ""
+        return f"{error.what}{place}{partial}"
     return None

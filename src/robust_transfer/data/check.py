@@ -12,16 +12,21 @@ from tqdm import tqdm
 
 from robust_transfer.core.errors import DataError
 from robust_transfer.data import catalogue
-from robust_transfer.data.checksums import check_files
 from robust_transfer.data.images import FileImages, open_rgb
+from robust_transfer.data.selection import Selection
 
 MIN_FOR_POOL = 256  # fewer files are decoded before a pool has started
 
 
 def unreadable_images(
-    name: str, root: str | Path, *, partition: int | None = None, num_workers: int | None = None
+    name: str,
+    root: str | Path,
+    *,
+    partition: int | None = None,
+    verify: bool = True,
+    num_workers: int | None = None,
 ) -> tuple[int, list[str]]:
-    """Check lists, counts and checksums, then decode every image of train and test.
+    """Check files, lists and counts, then decode every image of train and test.
 
     Returns
     -------
@@ -29,15 +34,17 @@ def unreadable_images(
 
     Raises
     ------
-    DataError : the set is not whole, before any image is opened
+    DataError : with `verify`, the set is not whole, before any image is opened; else, nothing is there
     """
-    entry = catalogue.get(name)
-    check_files(Path(root), entry)
-    listings = [
-        catalogue.official_listing(name, root, split, partition=partition)
-        for split, expected in (("train", entry.train), ("test", entry.test))
-        if expected != 0
-    ]
+    entry, selection = catalogue.get(name), Selection(partition=partition)
+    listings, lacks = [], []
+    for split in ("train", "test") if entry.test != 0 else ("train",):
+        try:
+            listings.append(catalogue.official_listing(name, root, split, selection, verify=verify))
+        except DataError as error:
+            lacks.append(error)
+    if lacks and (verify or not listings):
+        raise lacks[0]
     # Sets held in memory were decoded by being listed.
     files = [
         str(Path(root) / path) for one in listings if isinstance(one.read, FileImages) for path in one.paths

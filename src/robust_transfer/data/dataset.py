@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from robust_transfer.core.errors import ConfigError
 from robust_transfer.data import catalogue, splits
-from robust_transfer.data.checksums import check_files
 from robust_transfer.data.selection import Selection
 
 if TYPE_CHECKING:
@@ -26,7 +24,7 @@ class ImageDataset:
     class_names : position = label
     paths, labels : one per image, known without decoding; paths are relative to the data root
     on_error : "stop" or "skip": what the loaders do with an image that cannot be read
-    expected : images the official split lists where some may be lost (Birdsnap), else len(self)
+    expected : len(self), and the images of the official list that are not on disk
     """
 
     def __init__(self, name: str, split: str, listing: Listing, rows: list[int], *, on_error: str) -> None:
@@ -34,7 +32,7 @@ class ImageDataset:
         self.class_names = listing.class_names
         self.paths = [listing.paths[row] for row in rows]
         self.labels = [listing.labels[row] for row in rows]
-        self.expected = len(rows) if listing.expected is None else listing.expected
+        self.expected = len(rows) + len(listing.absent)
         self._read, self._rows = listing.read, rows
 
     def __len__(self) -> int:
@@ -45,10 +43,9 @@ class ImageDataset:
 
     def fingerprint(self) -> str:
         """Hash the list of (path, label): what a stage stores to know the data it was computed from."""
-        digest = hashlib.sha256()
-        for path, label in zip(self.paths, self.labels, strict=True):
-            digest.update(f"{path}\t{label}\n".encode())
-        return digest.hexdigest()
+        from robust_transfer.data.listing import data_hash  # it imports Pillow, which a plan does without
+
+        return data_hash(zip(self.paths, self.labels, strict=True))
 
 
 def open_dataset(
@@ -94,9 +91,7 @@ def open_selection(
         return ImageDataset(name, split, listing, list(range(selection.generated)), on_error=on_error)
 
     official = "test" if split == "test" else "train"
-    if verify:
-        check_files(Path(root), entry)
-    listing = catalogue.official_listing(name, root, official, partition=selection.partition, verify=verify)
+    listing = catalogue.official_listing(name, root, official, selection, verify=verify)
     return ImageDataset(name, split, listing, _rows(listing, split, selection), on_error=on_error)
 
 

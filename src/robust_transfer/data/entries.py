@@ -46,9 +46,20 @@ class Entry:
     augment: str = "crop_flip"
     metric: str = "top1"
     partitions: int = 0
+    lossy: bool = False
     version: int = 1
     archives: tuple[Archive, ...] = ()
     file_md5: Mapping[str, str] = field(default_factory=dict)
+    data_hash: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def top(self) -> str:
+        """Return the folder under the data root that the set's archives make."""
+        return self.folder.partition("/")[0]
+
+    def size(self, split: str) -> int | None:
+        """Return how many images the official split lists: of test, or of the training set."""
+        return self.test if split == "test" else self.train
 
 
 def names() -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from robust_transfer.core.logging import logger
 from robust_transfer.data import catalogue
 from robust_transfer.data.archive import unpack
 from robust_transfer.data.checksums import md5_of
-from robust_transfer.data.listing import read_lines
+from robust_transfer.data.lists import read_lines
 from robust_transfer.data.sources.matlab import read_mat
 from robust_transfer.data.status import status
 

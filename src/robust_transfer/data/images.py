@@ -23,6 +23,10 @@ def open_rgb(path: Path) -> Image.Image:
             if image.mode == "RGB":
                 image.load()  # convert() would copy it
                 return image
+            if image.mode.startswith("I;16"):
+                return Image.fromarray(_to_8_bits(np.asarray(image))).convert("RGB")
+            if image.mode in ("I", "F"):
+                raise ValueError(f"its values of 32 bits (mode {image.mode}) have no range: save it with 8")
             if image.mode == "P" and "transparency" in image.info:
                 # Straight to RGB gives the same pixels, with a warning for each such file.
                 return image.convert("RGBA").convert("RGB")
@@ -33,6 +37,11 @@ def open_rgb(path: Path) -> Image.Image:
             f"{path} cannot be read as an image ({reason})",
             "restore the file, or leave such images out, counted and listed: data.on_error=skip",
         ) from error
+
+
+def _to_8_bits(values: np.ndarray) -> np.ndarray:
+    """Scale 0..65535 to 0..255, rounded; Pillow would cut off everything above 255."""
+    return ((values.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8)
 
 
 class FileImages:

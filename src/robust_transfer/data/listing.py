@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,71 +24,117 @@ class Listing(NamedTuple):
     paths : one per image, relative to the data root (for arrays: file and row)
     labels : Python ints
     read : row of this listing -> RGB image
-    expected : images that the split lists, where fewer may be on disk (Birdsnap), else None
+    absent : (label, path) of the images that the official list names and that are not on disk
     """
 
     class_names: list[str]
     paths: list[str]
     labels: list[int]
     read: ReadImage
-    expected: int | None = None
+    absent: tuple[tuple[int, str], ...] = ()
+
+    @property
+    def expected(self) -> int:
+        """How many images the split lists, those that are absent included."""
+        return len(self.paths) + len(self.absent)
 
     def below(self, root: Path, folder: str) -> Listing:
         """Return the listing with its paths, relative to root/folder so far, relative to root."""
         if not folder:
             return self
         paths = [f"{folder}/{path}" for path in self.paths]
+        absent = tuple((label, f"{folder}/{path}") for label, path in self.absent)
         read = FileImages(root, paths) if isinstance(self.read, FileImages) else self.read
-        return self._replace(paths=paths, read=read)
+        return self._replace(paths=paths, read=read, absent=absent)
+
+    def with_classes(self, names: list[str]) -> Listing:
+        """Return the listing of image files with `names` as its classes, which hold all of its own.
+
+        Raises
+        ------
+        DataError : a class of this listing is not among the names
+        """
+        label_of = {name: label for label, name in enumerate(names)}
+        if extra := [name for name in self.class_names if name not in label_of]:
+            raise DataError(
+                f"class folders {', '.join(extra[:5])} are not in the list of {len(names)} classes"
+            )
+        labels = [label_of[self.class_names[label]] for label in self.labels]
+        assert isinstance(self.read, FileImages)
+        return file_listing(self.read.root, names, zip(self.paths, labels, strict=True))
+
+    def official_hash(self) -> str:
+        """Hash the official list, images that are absent included."""
+        items = sorted([*zip(self.labels, self.paths, strict=True), *self.absent])
+        return data_hash((path, label) for label, path in items)
+
+
+def data_hash(items: Iterable[tuple[str, int]]) -> str:
+    """Hash a list of (path, label): what tells whether two stages have seen the same data."""
+    digest = hashlib.sha256()
+    for path, label in items:
+        digest.update(f"{path}\t{label}\n".encode())
+    return digest.hexdigest()
 
 
 def file_listing(
-    root: Path, class_names: Iterable[str], items: Iterable[tuple[str, int]], *, expected: int | None = None
+    home: Path,
+    class_names: Iterable[str],
+    items: Iterable[tuple[str, int]],
+    absent: Iterable[tuple[str, int]] = (),
 ) -> Listing:
-    """List image files given as (path relative to root, label), sorted by label, then path."""
+    """List image files given as (path relative to home, label), sorted by label, then path."""
     ordered = sorted(items, key=lambda item: (item[1], item[0]))
     paths = [path for path, _ in ordered]
     labels = [label for _, label in ordered]
-    return Listing(list(class_names), paths, labels, FileImages(root, paths), expected)
-
-
-def read_lines(path: Path, what: str) -> list[str]:
-    """Return the non-empty lines of a text file that ships with a data set."""
-    if not path.is_file():
-        raise DataError(f"{path}: {what} is missing")
-    return [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-
-
-def present_files(home: Path, folder: str) -> set[str]:
-    """Return every file below home/folder as a path relative to home; one walk instead of a stat per file."""
-    present: set[str] = set()
-    for directory, _, names in os.walk(home / folder):
-        prefix = os.path.relpath(directory, home).replace(os.sep, "/")
-        present.update(name if prefix == "." else f"{prefix}/{name}" for name in names)
-    return present
+    lost = tuple((label, path) for path, label in absent)
+    return Listing(list(class_names), paths, labels, FileImages(home, paths), lost)
 
 
 def listed_files(
     home: Path, folder: str, class_names: Iterable[str], items: list[tuple[str, int]]
 ) -> Listing:
-    """List files by (path relative to home, label); a path that is not below home/folder is a DataError."""
-    if not (home / folder).is_dir():
-        raise DataError(f"{home / folder}: the folder of images is missing")
-    present = present_files(home, folder)
-    absent = sorted(path for path, _ in items if path not in present)
-    if absent:
-        raise DataError(
-            f"{len(absent)} of {len(items)} listed images are missing, the first is {home / absent[0]}",
-            "an archive was unpacked in part: unpack it again",
-        )
-    return file_listing(home, class_names, items)
+    """List files by (path relative to home, label); those that are not below home/folder are `absent`."""
+    present = present_files(home, folder) if (home / folder).is_dir() else set()
+    there = [item for item in items if item[0] in present]
+    return file_listing(home, class_names, there, [item for item in items if item[0] not in present])
+
+
+def present_files(home: Path, folder: str) -> set[str]:
+    """Return every file below home/folder as a path relative to home, through links to folders too.
+
+    One walk instead of a stat per file.
+    """
+    present: set[str] = set()
+    for directory, names in walk(home / folder):
+        prefix = os.path.relpath(directory, home).replace(os.sep, "/")
+        present.update(name if prefix == "." else f"{prefix}/{name}" for name in names)
+    return present
+
+
+def walk(folder: Path | str, above: tuple[str, ...] = ()) -> Iterator[tuple[str, list[str]]]:
+    """Yield (directory, names of its files) of a tree: hidden folders left out, links to folders followed."""
+    real = os.path.realpath(folder)
+    if real in above:  # a link that leads back up
+        return
+    with os.scandir(folder) as entries:
+        inside = list(entries)
+    yield str(folder), [entry.name for entry in inside if not entry.is_dir()]
+    for entry in inside:
+        if entry.is_dir() and not is_hidden(entry.name):
+            yield from walk(entry.path, (*above, real))
+
+
+def is_hidden(name: str) -> bool:
+    """Tell the folders that programs leave behind: hidden ones, and what a Mac puts into an archive."""
+    return name.startswith(".") or name == "__MACOSX"
 
 
 def class_folders(folder: Path, what: str) -> list[str]:
     """Return the names of the sub-folders of `folder`, sorted by code point; stray files are left out."""
     if not folder.is_dir():
         raise DataError(f"{folder}: {what} is missing")
-    return sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and entry.name[0] != ".")
+    return sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and not is_hidden(entry.name))
 
 
 def images_in(folder: Path) -> list[str]:

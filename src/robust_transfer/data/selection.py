@@ -18,6 +18,7 @@ class Selection:
     shots, train_fraction : images per class, or share of each class, of what is left for training
     split_seed : keys the draw of validation, shots and fraction; validation does not depend on the other two
     validation_fraction : share of each class of the training set that is held out
+    class_map : text file of a user's own folder: its class folders, one a line, in the order of the labels
     generated : images of keyed noise in place of the set, this many a split; no shots are drawn from them
 
     Raises
@@ -30,6 +31,7 @@ class Selection:
     train_fraction: float | None = None
     split_seed: int = 0
     validation_fraction: float = 0.0
+    class_map: str | None = None
     generated: int | None = None
 
     def __post_init__(self) -> None:
@@ -45,6 +47,7 @@ class Selection:
             dataset.train_fraction,
             dataset.split_seed or 0,
             dataset.validation_fraction,
+            dataset.class_map,
             generated,
         )
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from robust_transfer.core.errors import DataError
 from robust_transfer.data import catalogue
+from robust_transfer.data.selection import Selection
 
 
 @dataclass(frozen=True)
@@ -26,30 +28,33 @@ class Status:
 
 def status(name: str, root: str | Path, *, partition: int | None = None) -> Status:
     """Look at both splits of a set."""
-    entry = catalogue.get(name)
-    train, problem = _look(entry, "train", root, partition)
-    test, test_problem = _look(entry, "test", root, partition) if entry.test != 0 else (0, None)
-    problem = problem or test_problem
-    something = train or test or (entry.archives and (Path(root) / entry.folder).exists())
-    state = "ok" if problem is None else "partial" if something else "missing"
-    return Status(entry, state, (train, test), problem)
+    entry, selection = catalogue.get(name), Selection(partition=partition)
+    splits = ["train", "test"] if entry.test != 0 else ["train"]
+    looks = [_look(entry, split, root, selection) for split in splits]
+    counts, problems = [count for count, _ in looks], [problem for _, problem in looks if problem]
+    something = any(counts) or (entry.archives and (Path(root) / entry.top).exists())
+    state = "ok" if not problems else "partial" if something else "missing"
+    found = (counts[0], counts[1] if len(counts) > 1 else 0)
+    return Status(entry, state, found, problems[0] if problems else _lost(entry, root, selection))
 
 
 def _look(
-    entry: catalogue.Entry, split: str, root: str | Path, partition: int | None
+    entry: catalogue.Entry, split: str, root: str | Path, selection: Selection
 ) -> tuple[int | None, str | None]:
-    """Return (images found, what is wrong) of one split."""
+    """Return (images found, what keeps it from being whole) of one split."""
     try:
-        listing = catalogue.official_listing(entry.name, root, split, partition=partition, verify=False)
+        return len(catalogue.official_listing(entry.name, root, split, selection).paths), None
     except DataError as error:
+        with suppress(DataError):
+            lenient = catalogue.official_listing(entry.name, root, split, selection, verify=False)
+            return len(lenient.paths), error.what
         return None, error.what
-    found = len(listing.paths)
-    try:
-        catalogue.check_counts(entry, split, listing)
-    except DataError as error:
-        return found, error.what
-    lost = (listing.expected or found) - found
-    return found, f"{lost:,} listed {split} images are not there; the others are used" if lost else None
+
+
+def _lost(entry: catalogue.Entry, root: str | Path, selection: Selection) -> str | None:
+    """Say how many images of a set that may be used in part are not there."""
+    lost = sum(size - found for found, size in catalogue.coverage(entry.name, root, selection).values())
+    return f"{lost:,} listed images are not there; the others are used" if lost else None
 
 
 def describe(state: Status) -> str:

@@ -132,13 +132,13 @@ def _finish(
     if unreadable:
         flags.append(f"unreadable: {len(unreadable)} images were left out: {unreadable[:10]}")
     summary.write_records(job.directory / "records.csv", records)
-    spent = directories.StageDirectory(job.directory).status().wall_seconds or 0.0
+    status = directories.StageDirectory(job.directory).status()
     header, _ = read_journal(journals(job.directory)[0])
     files.write_json(
         job.directory / "summary.json",
         Summary(
             evaluator=job.evaluator,
-            dataset=job.dataset.name,
+            dataset=job.dataset.shown_name,
             split=job.dataset.evaluate_on,
             num_images=len(records),
             subset=job.settings.subset,
@@ -149,7 +149,8 @@ def _finish(
             flags=tuple(flags),
             marks=job.marks,
             lineage=job.lineage,
-            wall_seconds=spent + wall_seconds,
+            images=status.images,
+            wall_seconds=(status.wall_seconds or 0.0) + wall_seconds,
             device=device,
             noise_backend=header.get("noise_backend"),
             weights=header.get("weights"),

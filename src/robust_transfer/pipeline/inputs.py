@@ -36,9 +36,9 @@ def training_stages(config: TrainConfig) -> list[Stage]:
     if isinstance(config.pretrain, CheckpointConfig):
         checkpoint = _pretrained_file(config, config.pretrain)
     elif not isinstance(config.pretrain, NoneConfig):
-        source = data_facts(config.source, config.budget)
+        source = data_facts(config.source, config.budget, config.data)
     if config.dataset is not None:
-        target = data_facts(config.dataset, config.budget)
+        target = data_facts(config.dataset, config.budget, config.data)
     return plan.plan_training(
         config, source=source, target=target, checkpoint=checkpoint, references=_references(config)
     )
@@ -59,7 +59,7 @@ def evaluation_stages(config: EvaluateConfig) -> list[Stage]:
     if others:
         stages += plan.plan_evaluation(
             dataclasses.replace(config, evaluators=others),
-            target=data_facts(config.dataset, config.budget),
+            target=data_facts(config.dataset, config.budget, config.data),
             checkpoint=evaluated_checkpoint(config),
         )
     return stages
@@ -67,7 +67,7 @@ def evaluation_stages(config: EvaluateConfig) -> list[Stage]:
 
 def _probe_stages(config: EvaluateConfig) -> list[Stage]:
     """Plan the training and the evaluation of a last layer on a pre-training: a stage of ours, or a file."""
-    target = data_facts(config.dataset, config.budget)
+    target = data_facts(config.dataset, config.budget, config.data)
     path = Path(config.checkpoint)
     if _is_foreign(path):
         method = CheckpointConfig(
@@ -90,12 +90,22 @@ def _probe_stages(config: EvaluateConfig) -> list[Stage]:
     return plan.plan_training(run, source=None, target=target, start=start)
 
 
-def data_facts(dataset: DatasetConfig, budget: BudgetConfig) -> DataFacts:
-    """Return the catalogue's identity of a data set's training part and of the part that is evaluated."""
+def data_facts(dataset: DatasetConfig, budget: BudgetConfig, data: DataConfig) -> DataFacts:
+    """Return the catalogue's identity of a data set's training part and of the part that is evaluated.
+
+    Beside it, which is not part of a key, how many images of each split are on disk.
+    """
     entry = catalogue.get(dataset.name)
+    if dataset.label in catalogue.names():
+        raise ConfigError(
+            f"label={dataset.label} is the name of a set of the catalogue", "choose another label"
+        )
     generated = budget.num_images if budget.smoke else None
     selection = Selection.of(dataset, generated)
-    whole = Selection(partition=dataset.partition, generated=generated)
+    whole = Selection(partition=dataset.partition, class_map=dataset.class_map, generated=generated)
+    images = {}
+    if generated is None:
+        images = catalogue.coverage(dataset.name, dataset.root or data.root, whole, verify=data.verify)
     training = catalogue.identity(dataset.name, selection, root=dataset.root)
     evaluated = training
     if dataset.evaluate_on == "test":
@@ -104,6 +114,7 @@ def data_facts(dataset: DatasetConfig, budget: BudgetConfig) -> DataFacts:
         train_identity=training,
         test_identity={**evaluated, "split": dataset.evaluate_on},
         num_classes=entry.num_classes,
+        images=images,
     )
 
 

@@ -172,13 +172,15 @@ def _pretrain_stage(
             pretrain=method.name,
             pretrain_seed=method.seed,
             pretrain_expected_linear_probe=getattr(method, "expected_linear_probe", None),
-            source=config.source.name,
+            source=config.source.shown_name,
             **model_identity(model),
         )
-        label = f"{method.name}-{config.source.name}-{model.arch}"
+        label = f"{method.name}-{config.source.shown_name}-{model.arch}"
         data = config.source
-    marks = _marks(config, method, *references.values())
-    return _stage("pretrain", label, found, method, config, data, checkpoint, references, lineage, marks)
+    marks = _marks(config, method, *references.values()) + (source.tags("train") if source else ())
+    return _stage(
+        "pretrain", label, found, method, config, data, source, checkpoint, references, lineage, marks
+    )
 
 
 def _finetune_stage(
@@ -207,7 +209,7 @@ def _finetune_stage(
         finetune=method.name,
         finetune_key=None,  # a pre-training that was found in a store has its own there
         seed=method.seed,
-        dataset=dataset.name,
+        dataset=dataset.shown_name,
         shots=dataset.shots,
         train_fraction=dataset.train_fraction,
         split_seed=dataset.split_seed,
@@ -215,9 +217,12 @@ def _finetune_stage(
         experiment=config.label,
         pretrain_key=pretrain.key[:12] if pretrain else None,
     )
-    label = f"{method.name}-{dataset.name}-{lineage.pretrain or 'none'}-{config.model.arch}"
+    label = f"{method.name}-{dataset.shown_name}-{lineage.pretrain or 'none'}-{config.model.arch}"
     marks = _marks(config, method, *([pretrain] if pretrain else []), *references.values())
-    return _stage("finetune", label, found, method, config, dataset, pretrain, references, lineage, marks)
+    marks = tuple(dict.fromkeys((*marks, *target.tags("train"))))
+    return _stage(
+        "finetune", label, found, method, config, dataset, target, pretrain, references, lineage, marks
+    )
 
 
 def _references(
@@ -249,13 +254,23 @@ def _evaluation_stage(
         marks.append("sigma mismatch")
     check_classes(settings, target.num_classes)
     settings = capped_evaluator(settings, config.budget)
-    marks.extend(_marks(config, settings))
+    marks.extend((*_marks(config, settings), *target.tags(dataset.evaluate_on)))
     found = evaluation_identity(name, settings, dataset, target, parent)
     finetune_key = parent.key[:12] if isinstance(parent, Stage) else parent.lineage.finetune_key
     lineage = dataclasses.replace(parent.lineage, finetune_key=finetune_key)
-    label = f"{name}-{dataset.name}"
+    label = f"{name}-{dataset.shown_name}"
     return _stage(
-        "eval", label, found, settings, config, dataset, parent, {}, lineage, tuple(dict.fromkeys(marks))
+        "eval",
+        label,
+        found,
+        settings,
+        config,
+        dataset,
+        target,
+        parent,
+        {},
+        lineage,
+        tuple(dict.fromkeys(marks)),
     )
 
 
@@ -266,6 +281,7 @@ def _stage(
     method: Any,
     config: TrainConfig | EvaluateConfig,
     dataset: DatasetConfig,
+    data: DataFacts | None,
     parent: Stage | CheckpointFacts | None,
     references: Mapping[str, Stage | CheckpointFacts],
     lineage: Lineage,
@@ -283,6 +299,7 @@ def _stage(
         references=references,
         lineage=lineage,
         marks=marks,
+        images=data.images if data else {},
     )
 
 

@@ -163,6 +163,7 @@ def _compute(
         parent=stage.parent.key if stage.parent else None,
         lineage=stage.lineage.values(),
         marks=list(stage.marks),
+        images=stage.images,
     )
     files.write_text(directory.path / stage_config.NAME, stage.stored().to_yaml())
     files.write_json(directory.path / "env.json", environment())

@@ -33,6 +33,13 @@ class DataFacts:
     train_identity: dict[str, Any]
     test_identity: dict[str, Any]
     num_classes: int | None
+    images: dict[str, tuple[int, int]] = field(default_factory=dict)  # split -> on disk, in the official list
+
+    def tags(self, split: str) -> tuple[str, ...]:
+        """Say how much of a split is used where it is not all of it."""
+        found, listed = self.images.get("test" if split == "test" else "train", (0, 0))
+        part = f"{self.train_identity['name']} {split} {found:,} of {listed:,}"
+        return (part,) if found < listed else ()
 
 
 @dataclass(frozen=True)
@@ -64,6 +71,7 @@ class Stage:
     references: Mapping[str, Stage | CheckpointFacts] = field(default_factory=dict)
     lineage: Lineage = field(default_factory=Lineage)
     marks: tuple[str, ...] = ()
+    images: dict[str, tuple[int, int]] = field(default_factory=dict)  # see DataFacts
 
     @property
     def key(self) -> str:

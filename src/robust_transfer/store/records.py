@@ -7,7 +7,7 @@ Files of older versions are read with defaults for what they lack; fields of new
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -77,6 +77,7 @@ class Status(_Record):
     started, finished, heartbeat : seconds since 1970
     wall_seconds : of all runs of the stage together
     passes : forward-equivalents of the whole stage
+    images : of each split: how many are on disk, how many the official list names
     fingerprint : hash of the data that were read
     """
 
@@ -98,6 +99,7 @@ class Status(_Record):
     device: str | None = None
     world_size: int | None = None
     peak_memory_bytes: int | None = None
+    images: Mapping[str, Sequence[int]] = field(default_factory=dict)
     fingerprint: str | None = None
 
 
@@ -108,6 +110,7 @@ class Summary(_Record):
     settings : of the evaluator, whose spec reads them
     metrics : fractions in [0, 1]; acr in [0, 1] pixel units; None where there is none
     intervals : 95 %, with `low`, `high` and `method`
+    images : of each split: how many are on disk, how many the official list names
     """
 
     evaluator: str = ""
@@ -122,6 +125,7 @@ class Summary(_Record):
     flags: tuple[str, ...] = ()
     marks: tuple[str, ...] = ()
     lineage: Lineage = field(default_factory=Lineage)
+    images: Mapping[str, Sequence[int]] = field(default_factory=dict)
     wall_seconds: float | None = None
     device: str | None = None
     noise_backend: str | None = None

@@ -1,4 +1,4 @@
-"""Sets of class folders: a user's own (imagefolder), ImageNet."""
+"""Sets of class folders: a user's own (imagefolder), ImageNet, Tiny ImageNet."""
 
 from __future__ import annotations
 
@@ -6,21 +6,36 @@ import os
 from pathlib import Path
 
 from robust_transfer.core.errors import DataError
-from robust_transfer.data.listing import IMAGE_SUFFIXES, Listing, class_folders, file_listing
+from robust_transfer.data.listing import (
+    IMAGE_SUFFIXES,
+    Listing,
+    class_folders,
+    file_listing,
+    images_in,
+    listed_files,
+    walk,
+)
+from robust_transfer.data.lists import read_lines
+
+TEST_PARTS = ("test", "val", "valid")
 
 
 def imagefolder(home: Path, split: str) -> Listing:
-    """List a user's own folder: train/ and test/ (or val/), one folder a class inside."""
+    """List a user's own folder: train/ and test/ (or val/, valid/), one folder per class inside.
+
+    The classes are those of train/, sorted by code point; where there is no train/, those of the test part.
+    """
+    part = next((name for name in TEST_PARTS if (home / name).is_dir()), None)
+    classes = "train" if (home / "train").is_dir() else part
     if split == "train":
         return folder_listing(home, "train", "train")
-    part = next((name for name in ("test", "val") if (home / name).is_dir()), None)
-    if part is None:
-        raise DataError(f"{home} has no test part (expected a folder test/ or val/)")
-    return folder_listing(home, "train", part)
+    if part is None or classes is None:
+        raise DataError(f"{home} has no test part (expected a folder test/, val/ or valid/)")
+    return folder_listing(home, classes, part)
 
 
 def imagenet(home: Path, split: str) -> Listing:
-    """List ImageNet: train/ and val/, one folder a WordNet id.
+    """List ImageNet: train/ and val/, one folder per WordNet id.
 
     torchvision's class wants the devkit or meta.bin beside it, which are not needed.
     """
@@ -33,28 +48,56 @@ def imagenet(home: Path, split: str) -> Listing:
     return folder_listing(home, "train", "val")
 
 
-def folder_listing(home: Path, train: str, part: str) -> Listing:
-    """List home/part with the class ids of home/train (its folders, sorted by code point)."""
-    classes = class_folders(home / train, "the folder of training images")
+def tiny_imagenet(home: Path, split: str) -> Listing:
+    """List Tiny ImageNet: train/<wnid>/images, and val/images with its labels in a list.
+
+    Its own test part has no labels, so val tests. Class ids follow the sorted WordNet ids.
+    """
+    wnids = sorted(read_lines(home / "wnids.txt", "the list of classes"))
+    words = dict(line.split("\t", 1) for line in read_lines(home / "words.txt", "the list of class names"))
+    names = [words[wnid].partition(",")[0] for wnid in wnids]
+    label_of = {wnid: label for label, wnid in enumerate(wnids)}
+    if split == "test":
+        rows = [
+            line.split("\t")
+            for line in read_lines(home / "val" / "val_annotations.txt", "the list of val images")
+        ]
+        return listed_files(
+            home, "val/images", names, [(f"val/images/{file}", label_of[wnid]) for file, wnid, *_ in rows]
+        )
+    there = class_folders(home / "train", "the folder of training images")
+    items = [
+        (f"train/{wnid}/images/{file}", label_of[wnid])
+        for wnid in there
+        for file in images_in(home / "train" / wnid / "images")
+    ]
+    return file_listing(home, names, items)
+
+
+def folder_listing(home: Path, classes_of: str, part: str) -> Listing:
+    """List home/part with the class ids of home/classes_of (its folders, sorted by code point)."""
+    classes = class_folders(home / classes_of, "the folder of training images")
     label_of = {name: label for label, name in enumerate(classes)}
     if not classes:
-        raise DataError(f"{home / train} holds no class folders (expected one folder a class)")
+        raise DataError(f"{home / classes_of} holds no class folders (expected one folder per class)")
     extra = [name for name in class_folders(home / part, "the folder of images") if name not in label_of]
     if extra:
-        raise DataError(f"{home / part} has classes that {train}/ lacks: {', '.join(extra[:5])}")
+        raise DataError(f"{home / part} has classes that {classes_of}/ lacks: {', '.join(extra[:5])}")
     items: list[tuple[str, int]] = []
     for name in classes:
         files = _images_below(home, f"{part}/{name}")
-        if not files and part == train:
+        if not files and part == classes_of:
             raise DataError(f"{home / part / name} holds no images (expected at least one)")
         items += [(file, label_of[name]) for file in files]
     return file_listing(home, classes, items)
 
 
 def _images_below(home: Path, folder: str) -> list[str]:
+    if not (home / folder).is_dir():
+        return []
     return [
-        f"{Path(directory).relative_to(home).as_posix()}/{name}"
-        for directory, _, names in os.walk(home / folder)
+        f"{os.path.relpath(directory, home).replace(os.sep, '/')}/{name}"
+        for directory, names in walk(home / folder)
         for name in names
         if name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith(".")
     ]

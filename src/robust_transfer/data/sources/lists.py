@@ -6,7 +6,16 @@ import csv
 from pathlib import Path
 
 from robust_transfer.core.errors import DataError
-from robust_transfer.data.listing import Listing, file_listing, listed_files, present_files, read_lines
+from robust_transfer.data.listing import Listing, listed_files
+from robust_transfer.data.lists import read_lines
+
+BREEDS = """
+Abyssinian, American Bulldog, American Pit Bull Terrier, Basset Hound, Beagle, Bengal, Birman, Bombay, Boxer,
+British Shorthair, Chihuahua, Egyptian Mau, English Cocker Spaniel, English Setter, German Shorthaired, Great
+Pyrenees, Havanese, Japanese Chin, Keeshond, Leonberger, Maine Coon, Miniature Pinscher, Newfoundland,
+Persian, Pomeranian, Pug, Ragdoll, Russian Blue, Saint Bernard, Samoyed, Scottish Terrier, Shiba Inu, Siamese,
+Sphynx, Staffordshire Bull Terrier, Wheaten Terrier, Yorkshire Terrier
+"""
 
 
 def food101(home: Path, split: str) -> Listing:
@@ -54,28 +63,16 @@ def pets(home: Path, split: str) -> Listing:
 
     Class ids are those of the lists (folder order by letter would give others).
     """
-    parts = {
-        part: read_lines(home / "annotations" / f"{part}.txt", f"the {part} list")
-        for part in ("trainval", "test")
-    }
-    names = _breeds(home, parts["trainval"] + parts["test"])
-    rows = [line.split() for line in parts["test" if split == "test" else "trainval"]]
-    items = [(f"images/{stem}.jpg", int(number) - 1) for stem, number, *_ in rows]
-    return listed_files(home, "images", names, items)
-
-
-def _breeds(home: Path, lines: list[str]) -> list[str]:
-    """Map "american_bulldog_12 2 2 1" -> name of class 2: American Bulldog."""
-    names: dict[int, str] = {}
-    for line in lines:
-        stem, number, *_ = line.split()
-        words = stem.rpartition("_")[0].split("_")
-        names[int(number)] = " ".join(word.capitalize() for word in words)
-    if sorted(names) != list(range(1, len(names) + 1)):
-        raise DataError(
-            f"the lists of {home}/annotations name classes {sorted(names)} (expected 1, 2, 3, ...)"
-        )
-    return [names[number] for number in sorted(names)]
+    part = "test" if split == "test" else "trainval"
+    breeds = " ".join(BREEDS.split()).split(", ")
+    items = []
+    for line in read_lines(home / "annotations" / f"{part}.txt", f"the {part} list"):
+        stem, number, *_ = line.split()  # american_bulldog_12 2 2 1
+        label = int(number) - 1
+        if stem.rpartition("_")[0].replace("_", " ").lower() != breeds[label].lower():
+            raise DataError(f"{home}/annotations/{part}.txt: '{line}' (class {number} is {breeds[label]})")
+        items.append((f"images/{stem}.jpg", label))
+    return listed_files(home, "images", breeds, items)
 
 
 def sun397(home: Path, split: str, partition: int) -> Listing:
@@ -96,11 +93,10 @@ def sun397(home: Path, split: str, partition: int) -> Listing:
 
 
 def birdsnap(home: Path, split: str) -> Listing:
-    """List what is there of Birdsnap: test_images.txt is the test part, the rest of images.txt trains.
+    """List Birdsnap: test_images.txt is the test part, the rest of images.txt trains.
 
     Many of the images are gone from their origin, and copies differ in what they hold. So class ids come from
-    species.txt, never from the folders that happen to exist, and the images that are there are used and
-    counted; `expected` is the length of the official list.
+    species.txt, never from the folders that happen to exist.
     """
     species = _read_table(home / "species.txt", "the list of species")
     species.sort(key=lambda row: int(row["id"]))
@@ -112,11 +108,7 @@ def birdsnap(home: Path, split: str) -> Listing:
         for row in images
         if (row["path"] in test) == (split == "test")
     ]
-    present = present_files(home, "download/images")
-    there = [item for item in items if item[0] in present]
-    if not there:
-        raise DataError(f"none of the {len(items)} {split} images is below {home / 'download/images'}")
-    return file_listing(home, [row["common"] for row in species], there, expected=len(items))
+    return listed_files(home, "download/images", [row["common"] for row in species], items)
 
 
 def _read_table(path: Path, what: str) -> list[dict[str, str]]:

@@ -1,0 +1,83 @@
+"""Is a split whole? One answer for status, check, plan, fetch and a run: files, lists, counts, images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from robust_transfer.core.errors import DataError
+from robust_transfer.data.checksums import check_files
+from robust_transfer.data.entries import Entry
+
+if TYPE_CHECKING:
+    from robust_transfer.data.listing import Listing
+
+RUN_ANYWAY = "rt-train ... data.verify=false runs with what is there, and marks it"
+LOSSY_SHARE = 0.5  # of a split that may be gone where images are gone from their origin
+
+
+def check_something(entry: Entry, root: Path, split: str, listing: Listing) -> None:
+    """Refuse a split of which no image is there."""
+    if listing.paths:
+        return
+    if not listing.absent:
+        raise DataError(f"{entry.name} {split} holds no images below {root / entry.folder}")
+    first = min(path for _, path in listing.absent)
+    folder = (root / first).parent
+    deeper = folder / folder.name / Path(first).name
+    raise DataError(
+        f"none of the {listing.expected} listed {split} images of {entry.name} is there (expected "
+        f"{root / first} and so on)",
+        f"they lie one folder deeper: rt-data import {entry.name} --from {deeper.parent}"
+        if deeper.is_file()
+        else f"rt-data fetch {entry.name}",
+    )
+
+
+def check_whole(entry: Entry, root: Path, split: str, partition: int | None, listing: Listing) -> None:
+    """Refuse a split that is not the official one, whole; a user's own folder is whole as it is.
+
+    Raises
+    ------
+    DataError : what is not right: a file's MD5, the list's counts or its data hash, images that are absent
+    """
+    if entry.num_classes is None:
+        return
+    check_files(root, entry)
+    _check_counts(entry, split, listing)
+    _check_list(entry, split, partition, listing)
+    _check_images(entry, root, split, listing)
+
+
+def _check_counts(entry: Entry, split: str, listing: Listing) -> None:
+    classes, images = len(listing.class_names), listing.expected
+    if (classes, images) != (entry.num_classes, entry.size(split)):
+        raise DataError(
+            f"{entry.name} {split} is not the official split (expected {entry.size(split)} images of "
+            f"{entry.num_classes} classes, found {images} of {classes})",
+            f"rt-data fetch {entry.name}",
+            RUN_ANYWAY,
+        )
+
+
+def _check_list(entry: Entry, split: str, partition: int | None, listing: Listing) -> None:
+    official = entry.data_hash.get(split) if partition in (None, 1) else None
+    if official is not None and (actual := listing.official_hash()) != official:
+        raise DataError(
+            f"{entry.name} {split} lists other images or labels than the official split "
+            f"(expected data hash {official[:12]}, found {actual[:12]})",
+            f"unpack its lists again: rt-data fetch {entry.name}",
+            RUN_ANYWAY,
+        )
+
+
+def _check_images(entry: Entry, root: Path, split: str, listing: Listing) -> None:
+    allowed = LOSSY_SHARE * listing.expected if entry.lossy else 0
+    if len(listing.absent) > allowed:
+        least = f", at least {1 - LOSSY_SHARE:.0%} must be there" if entry.lossy else ""
+        raise DataError(
+            f"{len(listing.absent)} of {listing.expected} listed {split} images of {entry.name} are missing"
+            f"{least}; the first is {root / min(path for _, path in listing.absent)}",
+            f"rt-data fetch {entry.name}",
+            RUN_ANYWAY,
+        )
