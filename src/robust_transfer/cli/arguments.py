@@ -73,7 +73,7 @@ def parse(argv: Sequence[str]) -> Arguments:
             if not inline and name not in ("--hydra-help", "--resolve"):
                 next(words, None)
         elif word.startswith("-"):
-            raise ConfigError(f"{word} is no flag", did_you_mean(name, FLAGS))
+            raise ConfigError(f"{word} is not a flag", did_you_mean(name, FLAGS))
         else:
             overrides.append(word)
     return Arguments(overrides=tuple(overrides), **values)  # type: ignore[arg-type]

@@ -106,7 +106,7 @@ def _offer_data_sets(names: tuple[str, ...]) -> None:
 def hydra_session(program: str, config_dir: str | None) -> Iterator[None]:
     """Make Hydra ready to compose from the shipped configs and the user's own directory."""
     if config_dir is not None and not Path(config_dir).is_dir():
-        raise ConfigError(f"--config-dir {config_dir} is no directory")
+        raise ConfigError(f"--config-dir {config_dir} is not a directory")
     GlobalHydra.instance().clear()
     _offer_data_sets(catalogue.names())
     Plugins.instance().register(_MoreDirectories)
@@ -219,7 +219,7 @@ def _parse(overrides: list[str]) -> list[Override]:
             parsed.extend(OverridesParser.create().parse_overrides([_with_group(text)]))
         except HydraException as error:
             raise ConfigError(
-                f"'{text}' is no override (expected key=value)",
+                f"'{text}' is not an override (expected key=value)",
                 "quote values with special characters: 'key=\"a b\"'",
             ) from error
     return parsed

@@ -18,7 +18,7 @@ GROUPS = (
     ("finetune", "how it is fine-tuned"),
     ("dataset", "target data set"),
     ("model", "architecture"),
-    ("budget", "caps on cost"),
+    ("budget", "limits on cost"),
     ("experiment", "a whole table or study"),
     ("cell", "a pair of methods, for tables that are no product"),
 )
@@ -63,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _refuse_words(overrides: list[str]) -> list[str]:
     words = [word for word in overrides if "=" not in word and not word.startswith("~")]
     if words:
-        raise ConfigError(f"'{words[0]}' is no override (expected key=value)", "rt-train --help")
+        raise ConfigError(f"'{words[0]}' is not an override (expected key=value)", "rt-train --help")
     return overrides
 
 

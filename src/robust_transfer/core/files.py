@@ -14,8 +14,8 @@ from typing import Any
 
 from robust_transfer.core.errors import ConfigError
 
-# What the system says of a disk that takes no more: full, over quota, read-only, over a limit of file size.
-TAKES_NO_MORE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG}
+# What the system says of a disk that cannot be written to: full, over quota, read-only, over a size limit.
+UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG}
 
 
 @contextmanager
@@ -55,15 +55,15 @@ def _what_the_system_said(error: Exception, written: Path) -> OSError | None:
 
 @contextmanager
 def disk_errors(root: Path | str) -> Iterator[None]:
-    """Turn a disk that takes no more into a ConfigError: a user can put that right."""
+    """Turn a full or read-only disk into a ConfigError: a user can put that right."""
     try:
         yield
     except OSError as error:
-        if error.errno not in TAKES_NO_MORE:
+        if error.errno not in UNWRITABLE:
             raise
         raise ConfigError(
-            f"store={root} takes no more ({os.strerror(error.errno)})",
-            "make room there: the same command goes on from here",
+            f"store={root} is full or read-only ({os.strerror(error.errno)})",
+            "make room there: the same command resumes",
         ) from error
 
 
