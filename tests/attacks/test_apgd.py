@@ -199,13 +199,6 @@ def test_a_good_first_restart_and_a_bad_last_one(model, images, labels):
     assert (first.robust != last.robust).any()
 
 
-def test_averaged_gradients_of_a_fixed_model_change_no_flag(model, images, labels):
-    kwargs = {"eps": 0.3, "num_steps": 10, "batch_size": 16, "guards": "off"}
-    one, three = (autopgd(model, images, labels, num_eot=eot, **kwargs) for eot in (1, 3))
-    assert torch.equal(one.robust, three.robust)
-    assert torch.equal(3 * one.gradient_steps, three.gradient_steps)
-
-
 def test_frozen_batch_norm_is_given_back_frozen(model, images, labels):
     """`model.train()` after an attack would set a frozen BatchNorm free."""
     model.train()
@@ -216,3 +209,66 @@ def test_frozen_batch_norm_is_given_back_frozen(model, images, labels):
     assert model.training and model[0].training and not model[1].training
     assert not model[0].bias.requires_grad and model[0].weight.requires_grad and model[0].weight.grad is None
     assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
+
+
+def test_each_restart_starts_from_its_own_noise(model, images, labels, monkeypatch):
+    """One step from noise that is shared would make all restarts the same run."""
+    drawn = []
+    normal = rng.normal
+    monkeypatch.setattr(rng, "normal", lambda *args: drawn.append(normal(*args)) or drawn[-1])
+    kwargs = {"eps": 0.3, "num_steps": 1, "batch_size": 16, "guards": "off"}
+    many = autopgd(model, images, labels, num_restarts=4, **kwargs)
+    assert len(drawn) > len(images) and len({noise.sum().item() for noise in drawn}) == len(drawn)
+    one = autopgd(model, images, labels, **kwargs)
+    assert many.robust.sum() < one.robust.sum(), "a case in which another start breaks more"
+
+
+def rule_after(losses, *, num_steps=100, norm="l2"):
+    """Feed a rule of one slot the losses of its visited points, gradients of one direction, and return it."""
+    settings = AttackSettings(
+        norm=norm, eps=1.0, num_steps=num_steps, loss="ce", batch_size=1, seed=0, guards="off",
+        new_rule=apgd.AutoSteps,
+    )  # fmt: skip
+    image = torch.full((1, 1, 2, 2), 0.5)
+    rule = apgd.AutoSteps(settings, image)
+    rule.enter(torch.tensor([0]), image, torch.ones_like(image))
+    for step, loss in enumerate(losses):
+        rule.advance(image, torch.tensor([loss]), torch.ones_like(image), torch.tensor([step]))
+    return rule
+
+
+def windows(*increases):
+    """Losses of the windows of 22, 19, ... steps with so many increases each, the other steps falling."""
+    values, last = [1.0], 1.0
+    for size, rising in zip((22, 19, 16), increases, strict=False):
+        for step in range(size):
+            last += 1.0 if step < rising else -1e-3
+            values.append(last)
+    return values
+
+
+def test_three_quarters_of_a_window_is_not_enough_increases():
+    """0.75 x 22 = 16.5: 16 of 22 halve the step, 17 do not."""
+    assert rule_after(windows(16)).step_size.item() == 1.0
+    assert rule_after(windows(17)).step_size.item() == 2.0
+
+
+def test_the_first_step_is_compared_with_zero_and_not_with_the_start():
+    """The authors' code: a first loss above 0 counts as an increase even where the start's was larger."""
+    falls_at_first = [5.0, 1.0] + [1.0 + 0.1 * k for k in range(1, 17)] + [2.0] * 5
+    assert len(falls_at_first) == 23
+    # 17 increases, the first among them, of 22: enough; 16 without it would halve the step.
+    assert rule_after(falls_at_first).step_size.item() == 2.0
+    below_zero = [value - 10 for value in falls_at_first]
+    assert rule_after(below_zero).step_size.item() == 1.0
+
+
+def test_a_best_loss_that_stands_still_halves_only_from_the_second_checkpoint_on():
+    """Losses that rise from step to step and never reach the start's: no halving at the first checkpoint."""
+    first = [100.0] + [1.0 + k for k in range(22)]
+    assert rule_after(first).step_size.item() == 2.0
+    second = first + [50.0 + k for k in range(19)]
+    assert rule_after(second).step_size.item() == 1.0
+    # After a halving, a checkpoint must not halve for a standstill again.
+    third = second + [1.0 + k for k in range(16)]
+    assert rule_after(third).step_size.item() == 1.0

@@ -85,7 +85,7 @@ def test_square_breaks_what_masks_its_gradient_and_that_is_flagged(model, images
 def test_square_is_the_same_alone_and_among_others(norm, model, images, labels):
     setting = {"norm": norm, "eps": 3 * EPS[norm], "num_queries": 60, "seed": 3}
     chosen = (model(images).argmax(1) == labels).nonzero().flatten()[:6]
-    predict = constant_shape(model, 8)
+    predict = constant_shape(model, 8, "one")
     with torch.no_grad():
         together = square_point(predict, images[chosen], labels[chosen], index=chosen.tolist(), **setting)
         for k, name in enumerate(chosen.tolist()):
@@ -116,7 +116,9 @@ def test_fab_finds_the_nearest_point_of_a_linear_model(images):
     weights = linear[1].weight[0] - linear[1].weight[1]
     expected = (logits[:, 0] - logits[:, 1]).abs().double() / weights.norm().double()
     with torch.no_grad():
-        found = fab_point(constant_shape(linear, 8), few, labels, norm="l2", eps=5.0, num_steps=20, rank=2)
+        found = fab_point(
+            constant_shape(linear, 8, "one"), few, labels, norm="l2", eps=5.0, num_steps=20, rank=2
+        )
     assert (linear(found).argmax(1) != labels).all()
     reached = threat.distances(found, few, norm="l2")
     assert (reached >= expected * (1 - 1e-5)).all() and (reached <= 1.1 * expected).all()

@@ -45,10 +45,10 @@ def test_margin_is_positive_exactly_where_the_label_loses():
 @pytest.mark.parametrize(("loss", "num_classes"), [("dlr", 2), ("dlr_targeted", 3)])
 def test_losses_refuse_too_few_classes(loss, num_classes):
     with pytest.raises(EvaluationError, match=f"{loss}.*found {num_classes}"):
-        losses.check_loss(loss, num_classes)
-    losses.check_loss(loss, num_classes + 1)
+        losses.check_classes(loss, num_classes)
+    losses.check_classes(loss, num_classes + 1)
 
 
 def test_an_unknown_loss_is_refused_with_the_nearest():
     with pytest.raises(EvaluationError, match="did you mean 'dlr'"):
-        losses.check_loss("dlrr", 10)
+        losses.check_name("dlrr")

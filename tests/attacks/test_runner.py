@@ -1,7 +1,9 @@
+import pytest
 import torch
 from torch import nn
 
-from robust_transfer.attacks import autopgd, pgd
+from robust_transfer.attacks import autopgd, pgd, threat
+from robust_transfer.core.errors import EvaluationError
 
 
 class Recorder(nn.Module):
@@ -18,11 +20,75 @@ class Recorder(nn.Module):
 
 def test_every_attack_pass_has_the_shape_of_the_batch(model, images, labels):
     fast = Recorder(model)
-    result = autopgd(
-        model, images, labels, eps=0.3, num_steps=20, batch_size=12, guards="off", gradient_model=fast
-    )
+    kwargs = {"eps": 0.3, "num_steps": 20, "batch_size": 12, "guards": "off"}
+    result = autopgd(model, images, labels, shapes="one", gradient_model=fast, **kwargs)
     assert set(fast.sizes) == {12}
     assert 12 * len(fast.sizes) >= int(result.gradient_steps.sum())
+
+
+@pytest.mark.parametrize(("count", "eps"), [(33, 0.01), (40, 0.2), (40, 0.5)])
+def test_padding_is_at_most_a_fifth(model, images, labels, count, eps):
+    """Nobody falls, some do, nearly all do; the default batch is larger than all images together."""
+    fast = Recorder(model)
+    with torch.no_grad():
+        labels = model(images).argmax(1)
+    result = autopgd(
+        model, images[:count], labels[:count], eps=eps, num_steps=20, guards="off", gradient_model=fast
+    )
+    needed = int(result.gradient_steps.sum())
+    assert needed <= sum(fast.sizes) <= 1.25 * needed
+    assert max(fast.sizes) <= 1.25 * count
+
+
+def test_four_images_are_not_filled_up_to_a_batch(model, images, labels):
+    """Guards and all: 128 slots for four images would cost a hundred times as much."""
+    counted = Recorder(model)
+    result = autopgd(counted, images[1:5], labels[1:5], eps=0.01, num_steps=20)
+    assert sum(counted.sizes) - int(result.gradient_steps.sum()) < 200
+
+
+@pytest.mark.parametrize("eps", [0.3, 0.15])
+def test_an_image_ends_at_the_same_bits_alone_and_in_the_queue(model, images, labels, eps):
+    """Three slots for forty images: whatever a slot remembers of the image before would show."""
+    kwargs = {"eps": eps, "num_steps": 40, "batch_size": 3, "shapes": "one", "guards": "off"}
+    whole = autopgd(model, images, labels, **kwargs)
+    for i in range(0, 40, 2):
+        one = autopgd(model, images[i : i + 1], labels[i : i + 1], index=[i], **kwargs)
+        assert torch.equal(one.images[0], whole.images[i]), i
+        assert one.gradient_steps[0] == whole.gradient_steps[i]
+
+
+def test_the_ladder_changes_no_flag_but_near_ties(model, images, labels):
+    kwargs = {"eps": 0.3, "num_steps": 30, "batch_size": 32, "guards": "off"}
+    ladder, one = (autopgd(model, images, labels, shapes=shapes, **kwargs) for shapes in ("ladder", "one"))
+    same = ~(ladder.near_tie | one.near_tie)
+    assert torch.equal(ladder.robust[same], one.robust[same]) and same.float().mean() > 0.8
+
+
+def test_images_outside_the_ball_are_never_handed_out(model, images, labels, monkeypatch):
+    monkeypatch.setattr(threat, "tighten", lambda points, centers, **ball: centers + 2 * (points - centers))
+    with pytest.raises(EvaluationError, match=r"^distance:"):
+        autopgd(model, images, labels, eps=0.3, num_steps=5, batch_size=16)
+
+
+def test_hits_are_judged_in_exact_products(model, images, labels):
+    """bf16 inside oneDNN's products, asked for process-wide, reaches no forward of the unmodified model."""
+    seen = set()
+
+    def precisions(module, args):
+        seen.add((torch.backends.mkldnn.matmul.fp32_precision, torch.backends.mkldnn.conv.fp32_precision))
+
+    flags = (torch.backends.mkldnn.matmul, torch.backends.mkldnn.conv)
+    before = [flag.fp32_precision for flag in flags]
+    model.register_forward_pre_hook(precisions)
+    try:
+        for flag in flags:
+            flag.fp32_precision = "bf16"
+        autopgd(model, images[:8], labels[:8], eps=0.3, num_steps=2, batch_size=8, guards="off")
+    finally:
+        for flag, precision in zip(flags, before, strict=True):
+            flag.fp32_precision = precision
+    assert seen == {("ieee", "ieee")}
 
 
 def test_waiting_images_take_the_places_of_fooled_ones(images):

@@ -10,12 +10,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from robust_transfer.attacks import threat
 from robust_transfer.attacks.guarded import Call, attack_guarded
+from robust_transfer.attacks.rule import Rule
 from robust_transfer.attacks.settings import AttackSettings
 from robust_transfer.attacks.state import AttackResult, OnFinalised
+from robust_transfer.models.callables import Model
 
 MOMENTUM = 0.75
 # A window in which at most this share of the steps raised the loss asks for a smaller step.
@@ -23,7 +25,7 @@ MIN_SHARE_OF_INCREASES = 0.75
 
 
 def autopgd(
-    model: nn.Module,
+    model: Model,
     images: Tensor,
     labels: Tensor,
     *,
@@ -34,11 +36,12 @@ def autopgd(
     loss: str = "ce",
     num_eot: int = 1,
     batch_size: int = 128,
+    shapes: str = "ladder",
     seed: int = 0,
     index: Tensor | Sequence[int] | None = None,
     start_noise: Tensor | None = None,
     guards: str = "fast",
-    gradient_model: nn.Module | None = None,
+    gradient_model: Model | None = None,
     on_finalised: OnFinalised | None = None,
 ) -> AttackResult:
     """Attack each image by APGD until its first misclassified iterate, where it leaves the batch.
@@ -51,16 +54,20 @@ def autopgd(
 
     Parameters
     ----------
-    model : any module from (B, C, H, W) images in [0, 1] to logits (B, K); given back exactly as it came
-    images : (B, C, H, W) float in [0, 1], on any device
-    labels : (B,) int64
+    model : from (B, C, H, W) images in [0, 1] to logits (B, K): a module, given back exactly as it came, or
+        any function; outputs with `.logits` are taken, half and double weights run in their own arithmetic
+    images : (B, C, H, W) floats in [0, 1], a tensor on any device or an array
+    labels : (B,) whole numbers
     norm : "l2" or "linf"
     eps : radius in the units of the images
     num_steps : gradient steps of a run; results at fewer than 100 are not comparable
     num_restarts : runs of an image that stays robust, each from its own noise
     loss : "ce", "dlr" (at least 3 classes) or "dlr_targeted" (at least 4; the 9 likeliest other classes)
-    num_eot : gradients averaged per step, for models that are random by design
-    batch_size : the constant shape of all forward passes
+    num_eot : gradients averaged per step, for models that are random by design: `robust` then holds the
+        expected accuracy over 100 keyed draws at the point of worst mean loss (`randomised`)
+    batch_size : most images of a forward pass
+    shapes : "ladder": smaller forwards as images run out; "one": all have `batch_size`, so that an image
+        alone ends at the same bits as among others
     index : (B,) names of the images, default 0..B-1
     start_noise : (num_restarts, B, C, H, W) standard normal, in place of the keyed noise
     guards : "full", "fast" or "off"
@@ -80,6 +87,7 @@ def autopgd(
         loss=loss,
         num_eot=num_eot,
         batch_size=batch_size,
+        shapes=shapes,
         seed=seed,
         guards=guards,
         new_rule=AutoSteps,
@@ -105,9 +113,13 @@ def checkpoint_windows(num_steps: int) -> list[int]:
     return ends
 
 
-class AutoSteps:
+class AutoSteps(Rule):
     """The rule of APGD. Every number is per slot, so that slots may stand at different steps."""
 
+    per_slot = (
+        *("points", "previous", "best_points", "best_gradient"),
+        *("step_size", "best_loss", "last_loss", "increases", "best_loss_at_check", "halved_at_check"),
+    )
     needs_noise = True
 
     def __init__(self, settings: AttackSettings, batch: Tensor) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from robust_transfer.attacks import threat
 from robust_transfer.attacks.apgd import AutoSteps
@@ -23,6 +23,7 @@ from robust_transfer.attacks.settings import AttackSettings
 from robust_transfer.attacks.state import AttackResult, AttackState
 from robust_transfer.core.choices import MIN_CLASSES
 from robust_transfer.core.numerics import exact_arithmetic
+from robust_transfer.models.callables import Model
 
 CLEAN, CE, TARGETED, FAB, SQUARE = "clean", "apgd-ce", "apgd-t", "fab-t", "square"
 STANDARD = (100, 5000)  # steps, queries
@@ -43,7 +44,7 @@ class AutoAttackResult(AttackResult):
 
 
 def autoattack(
-    model: nn.Module,
+    model: Model,
     images: Tensor,
     labels: Tensor,
     *,
@@ -52,10 +53,11 @@ def autoattack(
     num_steps: int = 100,
     num_queries: int = 5000,
     batch_size: int = 128,
+    shapes: str = "ladder",
     seed: int = 0,
     index: Tensor | Sequence[int] | None = None,
     guards: str = "fast",
-    gradient_model: nn.Module | None = None,
+    gradient_model: Model | None = None,
 ) -> AutoAttackResult:
     """Attack each image by AutoAttack's standard components until one breaks it; robust means robust to all.
 
@@ -63,12 +65,12 @@ def autoattack(
 
     Note: an image's result does not depend on the other images. Noise of the APGDs and what Square draws for
     an image is keyed by (seed, index); the places of Square's squares are shared by all images and keyed by
-    the seed; FAB draws nothing. Forward passes have one constant shape, so that only rounding is left. The
-    authors' code seeds anew for every batch.
+    the seed; FAB draws nothing. Only rounding of another forward shape is left (`shapes`). The authors' code
+    seeds anew for every batch.
 
     Parameters
     ----------
-    model, images, labels, norm, eps, batch_size, index, gradient_model : as in `autopgd`
+    model, images, labels, norm, eps, batch_size, shapes, index, gradient_model : as in `autopgd`
     num_steps : steps of both APGDs and of FAB
     num_queries : forward passes of Square; other numbers than AutoAttack's 100 and 5000 are flagged
     guards : of the first attack, which sees all images; the others attack the same model
@@ -84,6 +86,7 @@ def autoattack(
         num_steps=num_steps,
         loss="ce",
         batch_size=batch_size,
+        shapes=shapes,
         seed=seed,
         guards=guards,
         new_rule=AutoSteps,
@@ -99,7 +102,7 @@ def autoattack(
             run.apgd("dlr_targeted", TARGETED)
         run.fab()
         run.square()
-    flags += _black_box(run.broken_by, len(images))
+    flags += _black_box(run.broken_by, len(run.broken_by))
     return AutoAttackResult(**vars(measured(settings, run.state, flags)), broken_by=run.broken_by)
 
 
@@ -130,7 +133,7 @@ class _Run:
         self.settings, self.inputs, self.state, self.num_queries = settings, inputs, state, num_queries
         self.num_classes = inputs.logits.shape[1]
         self.broken_by = ["" if robust else CLEAN for robust in state.robust.tolist()]
-        self.predict = constant_shape(inputs.gradient_model, settings.batch_size)
+        self.predict = constant_shape(inputs.gradient_model, settings.batch_size, settings.shapes)
 
     def note(self, attack: str) -> None:
         """Name `attack` as the one that broke the images that no longer are robust."""

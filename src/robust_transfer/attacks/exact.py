@@ -5,28 +5,32 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from robust_transfer.attacks.model import LogitModel
 from robust_transfer.core.errors import EvaluationError
 from robust_transfer.core.numerics import exact_arithmetic
 from robust_transfer.models import batching
 
 
 class ExactModel:
-    """Logits of the unmodified `model` for any number of images, forwarded `size` at a time."""
+    """Logits of the unmodified `model` for any number of images, at most `size` at a time.
 
-    def __init__(self, model: nn.Module, *, size: int, device: torch.device) -> None:
-        self.model, self.size, self.device = model, size, device
+    shapes : "one": every forward has `size` images; "ladder": as many as `batching.shape_for` says
+    """
+
+    def __init__(self, model: LogitModel, *, size: int, shapes: str, device: torch.device) -> None:
+        self.model, self.size, self.shapes, self.device = model, size, shapes, device
 
     def of_size(self, size: int) -> ExactModel:
         """Return the same model at another forward shape."""
-        return ExactModel(self.model, size=size, device=self.device)
+        return ExactModel(self.model, size=size, shapes=self.shapes, device=self.device)
 
     @torch.no_grad()
     def logits(self, images: Tensor) -> Tensor:
         """Return the logits (B, K) of images (B, C, H, W), on the model's device."""
         with exact_arithmetic(self.device):
-            return batching.forward(self.model, images.to(self.device), self.size)
+            return batching.forward(self.model, images.to(self.device), self.size, self.shapes)
 
 
 def refuse_nonfinite(what: str, bad: Tensor, index: Tensor) -> None:

@@ -9,20 +9,25 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from robust_transfer.attacks import losses, threat
+from robust_transfer.attacks.checks import arguments
 from robust_transfer.attacks.checks import inputs as check
 from robust_transfer.attacks.checks.cross_checks import cross_checks
-from robust_transfer.attacks.checks.probes import probe
+from robust_transfer.attacks.checks.probes import check_answers, probe
 from robust_transfer.attacks.checks.saturation import reattack_saturated
 from robust_transfer.attacks.exact import ExactModel
+from robust_transfer.attacks.model import LogitModel
+from robust_transfer.attacks.randomised import attack_randomised
 from robust_transfer.attacks.runner import AttackInputs, run_attack
 from robust_transfer.attacks.settings import AttackSettings
 from robust_transfer.attacks.state import AttackResult, AttackState, OnFinalised
+from robust_transfer.core import rng
+from robust_transfer.models.callables import Model
 from robust_transfer.models.modes import device_of, eval_mode, kept_state, no_param_grad
 
-# Hits come a few at a time: a forward shape so many times smaller than the batch wastes little on padding.
+# Hits come a few at a time: where shapes are constant, so much smaller a one wastes little on padding.
 CONFIRMING_SHARE = 8
 ALL = slice(None)
 
@@ -31,12 +36,12 @@ ALL = slice(None)
 class Call:
     """What a user hands to an attack beside its settings; see `apgd.autopgd`."""
 
-    model: nn.Module
+    model: Model
     images: Tensor
     labels: Tensor
     index: Tensor | Sequence[int] | None = None
     start_noise: Tensor | None = None
-    gradient_model: nn.Module | None = None
+    gradient_model: Model | None = None
     on_finalised: OnFinalised | None = None
 
 
@@ -51,7 +56,10 @@ def attack_guarded(settings: AttackSettings, call: Call) -> AttackResult:
             if call.on_finalised is not None and settings.guards != "full":
                 call.on_finalised(positions, measured(settings, state, flags, positions))
 
-        run_attack(settings, inputs, state, state.open_positions(), tell)
+        if settings.num_eot > 1:
+            attack_randomised(settings, inputs, state)
+        else:
+            run_attack(settings, inputs, state, state.open_positions(), tell)
         flags += check_after(settings, inputs, state)
     return measured(settings, state, flags)
 
@@ -62,32 +70,38 @@ def prepared(settings: AttackSettings, call: Call) -> Iterator[AttackInputs]:
 
     Afterwards the model is given back exactly as it came; one that changed itself is refused.
     """
-    check.check_shapes(call.images, call.labels)
-    names = check.names_of(call.index, len(call.images))
-    check.check_noise(call.start_noise, (settings.num_restarts, *call.images.shape))
-    gradient_model = call.gradient_model or call.model
+    model = LogitModel(call.model)
+    gradient_model = model if call.gradient_model is None else LogitModel(call.gradient_model)
+    images = arguments.images_of(call.images, model.dtype)
+    labels = arguments.labels_of(call.labels, images)
+    names = arguments.names_of(call.index, len(images))
+    noise = arguments.noise_of(call.start_noise, (settings.num_restarts, *images.shape))
+    device = device_of(model, images.device)
     with (
         torch.no_grad(),
-        kept_state(call.model) as moved,
-        eval_mode(call.model, gradient_model),
-        no_param_grad(call.model, gradient_model),
+        # What a randomised model draws depends on the call alone, and the caller's generator stays as it is.
+        rng.global_state(settings.seed, "attacked_model", device=device),
+        kept_state(model) as moved,
+        eval_mode(model, gradient_model),
+        no_param_grad(model, gradient_model),
     ):
-        device = device_of(call.model, call.images.device)
-        exact_model = ExactModel(call.model, size=settings.batch_size, device=device)
-        with kept_state(call.model) as moved_by_clean_pass:
-            logits = exact_model.logits(call.images)
-        check.check_classes(call.labels, logits)
-        losses.check_loss(settings.loss, logits.shape[1])
+        exact_model = ExactModel(model, size=settings.batch_size, shapes=settings.shapes, device=device)
+        with kept_state(model) as moved_by_clean_pass:
+            logits = exact_model.logits(images)
+        check.check_classes(labels, logits)
+        losses.check_classes(settings.loss, logits.shape[1])
         if settings.guards != "off":
             check.check_state(moved_by_clean_pass)
+        if settings.shapes == "one":
+            exact_model = exact_model.of_size(max(1, settings.batch_size // CONFIRMING_SHARE))
         yield AttackInputs(
-            exact_model=exact_model.of_size(max(1, settings.batch_size // CONFIRMING_SHARE)),
+            exact_model=exact_model,
             gradient_model=gradient_model,
-            images=call.images.detach(),
-            labels=call.labels,
+            images=images,
+            labels=labels,
             index=names,
             logits=logits,
-            start_noise=call.start_noise,
+            start_noise=noise,
         )
     if settings.guards != "off":
         check.check_state(moved)
@@ -101,16 +115,18 @@ def check_before(settings: AttackSettings, inputs: AttackInputs) -> list[str]:
         *check.check_images(inputs.images, inputs.index),
         *check.check_eps(settings.norm, settings.eps, inputs.images),
         *check.check_autocast(inputs.exact_model.device),
+        *check.check_precision(inputs.exact_model.model),
+        *check.check_logits(inputs.logits, inputs.labels, inputs.index),
     ]
-    check.check_logits(inputs.logits, inputs.index)
     return flags + probe(settings, inputs)
 
 
 def check_after(settings: AttackSettings, inputs: AttackInputs, state: AttackState) -> list[str]:
     """Attack again where the loss was saturated; compare with other attacks under "full"."""
-    if settings.guards == "off":
+    if settings.guards == "off" or settings.num_eot > 1:
         return []
     flags = reattack_saturated(settings, inputs, state)
+    check_answers(inputs, state)
     return flags + (cross_checks(settings, inputs, state) if settings.guards == "full" else [])
 
 
@@ -134,7 +150,7 @@ def measured(
         flags=list(flags),
         record={
             "guards": settings.guards,
-            "arithmetic": "hits judged in float32, TF32 off",
+            "arithmetic": f"judged with {state.arithmetic}, TF32 off",
             "num_near_ties": int(state.near_tie[positions].sum()),
             "num_clean_mistakes": int(wrong.sum()),
             "largest_distance": float(distances.max()),

@@ -61,24 +61,53 @@ def margin_loss(logits: Tensor, labels: Tensor, targets: Tensor) -> Tensor:
     return margin(logits.float(), labels)
 
 
+def rescaled_cross_entropy(logits: Tensor, labels: Tensor, targets: Tensor) -> Tensor:
+    """Return the cross-entropy of z / (z_(1) - z_(3)): neither scale nor shift of the logits saturates it."""
+    logits = logits.float()
+    first, _, third = logits.topk(3, dim=1).values.unbind(1)
+    scale = (first - third).unsqueeze(1) + TINY
+    return functional.cross_entropy((logits - first.unsqueeze(1)) / scale, labels, reduction="none")
+
+
 LOSSES: dict[str, Loss] = {
     "ce": cross_entropy,
     "dlr": dlr,
     "dlr_targeted": dlr_targeted,
     "margin": margin_loss,
+    "ce_rescaled": rescaled_cross_entropy,
 }
 TARGETED = ("dlr_targeted",)
 
 
-def check_loss(loss: str, num_classes: int) -> None:
-    """Refuse a loss without code, and one that needs more classes than the model has."""
+def check_name(loss: str) -> None:
+    """Refuse a loss without code."""
     if loss not in LOSSES:
         raise EvaluationError(
-            f"unknown loss (expected one of {', '.join(LOSSES)}, found '{loss}')", did_you_mean(loss, LOSSES)
+            f"unknown loss (expected one of {', '.join(LOSSES)}, found '{loss}')",
+            did_you_mean(str(loss), LOSSES),
         )
+
+
+def check_classes(loss: str, num_classes: int) -> None:
+    """Refuse a loss that needs more classes than the model has."""
     if num_classes < MIN_CLASSES[loss]:
         raise EvaluationError(
             f"loss '{loss}' compares {MIN_CLASSES[loss]} logits (expected at least as many classes, "
             f"found {num_classes})",
             "use loss='ce'",
         )
+
+
+def top_scale(logits: Tensor) -> Tensor:
+    """Return the scale of an image's leading logits: z_(1) - z_(3), at most the larger size of the first two.
+
+    (B, K) to (B,). The spread of all logits says nothing where a head masks classes by -100 or -1e9.
+    """
+    leading = logits.topk(min(3, logits.shape[1]), dim=1).values
+    size = leading[:, :2].abs().amax(1)
+    return size if leading.shape[1] < 3 else torch.minimum(leading[:, 0] - leading[:, 2], size)
+
+
+def resolution(logits: Tensor) -> Tensor:
+    """Return the distance between float32 numbers of the size of an image's leading logits: (B,)."""
+    return torch.finfo(torch.float32).eps * logits.topk(2, dim=1).values.abs().amax(1)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from robust_transfer.core import rng
 from robust_transfer.core.errors import EvaluationError, install_extra
@@ -30,11 +30,11 @@ def attack_classes() -> tuple[Any, Any]:
     return FABAttack_PT, SquareAttack
 
 
-def constant_shape(model: nn.Module, size: int) -> Predict:
-    """Return the model's float32 logits for any number of images, forwarded `size` at a time."""
+def constant_shape(model: Predict, size: int, shapes: str) -> Predict:
+    """Return a function that forwards any number of images at most `size` at a time (`batching.forward`)."""
 
     def predict(images: Tensor) -> Tensor:
-        return batching.forward(model, images, size).float()
+        return batching.forward(model, images, size, shapes).float()
 
     return predict
 

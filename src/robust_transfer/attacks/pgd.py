@@ -11,17 +11,20 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from robust_transfer.attacks import threat
 from robust_transfer.attacks.guarded import Call, attack_guarded
-from robust_transfer.attacks.settings import AttackSettings
+from robust_transfer.attacks.rule import Rule
+from robust_transfer.attacks.settings import AttackSettings, checked
 from robust_transfer.attacks.state import AttackResult, OnFinalised
+from robust_transfer.core.arguments import real
 from robust_transfer.core.errors import EvaluationError
+from robust_transfer.models.callables import Model
 
 
 def pgd(
-    model: nn.Module,
+    model: Model,
     images: Tensor,
     labels: Tensor,
     *,
@@ -32,11 +35,13 @@ def pgd(
     random_start: bool = True,
     num_restarts: int = 1,
     loss: str = "ce",
+    num_eot: int = 1,
     batch_size: int = 128,
+    shapes: str = "ladder",
     seed: int = 0,
     index: Tensor | Sequence[int] | None = None,
     guards: str = "fast",
-    gradient_model: nn.Module | None = None,
+    gradient_model: Model | None = None,
     on_finalised: OnFinalised | None = None,
 ) -> AttackResult:
     """Attack each image by PGD with a fixed step; an image is broken if any iterate is misclassified.
@@ -46,14 +51,19 @@ def pgd(
 
     Parameters
     ----------
-    model : any module from (B, C, H, W) images in [0, 1] to logits (B, K); given back exactly as it came
-    images : (B, C, H, W) float in [0, 1], on any device
-    labels : (B,) int64
+    model : from (B, C, H, W) images in [0, 1] to logits (B, K): a module, given back exactly as it came, or
+        any function; outputs with `.logits` are taken, half and double weights run in their own arithmetic
+    images : (B, C, H, W) floats in [0, 1], a tensor on any device or an array
+    labels : (B,) whole numbers
     norm : "l2" or "linf"
     eps, step_size : in the units of the images; None takes 2.5 eps / num_steps
     random_start : start at random in the ball (`threat.start_points`) rather than at the image
     loss : "ce", "dlr" (at least 3 classes) or "dlr_targeted" (at least 4; the 9 likeliest other classes)
-    batch_size : the constant shape of all forward passes
+    num_eot : gradients averaged per step; more than one measures the expected accuracy of a model that draws
+        random numbers, see `autopgd`
+    batch_size : most images of a forward pass
+    shapes : "ladder": smaller forwards as images run out; "one": all have `batch_size`, so that an image
+        alone ends at the same bits as among others
     index : (B,) names of the images, default 0..B-1: random numbers are keyed by (seed, index, run)
     guards : "full", "fast" or "off"
     gradient_model : the same function computed faster, for the attack's steps; `model` confirms hits
@@ -68,6 +78,11 @@ def pgd(
         raise EvaluationError(
             f"num_restarts={num_restarts} with random_start=False repeats one run", "set num_restarts=1"
         )
+    if step_size is not None and checked(real, "step_size", step_size) <= 0:
+        raise EvaluationError(
+            f"step_size must be positive (found {step_size}): no point would climb",
+            "step_size=None takes 2.5 eps / num_steps",
+        )
     rule = partial(FixedSteps, step_size=step_size, random_start=random_start)
     settings = AttackSettings(
         norm=norm,
@@ -75,7 +90,9 @@ def pgd(
         num_steps=num_steps,
         num_restarts=num_restarts,
         loss=loss,
+        num_eot=num_eot,
         batch_size=batch_size,
+        shapes=shapes,
         seed=seed,
         guards=guards,
         new_rule=rule,
@@ -83,14 +100,16 @@ def pgd(
     return attack_guarded(settings, Call(model, images, labels, index, None, gradient_model, on_finalised))
 
 
-class FixedSteps:
+class FixedSteps(Rule):
     """The rule of PGD: the same step along the gradient's direction every time, then projection."""
+
+    per_slot = ("points", "best_points", "best_loss")
 
     def __init__(
         self, settings: AttackSettings, batch: Tensor, *, step_size: float | None, random_start: bool
     ) -> None:
         self.norm, self.eps = settings.norm, settings.eps
-        self.step_size = 2.5 * settings.eps / settings.num_steps if step_size is None else step_size
+        self.step_size = default_step(settings) if step_size is None else step_size
         self.needs_noise = random_start
         self.points, self.best_points = batch.clone(), batch.clone()
         self.best_loss = torch.full((len(batch),), -torch.inf, device=batch.device)
@@ -110,6 +129,11 @@ class FixedSteps:
         self.points = take_step(
             self.points, gradients, images, norm=self.norm, eps=self.eps, step_size=self.step_size
         )
+
+
+def default_step(settings: AttackSettings) -> float:
+    """Return the step that crosses the ball with a reserve: 2.5 eps / num_steps."""
+    return 2.5 * settings.eps / settings.num_steps
 
 
 def perturb(

@@ -1,4 +1,4 @@
-"""The active set: a batch of constant shape that images leave when they are fooled and waiting ones enter."""
+"""The active set: a batch that images leave when they are fooled and waiting ones enter."""
 
 # N images, B slots of the batch, C channels, H/W pixels, K classes
 
@@ -10,15 +10,17 @@ from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from robust_transfer.attacks import losses, threat
 from robust_transfer.attacks.exact import ExactModel, refuse_nonfinite
+from robust_transfer.attacks.model import LogitModel
 from robust_transfer.attacks.settings import AttackSettings
 from robust_transfer.attacks.state import AttackState, is_near_tie
 from robust_transfer.core import rng
 from robust_transfer.core.errors import EvaluationError
 from robust_transfer.core.numerics import exact_arithmetic
+from robust_transfer.models import batching
 
 # A gradient shorter than this loses more than a hundredth of its unit length to `threat.TINY`.
 SHORTEST_GRADIENT = 100 * threat.TINY
@@ -37,7 +39,7 @@ class AttackInputs:
     """
 
     exact_model: ExactModel
-    gradient_model: nn.Module
+    gradient_model: LogitModel
     images: Tensor
     labels: Tensor
     index: Tensor
@@ -62,7 +64,8 @@ class AttackInputs:
 
     def new_state(self) -> AttackState:
         """Return the images' state before any attack."""
-        return AttackState(self.images, self.labels, self.index, self.logits)
+        arithmetic = self.exact_model.model.dtypes()
+        return AttackState(self.images, self.labels, self.index, self.logits, arithmetic)
 
     def noise(self, settings: AttackSettings, position: int, run: int) -> Tensor:
         """Return the standard normal noise (C, H, W) of an image's run, on the CPU."""
@@ -88,9 +91,9 @@ def run_attack(
 ) -> None:
     """Attack those of the images that stand at `positions` and write the outcomes to the state.
 
-    Every forward pass of the gradient model has `settings.batch_size` images: at the end old ones fill it up,
-    unread. So those that will take longest go first, and an image that survives a run begins its next one at
-    once: whoever enters last is soon gone. The order changes no outcome.
+    A forward pass of the gradient model has as many images as the ladder of shapes allows; what is missing to
+    a rung is filled up with old ones, unread. So those that will take longest go first, and an image that
+    survives a run begins its next one at once: whoever enters last is soon gone. The order changes nothing.
     """
     if positions:
         Runner(settings, inputs, state, positions, on_finalised).run()
@@ -133,19 +136,22 @@ class Runner:
         self.finalised: list[int] = []
         self.num_runs = settings.num_runs(state.targets.shape[1])
         self.waiting = deque(Run(position, 0) for position in state.by_margin(positions))
-        self.slots: list[Run | None] = [None] * settings.batch_size
+        size = settings.batch_size
+        if settings.shapes == "ladder":
+            size = batching.shape_for(len(positions), size)
+        self.slots: list[Run | None] = [None] * size
         # Slots without a run hold a real image, so that no layer sees anything it would not see otherwise.
         device = inputs.exact_model.device
         first = state.clean[positions[0]].to(device)
-        self.images = first.expand(settings.batch_size, *first.shape).clone()
-        self.labels, self.targets = (
-            torch.zeros(settings.batch_size, dtype=torch.int64, device=device) for _ in range(2)
-        )
+        self.images = first.expand(size, *first.shape).clone()
+        self.labels, self.targets = (torch.zeros(size, dtype=torch.int64, device=device) for _ in range(2))
+        self.moved = torch.zeros(size, dtype=torch.bool, device=device)
         self.rule = settings.new_rule(settings, self.images)
 
     def run(self) -> None:
         """Attack until nobody is in the batch and nobody waits."""
         while self._fill_slots():
+            self._shrink()
             # Never the last ones: what the guards find after them can still refuse the whole.
             if self.finalised and self.on_finalised is not None:
                 self.on_finalised(self.finalised)
@@ -159,7 +165,9 @@ class Runner:
             # Denied hits go on: the gradient model was wrong about them.
             self._confirm([slot for slot, _ in self._runs() if wrong[slot]], self.rule.points)
             step = torch.tensor([run.step if run else 0 for run in self.slots], device=self.images.device)
+            before = self.rule.points
             self.rule.advance(self.images, outcome.loss, outcome.gradients, step)
+            self.moved |= (self.rule.points != before).flatten(1).any(1)
             self._release_finished()
 
     def _runs(self) -> list[tuple[int, Run]]:
@@ -173,6 +181,20 @@ class Runner:
             self._enter(entering)
         return any(self.slots)
 
+    def _shrink(self) -> None:
+        """Go down the ladder of shapes once nobody waits."""
+        taken = [slot for slot, _ in self._runs()]
+        size = batching.shape_for(len(taken), self.settings.batch_size)
+        if self.settings.shapes == "one" or self.waiting or size >= len(self.slots):
+            return
+        free = [slot for slot, run in enumerate(self.slots) if run is None]
+        kept = taken + free[: size - len(taken)]
+        where = torch.tensor(kept, device=self.images.device)
+        self.images, self.labels, self.targets = self.images[where], self.labels[where], self.targets[where]
+        self.moved = self.moved[where]
+        self.rule.keep(where)
+        self.slots = [self.slots[slot] for slot in kept]
+
     def _enter(self, entering: list[tuple[int, Run]]) -> None:
         device = self.images.device
         slots = torch.tensor([slot for slot, _ in entering], device=device)
@@ -185,6 +207,7 @@ class Runner:
             )
         self.rule.enter(slots, images, noise.to(images))
         self.images[slots] = images
+        self.moved[slots] = False
         self.labels[slots] = self.state.labels[positions].to(device)
         ranks = [run.number // self.settings.num_restarts for _, run in entering]
         self.targets[slots] = self.state.targets[positions, ranks].to(device)
@@ -192,17 +215,14 @@ class Runner:
             self.slots[slot] = run
 
     def _differentiate(self) -> Pass:
-        """Take the loss, its input gradient (the mean of `num_eot`) and what they say of each slot."""
+        """Take the loss, its input gradient and what they say of each slot."""
         exact = self.inputs.gradient_model is self.inputs.exact_model.model
-        gradients = torch.zeros_like(self.images)
-        for _ in range(self.settings.num_eot):
-            points = self.rule.points.detach().requires_grad_()
-            with torch.enable_grad(), exact_arithmetic(points.device) if exact else nullcontext():
-                logits = self.inputs.gradient_model(points)
-                loss = losses.LOSSES[self.settings.loss](logits, self.labels, self.targets)
-                # A sum, so that the gradient of an image does not depend on the batch.
-                gradients += input_gradient(loss.sum(), points)
-        gradients /= self.settings.num_eot
+        points = self.rule.points.detach().requires_grad_()
+        with torch.enable_grad(), exact_arithmetic(points.device) if exact else nullcontext():
+            logits = self.inputs.gradient_model(points)
+            loss = losses.LOSSES[self.settings.loss](logits, self.labels, self.targets)
+            # A sum, so that the gradient of an image does not depend on the batch.
+            gradients = input_gradient(loss.sum(), points)
         logits, loss = logits.detach().float(), loss.detach()
         length = threat.l2_norms(gradients).flatten()
         vanished = length < SHORTEST_GRADIENT
@@ -225,7 +245,7 @@ class Runner:
     def _count(self, near_tie: Tensor, vanished: Tensor) -> None:
         slots = [slot for slot, _ in self._runs()]
         positions = [run.position for _, run in self._runs()]
-        self.state.gradient_steps[positions] += self.settings.num_eot
+        self.state.gradient_steps[positions] += 1
         self.state.near_tie[positions] |= near_tie[slots]
         for (_, run), has_vanished in zip(self._runs(), vanished[slots].tolist(), strict=True):
             run.num_vanished += has_vanished
@@ -242,9 +262,10 @@ class Runner:
             self.state.survive([run.position], point, logits)
             self.state.num_runs[run.position] += 1
             self.state.num_vanished_runs[run.position] += 2 * run.num_vanished >= run.step
+            self.state.num_still_runs[run.position] += not self.moved[slot]
             if run.number + 1 < self.num_runs:
                 self.waiting.appendleft(Run(run.position, run.number + 1))
-            elif not self.state.vanished()[run.position]:
+            elif not (self.state.vanished() | self.state.still())[run.position]:
                 self.finalised.append(run.position)
             self.slots[slot] = None
 

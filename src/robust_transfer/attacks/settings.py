@@ -1,40 +1,24 @@
-"""The settings of an attack, checked once, and the rule by which its points move."""
-
-# B batch, C channels, H/W pixels
+"""The settings of an attack, checked once."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from textwrap import shorten
+from typing import TypeVar
 
 from torch import Tensor
 
 from robust_transfer.attacks import losses, threat
-from robust_transfer.core.errors import EvaluationError, did_you_mean
+from robust_transfer.attacks.rule import Rule
+from robust_transfer.core.arguments import real, whole
+from robust_transfer.core.choices import SHAPES
+from robust_transfer.core.errors import ConfigError, EvaluationError, did_you_mean
 
 # The targets of a targeted loss: as many of the likeliest wrong classes as AutoAttack tries.
 MAX_TARGETS = 9
+Number = TypeVar("Number", int, float)
 GUARDS = ("full", "fast", "off")
-
-
-class Rule(Protocol):
-    """How the points of a batch move; all state is per slot, so that slots may be at different steps."""
-
-    points: Tensor
-    """(B, C, H, W): where the next gradient is taken."""
-
-    best_points: Tensor
-    """(B, C, H, W): the visited point of largest loss."""
-
-    needs_noise: bool
-    """Whether `enter` reads its noise."""
-
-    def enter(self, slots: Tensor, images: Tensor, noise: Tensor) -> None:
-        """Start anew in `slots` (S,) with images and standard normal noise (S, C, H, W)."""
-
-    def advance(self, images: Tensor, losses: Tensor, gradients: Tensor, step: Tensor) -> None:
-        """Take in loss (B,) and gradient (B, C, H, W) at the points, the `step`-th visited; then move on."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,8 +31,9 @@ class AttackSettings:
     num_steps : gradient steps of a run
     num_restarts : runs of an image that stays robust (for a targeted loss: per target)
     loss : a name of `losses.LOSSES`
-    num_eot : gradients averaged per step
-    batch_size : images of a forward pass
+    num_eot : gradients averaged per step; more than one: the model draws random numbers (`randomised`)
+    batch_size : most images of a forward pass
+    shapes : "ladder": a forward is as small as the images that are left allow; "one": all have `batch_size`
     seed : of the random starts
     guards : "full", "fast" or "off"
     new_rule : builds the attack's rule for a batch of images
@@ -65,20 +50,27 @@ class AttackSettings:
     loss: str
     num_eot: int = 1
     batch_size: int
+    shapes: str = "ladder"
     seed: int
     guards: str
     new_rule: Callable[[AttackSettings, Tensor], Rule]
 
     def __post_init__(self) -> None:
-        threat.check_ball(self.norm, self.eps)
         for name in ("num_steps", "num_restarts", "num_eot", "batch_size"):
-            if getattr(self, name) < 1:
-                raise EvaluationError(f"{name} must be at least 1 (found {getattr(self, name)})")
-        if self.guards not in GUARDS:
-            raise EvaluationError(
-                f"unknown guards (expected one of {', '.join(GUARDS)}, found '{self.guards}')",
-                did_you_mean(self.guards, GUARDS),
-            )
+            object.__setattr__(self, name, checked(whole, name, getattr(self, name), low=1))
+        object.__setattr__(self, "seed", checked(whole, "seed", self.seed))
+        if isinstance(self.eps, str):
+            raise EvaluationError(f"eps: expected a number (found the text '{self.eps}')", f"eps={self.eps}")
+        object.__setattr__(self, "eps", checked(real, "eps", self.eps))
+        threat.check_ball(self.norm, self.eps)
+        losses.check_name(self.loss)
+        for name, choices in (("guards", GUARDS), ("shapes", SHAPES)):
+            if getattr(self, name) not in choices:
+                found = str(getattr(self, name))
+                raise EvaluationError(
+                    f"unknown {name} (expected one of {', '.join(choices)}, found '{found}')",
+                    did_you_mean(found, choices),
+                )
 
     def num_runs(self, num_classes: int) -> int:
         """Return the most runs an image can take: restarts, for a targeted loss times the targets."""
@@ -87,3 +79,11 @@ class AttackSettings:
     def num_targets(self, num_classes: int) -> int:
         """Return how many wrong classes a targeted loss tries: all others, at most nine."""
         return min(MAX_TARGETS, num_classes - 1)
+
+
+def checked(check: Callable[..., Number], name: str, value: object, **limits: int) -> Number:
+    """Return what a check of `core.arguments` makes of a value; refusals are this package's."""
+    try:
+        return check(name, value, **limits)
+    except ConfigError as error:
+        raise EvaluationError(shorten(error.what, 160), *error.hints) from error

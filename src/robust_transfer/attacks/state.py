@@ -12,8 +12,8 @@ from torch import Tensor
 
 from robust_transfer.attacks import losses
 
-# A margin below this share of the spread of an image's logits may turn with the forward shape or the kernel:
-# an attack of many steps amplifies rounding of 1e-6 by about this much.
+# A margin below this share of the scale of an image's leading logits may turn with the forward shape or the
+# kernel: an attack of many steps amplifies rounding of 1e-6 by about this much.
 NEAR_TIE = 1e-3
 
 
@@ -25,7 +25,9 @@ class AttackResult:
     ----------
     images : (B, C, H, W), inside ball and box: the first confirmed misclassified iterate; of a robust
         image the visited point of largest loss; a clean mistake unchanged
-    robust : (B,) bool: correctly classified, and no iterate was misclassified
+    robust : (B,) bool: correctly classified, and no iterate was misclassified; of a randomised model (B,)
+        float64: the share of keyed draws that are correct at the point of worst mean loss. Robust accuracy
+        is its mean
     clean_prediction, adversarial_prediction : (B,) int64, by the unmodified model, of the images given and
         returned
     distance : (B,) float64, recomputed from the returned images, at most eps (1 + 1e-5)
@@ -62,7 +64,10 @@ class AttackState:
     Nothing reopens or overwrites a closed image, so that no later restart can lose what an earlier one found.
     """
 
-    def __init__(self, images: Tensor, labels: Tensor, index: Tensor, logits: Tensor) -> None:
+    def __init__(
+        self, images: Tensor, labels: Tensor, index: Tensor, logits: Tensor, arithmetic: str
+    ) -> None:
+        self.arithmetic = arithmetic
         logits = logits.detach().float().cpu()
         self.clean, self.labels, self.index = images, labels.cpu(), index.cpu()
         self.images = images.detach().clone()
@@ -75,8 +80,8 @@ class AttackState:
         # The other classes from the likeliest down: the order in which a targeted loss tries them.
         self.targets = logits.scatter(1, self.labels.view(-1, 1), -torch.inf).argsort(1, descending=True)
         self.gradient_steps = torch.zeros(len(images), dtype=torch.int64)
-        self.num_runs, self.num_vanished_runs = (
-            torch.zeros(len(images), dtype=torch.int64) for _ in range(2)
+        self.num_runs, self.num_vanished_runs, self.num_still_runs = (
+            torch.zeros(len(images), dtype=torch.int64) for _ in range(3)
         )
 
     def open_positions(self) -> list[int]:
@@ -91,10 +96,15 @@ class AttackState:
         """Return which robust images had a vanishing gradient in all of their runs: (N,) bool."""
         return self.robust & (self.num_runs > 0) & (self.num_vanished_runs == self.num_runs)
 
+    def still(self) -> Tensor:
+        """Return which robust images had no run in which their point ever moved: (N,) bool."""
+        return self.robust & (self.num_runs > 0) & (self.num_still_runs == self.num_runs)
+
     def forget_runs(self, positions: list[int]) -> None:
         """Start the count of runs anew, before another attack on these images."""
         self.num_runs[positions] = 0
         self.num_vanished_runs[positions] = 0
+        self.num_still_runs[positions] = 0
 
     def close(self, positions: list[int], images: Tensor, logits: Tensor) -> None:
         """Write fooled images with the logits (n, K) that the unmodified model gives them."""
@@ -119,6 +129,6 @@ class AttackState:
 
 
 def is_near_tie(logits: Tensor, labels: Tensor) -> Tensor:
-    """Return where label and best other are closer than `NEAR_TIE` of the logits' spread: (B,) bool."""
-    spread = logits.amax(1) - logits.amin(1)
-    return losses.margin(logits, labels).abs() < NEAR_TIE * spread
+    """Return where label and best other are closer than rounding may move them: (B,) bool."""
+    least = torch.maximum(NEAR_TIE * losses.top_scale(logits), 16 * losses.resolution(logits))
+    return losses.margin(logits, labels).abs() < least

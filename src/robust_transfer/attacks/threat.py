@@ -18,7 +18,8 @@ def check_ball(norm: str, eps: float) -> None:
     """Refuse a norm without code and a radius that is not a positive number."""
     if norm not in NORMS:
         raise EvaluationError(
-            f"unknown norm (expected one of {', '.join(NORMS)}, found '{norm}')", did_you_mean(norm, NORMS)
+            f"unknown norm (expected one of {', '.join(NORMS)}, found '{norm}')",
+            did_you_mean({"inf": "linf", "2": "l2"}.get(str(norm), str(norm).lower()), NORMS),
         )
     if not 0 < eps < float("inf"):
         raise EvaluationError(f"eps must be a positive number in [0, 1] pixel units (found {eps})")

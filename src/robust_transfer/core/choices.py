@@ -2,6 +2,7 @@
 
 ARITHMETICS = ("fp32", "tf32", "bf16")
 NORMS = ("l2", "linf")
+SHAPES = ("ladder", "one")  # of forward passes: `models.batching`
 
 # How many classes a loss that an attack raises compares.
-MIN_CLASSES = {"ce": 2, "margin": 2, "dlr": 3, "dlr_targeted": 4}
+MIN_CLASSES = {"ce": 2, "margin": 2, "ce_rescaled": 3, "dlr": 3, "dlr_targeted": 4}

@@ -39,11 +39,15 @@ def normal(
 
 
 @contextmanager
-def global_state(seed: int, purpose: str, *index: int) -> Iterator[None]:
-    """Run code that reads torch's global CPU generator (torchvision's transforms, weight init) under a key.
+def global_state(seed: int, purpose: str, *index: int, device: torch.device | str = "cpu") -> Iterator[None]:
+    """Run code that reads torch's global generators (torchvision's transforms, weight init) under a key.
 
-    The global state is given back as it was.
+    The CPU's generator, and that of `device` where it is another; both are given back as they were.
     """
-    with torch.random.fork_rng(devices=[]):
+    place = torch.device(device)
+    others = [] if place.type == "cpu" else [place]
+    with torch.random.fork_rng(devices=others, device_type=place.type if others else "cuda"):
         torch.default_generator.manual_seed(key(seed, purpose, *index))
+        if others:
+            torch.get_device_module(place).manual_seed(key(seed, purpose, *index))
         yield

@@ -14,13 +14,18 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torch.nn.utils.parametrize import is_parametrized
 
 from robust_transfer.core import numerics
+from robust_transfer.models.callables import dtype_of, logits_of
 
 
 class FastInference(nn.Module):
-    """Runs `body` under an arithmetic and returns float32 logits (B, K)."""
+    """Runs `body` under an arithmetic and returns float32 logits (B, K).
 
-    def __init__(self, body: nn.Module, *, kind: str, compile: bool) -> None:
+    input_dtype : the type of the weights that the body was copied from, which images are cast to
+    """
+
+    def __init__(self, body: nn.Module, *, kind: str, compile: bool, input_dtype: torch.dtype) -> None:
         super().__init__()
+        self.input_dtype = input_dtype
         self.body = body
         self.kind = kind
         if compile:
@@ -29,8 +34,9 @@ class FastInference(nn.Module):
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Map (B, C, H, W) images in [0, 1] to logits (B, K)."""
+        images = images.to(self.input_dtype, memory_format=torch.channels_last)
         with numerics.arithmetic(self.kind):
-            logits: torch.Tensor = self.body(images.contiguous(memory_format=torch.channels_last))
+            logits = logits_of(self.body(images))
         return logits.float()
 
 
@@ -58,7 +64,9 @@ def fast_inference(model: nn.Module, *, arithmetic: str = "fp32", compile: bool 
     body = _folded(body)
     if arithmetic == "bf16":
         _cast_to_bfloat16(body)
-    return FastInference(_channels_last(body), kind=arithmetic, compile=compile).eval()
+    return FastInference(
+        _channels_last(body), kind=arithmetic, compile=compile, input_dtype=dtype_of(model)
+    ).eval()
 
 
 def weights_hash(model: nn.Module) -> str:

@@ -9,50 +9,18 @@ Sources: Carlini et al. 2019 (arXiv 1902.06705), Athalye et al. 2018 (1802.00420
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 
-from robust_transfer.attacks import threat
+from robust_transfer.attacks import losses, threat
 from robust_transfer.attacks.exact import refuse_nonfinite
+from robust_transfer.attacks.model import MASKED, LogitModel
 from robust_transfer.core.errors import EvaluationError
 
-
-def check_shapes(images: Tensor, labels: Tensor) -> None:
-    """Refuse what no attack can work on; these checks run at every level."""
-    if torch.is_inference_mode_enabled():
-        raise EvaluationError(
-            "inference_mode: attacks need gradients (found torch.inference_mode switched on)"
-        )
-    if images.ndim != 4 or not images.is_floating_point() or not len(images):
-        raise EvaluationError(
-            "images: expected (B, C, H, W) floats in [0, 1], B at least 1 "
-            f"(found {tuple(images.shape)} of {images.dtype})",
-            *(["divide by 255"] if images.dtype == torch.uint8 else []),
-        )
-    if labels.shape != images.shape[:1] or labels.dtype != torch.int64:
-        raise EvaluationError(
-            f"labels: expected ({len(images)},) int64 (found {tuple(labels.shape)} of {labels.dtype})"
-        )
-
-
-def names_of(index: Tensor | Sequence[int] | None, count: int) -> Tensor:
-    """Return the names of the images, 0 to B - 1 where none are given."""
-    names = torch.arange(count) if index is None else torch.as_tensor(index).cpu()
-    if names.shape != (count,) or names.is_floating_point() or len(set(names.tolist())) < count:
-        raise EvaluationError(
-            f"index: expected {count} different integers (found {tuple(names.shape)} {names.dtype})"
-        )
-    return names
-
-
-def check_noise(noise: Tensor | None, shape: tuple[int, ...]) -> None:
-    """Refuse start noise of another shape."""
-    if noise is not None and noise.shape != shape:
-        raise EvaluationError(
-            f"start_noise: expected {shape}, (num_restarts, B, C, H, W) (found {tuple(noise.shape)})"
-        )
+# Pixels near 1 are resolved to 6e-8: a smaller ball has no room for ten steps.
+SMALLEST_EPS = 1e-6
+# Logits resolved no finer than this share of their leading differences are decided by rounding.
+COARSE = 1e-3
 
 
 def check_images(images: Tensor, index: Tensor) -> list[str]:
@@ -91,14 +59,31 @@ def check_classes(labels: Tensor, logits: Tensor) -> None:
         )
 
 
-def check_logits(logits: Tensor, index: Tensor) -> None:
-    """Refuse logits that are not finite, and probabilities, on which cross-entropy is computed wrongly."""
+def check_logits(logits: Tensor, labels: Tensor, index: Tensor) -> list[str]:
+    """Refuse logits that are not finite or masked, and probabilities, whose cross-entropy would be wrong.
+
+    Flagged: a constant so large beside the differences between classes that float32 rounds these away.
+    """
     refuse_nonfinite("logits", ~torch.isfinite(logits).all(1).cpu(), index)
+    masked = losses.take(logits, labels.to(logits.device)) <= MASKED
+    if masked.any():
+        raise EvaluationError(
+            f"masked: the label's own logit is masked on {int(masked.sum())} images (expected on none)",
+            "leave these images out, or their classes in",
+        )
     if bool((logits >= 0).all()) and bool(((logits.sum(1) - 1).abs() < 1e-3).all()):
         raise EvaluationError(
             "probabilities: expected logits (found rows that are not negative and sum to 1)",
             "leave the softmax out of the model, or take its logarithm",
         )
+    coarse = losses.resolution(logits) > COARSE * losses.top_scale(logits)
+    if 2 * int(coarse.sum()) <= len(logits):
+        return []
+    size, step = float(logits.abs().max()), float(losses.resolution(logits).max())
+    return [
+        f"offset: logits as large as {size:.3g} come in steps of {step:.2g}, which decides near ties; take "
+        "the constant out of the model"
+    ]
 
 
 def check_state(moved: list[str]) -> None:
@@ -106,7 +91,7 @@ def check_state(moved: list[str]) -> None:
     if moved:
         raise EvaluationError(
             f"state: {len(moved)} buffers or parameters moved during evaluation (expected none, found "
-            f"'{moved[0]}'); they have been set back",
+            f"'{moved[0].removeprefix('model.')}'); they have been set back",
             "use batch statistics only in train mode, and no optimisation inside forward",
         )
 
@@ -130,10 +115,25 @@ def check_autocast(device: torch.device) -> list[str]:
     return []
 
 
-def check_eps(attack_norm: str, eps: float, images: Tensor) -> list[str]:
-    """Flag a ball so large that it holds the whole box around every image."""
-    diameter = box_diameter(attack_norm, images)
-    return [f"eps: {eps} is as large as the box [0, 1] ({diameter:.4g})"] if eps >= diameter else []
+def check_precision(model: LogitModel) -> list[str]:
+    """Flag half precision in what judges: its rounding decides near ties and flattens gradients."""
+    return [f"low_precision: images are judged with {model.dtypes()}"] if model.is_low_precision() else []
+
+
+def check_eps(norm: str, eps: float, images: Tensor) -> list[str]:
+    """Refuse a ball that float32 cannot resolve; flag one as large as the box, and one of another norm."""
+    if eps < SMALLEST_EPS:
+        raise EvaluationError(
+            f"eps: {eps:g} is lost in the rounding of pixels (expected at least {SMALLEST_EPS:g})",
+            "eps is in units of [0, 1] pixels",
+        )
+    diameter = box_diameter(norm, images)
+    if eps >= diameter:
+        return [f"eps: {eps} is as large as the box [0, 1] ({diameter:.4g})"]
+    levels = eps * 255
+    if norm == "l2" and levels <= 16.01 and abs(levels - round(levels)) < 1e-3:
+        return [f"eps: {eps:.4g} is {round(levels)}/255, a usual radius of norm='linf', and tiny in L2"]
+    return []
 
 
 def box_diameter(norm: str, images: Tensor) -> float:
