@@ -11,7 +11,7 @@ from robust_transfer.evaluation import attack
 from robust_transfer.models.fast import fast_inference
 from robust_transfer.store.journal import Journal, read_journal
 
-COMMON = ("norm", "eps", "num_steps", "num_restarts", "loss", "seed", "guards")
+COMMON = ("norm", "eps", "num_steps", "num_restarts", "loss", "seed", "guards", "shapes")
 FUNCTIONS = {
     "pgd": (pgd, (*COMMON, "step_size", "random_start")),
     "autopgd": (autopgd, (*COMMON, "num_eot")),
@@ -150,3 +150,22 @@ def test_a_whole_part_of_clean_mistakes_costs_no_gradient(tmp_path, model_file):
     job = make_job("pgd", tmp_path, model_file, subset=2, batch_size=1)
     run(job)
     assert len(records(job)) == 2 and torch.is_grad_enabled()
+
+
+def test_the_ladder_of_shapes_moves_near_ties_alone(model_file, tmp_path):
+    settings = {"eps": 0.3, "num_steps": 6, "batch_size": 16}
+    jobs = [make_job("autopgd", tmp_path / s, model_file, shapes=s, **settings) for s in ("one", "ladder")]
+    for job in jobs:
+        run(job)
+    ties = near_ties(jobs[0]) | near_ties(jobs[1])
+    pairs = list(zip(*(records(job) for job in jobs), strict=True))
+    assert all(a["robust"] == b["robust"] for a, b in pairs if a["index"] not in ties)
+
+
+def test_expected_accuracy_stands_where_gradients_are_averaged(model_file, tmp_path):
+    """A fixed model's is 0 or 1, whatever `num_eot` asks for."""
+    jobs = {k: make_job("autopgd", tmp_path / str(k), model_file, eps=0.1, num_eot=k) for k in (1, 2)}
+    for job in jobs.values():
+        run(job)
+    once, averaged = (flags(records(job), "robust") for job in jobs.values())
+    assert sum(a != b for a, b in zip(once, averaged, strict=True)) <= 2 and any(averaged)

@@ -18,7 +18,7 @@ from robust_transfer.store.journal import read_journal
 from tiny_runs import composed, tiny
 
 pytest.importorskip("pyautoattack")
-SETTINGS = {"subset": 40, "eps": 0.1, "num_steps": 4, "num_queries": 20, "batch_size": 8}
+SETTINGS = {"subset": 40, "eps": 0.1, "num_steps": 4, "num_queries": 20, "batch_size": 8, "shapes": "one"}
 
 
 @pytest.fixture
@@ -42,6 +42,7 @@ def test_records_are_those_of_the_public_function(job):
         num_steps=4,
         num_queries=20,
         batch_size=8,
+        shapes="one",
         gradient_model=fast_inference(model),
     )
     assert list(table[0]) == [

@@ -21,8 +21,8 @@ from tiny_runs import composed
 CONFIG = composed("pretrain=none", "finetune=st", "dataset=digits", "model=resnet18_small")
 SMALL = {
     "clean": {"subset": 40, "batch_size": 16},
-    "pgd": {"subset": 20, "num_steps": 3, "batch_size": 8},
-    "autopgd": {"subset": 20, "num_steps": 4, "batch_size": 8},
+    "pgd": {"subset": 20, "num_steps": 3, "batch_size": 8, "shapes": "one"},
+    "autopgd": {"subset": 20, "num_steps": 4, "batch_size": 8, "shapes": "one"},
     "certify": {"subset": 8, "n": 500, "sigma": 0.1, "batch_size": 100},
 }
 RUNTIME = RuntimeConfig(

@@ -16,7 +16,7 @@ from robust_transfer.config.evaluator import (
 )
 from robust_transfer.config.method_spec import FORWARD, INPUT_GRADIENT
 from robust_transfer.config.schema import option, parse_choice
-from robust_transfer.core.choices import MIN_CLASSES, NORMS
+from robust_transfer.core.choices import MIN_CLASSES, NORMS, SHAPES
 from robust_transfer.core.errors import ConfigError, install_extra
 from robust_transfer.core.extensions import extensions
 
@@ -39,6 +39,17 @@ class CleanConfig(EvaluatorConfig):
         builder="robust_transfer.evaluation.clean:CleanEvaluator",
         recompute="robust_transfer.evaluation.recompute:clean_row",
         columns=("index", "label", "prediction", "correct"),
+    )
+
+
+def shapes_option() -> Any:
+    """Declare the shapes of an attack's forwards; stages before it had one."""
+    return option(
+        "forwards as images run out: ladder (smaller ones) or one (all of batch_size: the same bits however "
+        "a run is cut)",
+        choices=SHAPES,
+        identity=False,
+        default_for_hash="one",
     )
 
 
@@ -100,6 +111,7 @@ class AttackEvaluatorConfig(EvaluatorConfig):
     num_restarts: int = option("random restarts, on the still robust images", low=1)
     loss: str = option("attacked loss", choices=("ce", "dlr", "dlr_targeted"))
     guards: str = option("how much the attack checks itself", choices=("full", "fast", "off"))
+    shapes: str = shapes_option()
     seed: int = option("seed of the random starts", low=0)
 
 
@@ -177,6 +189,7 @@ class AutoAttackConfig(EvaluatorConfig):
     num_steps: int = option("steps of both APGDs and of FAB; the standard is 100", low=1)
     num_queries: int = option("queries of Square; the standard is 5000", low=1)
     guards: str = option("how much the first attack checks itself", choices=("full", "fast", "off"))
+    shapes: str = shapes_option()
     seed: int = option("seed of the random starts and of Square", low=0)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -75,8 +74,7 @@ class GradientAttack:
     """One of the gradient attacks, its gradients by a fast copy; the unchanged model confirms hits."""
 
     def __init__(self, config: AttackEvaluatorConfig, attack: Attack) -> None:
-        self.config = config
-        self._attack = functools.partial(attack, **options_of(config))
+        self.config, self._attack = config, attack
 
     def __call__(self, bench: Bench, pixels: torch.Tensor, labels: torch.Tensor, outcomes: Outcomes) -> None:
         """Attack; where arithmetic is low, first only to find hits early, never to call an image robust."""
@@ -111,17 +109,19 @@ class GradientAttack:
                 pixels[where],
                 labels[where],
                 index=outcomes.indices[where.cpu()],
-                guards=guards,
                 gradient_model=fast,
+                **{**options_of(self.config, compiled=bench.compile), "guards": guards},
                 on_finalised=lambda some, part: outcomes.add([positions[i] for i in some], part, hits=hits),
             )
 
 
-def options_of(config: EvaluatorConfig) -> dict[str, Any]:
+def options_of(config: EvaluatorConfig, *, compiled: bool) -> dict[str, Any]:
     """Return what a configuration says of its attack: the keyword arguments of the public function."""
     shared = {field.name for field in dataclasses.fields(EvaluatorConfig)}
     own = {field.name for field in dataclasses.fields(config)} - shared
-    return {name: getattr(config, name) for name in own | {"batch_size"}}
+    options = {name: getattr(config, name) for name in own | {"batch_size"}}
+    # One graph is compiled per shape.
+    return {**options, "shapes": "one"} if compiled else options
 
 
 class Outcomes:
@@ -182,11 +182,16 @@ def _record(row: dict[str, str], labels: Sequence[int]) -> dict[str, Any]:
         "clean_prediction": clean,
         "adversarial_prediction": int(row["adversarial_prediction"]),
         "correct": clean == labels[index],
-        "robust": row["robust"] == "1",
+        "robust": _robust(row["robust"]),
         "distance": float(row["distance"]),
         "loss": float(row["loss"]),
         "gradient_steps": int(row["gradient_steps"]),
     }
+
+
+def _robust(text: str) -> bool | float:
+    """Read 0 or 1, or the expected accuracy of a model that draws random numbers."""
+    return float(text) if 0 < float(text) < 1 else float(text) == 1
 
 
 def pgd_evaluator(config: PGDConfig) -> AttackEvaluator:

@@ -36,7 +36,12 @@ def _run(
     with arithmetic("fp32"):
         fast = fast_inference(bench.model, arithmetic="fp32", compile=bench.compile)
         result = autoattack(
-            bench.model, pixels, labels, index=outcomes.indices, gradient_model=fast, **options_of(config)
+            bench.model,
+            pixels,
+            labels,
+            index=outcomes.indices,
+            gradient_model=fast,
+            **options_of(config, compiled=bench.compile),
         )
     outcomes.add(range(len(pixels)), result)
 
