@@ -17,31 +17,40 @@ DEFAULT_ROOT = "data/"
 
 @command("rt-data")
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run `rt-data status|check|fetch [D ...]`."""
+    """Run `rt-data status|check|fetch|import [D ...]`."""
     arguments = _parser().parse_args(argv)
     names = arguments.datasets
     for name in names:
         catalogue.get(name)  # a misspelt name is an error before anything is printed
     root = arguments.root or os.environ.get("RT_DATA") or DEFAULT_ROOT
-    return {"status": _status, "check": _check, "fetch": _fetch}[arguments.action](names, root, arguments)
+    actions = {"status": _status, "check": _check, "fetch": _fetch, "import": _import}
+    return actions[arguments.action](names, root, arguments)
 
 
 def _parser() -> Parser:
     parser = Parser(prog="rt-data", description=__doc__)
     actions = parser.add_subparsers(
-        dest="action", required=True, metavar="status|check|fetch", parser_class=Parser
+        dest="action", required=True, metavar="status|check|fetch|import", parser_class=Parser
     )
     texts = {
         "status": "one line a set: ok, partial or missing, images found / expected, size, terms",
         "check": "open and decode every image; exit 2 if a set is not whole",
         "fetch": "download what can be downloaded, say where the rest goes, unpack what is there",
+        "import": "lay out, by links, a set that lies in another layout: class folders, a copy, parquet",
     }
     for action, text in texts.items():
         sub = actions.add_parser(action, help=text, description=text)
-        number = "*" if action == "status" else "+"
-        sub.add_argument("datasets", nargs=number, metavar="D", help=", ".join(catalogue.names()))
+        number = "+" if action in ("check", "fetch") else "*"
+        if action == "import":
+            sub.add_argument("datasets", nargs=1, metavar="D", help="the set")
+            sub.add_argument(
+                "--from", dest="origin", required=True, metavar="PATH", help="folder, archive or parquet file"
+            )
+            sub.add_argument("--copy", action="store_true", help="copy the files (default: link to them)")
+        else:
+            sub.add_argument("datasets", nargs=number, metavar="D", help=", ".join(catalogue.names()))
         sub.add_argument("--root", help="folder with all sets (default: $RT_DATA, else data/)")
-        if action != "fetch":
+        if action in ("status", "check"):
             sub.add_argument(
                 "--partition", type=int, help="official partition of sun397 and dtd (default: 1)"
             )
@@ -81,6 +90,16 @@ def _check(names: list[str], root: str, arguments: argparse.Namespace) -> int:
             "restore them from the archive: rt-data fetch, after deleting them",
             "or leave them out, counted and listed: data.on_error=skip",
         )
+    return 0
+
+
+def _import(names: list[str], root: str, arguments: argparse.Namespace) -> int:
+    from robust_transfer.data.importing import import_set
+    from robust_transfer.data.status import describe, status
+
+    (name,) = names
+    import_set(name, root, arguments.origin, copy=arguments.copy)
+    print(describe(status(name, root)))
     return 0
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 from PIL import Image
@@ -11,7 +12,7 @@ from PIL import Image
 from robust_transfer.core.errors import DataError
 
 
-def open_rgb(path: Path) -> Image.Image:
+def open_rgb(path: Path | IO[bytes]) -> Image.Image:
     """Decode an image file to RGB, whatever its mode (gray, palette, RGBA, CMYK) and its suffix say.
 
     Raises
