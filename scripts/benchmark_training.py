@@ -32,6 +32,7 @@ from measured import compared, machine, save
 from torch import nn
 from torch.nn import functional
 
+from robust_transfer.config.eps_schedules import ConstantEps
 from robust_transfer.config.methods import (
     AdversarialConfig,
     AttackConfig,
@@ -100,7 +101,7 @@ def methods(precision: str, batch: int) -> dict[str, TrainingConfig]:
     attack = AttackConfig("l2", eps=EPS, num_steps=ATTACK_STEPS, step_size=None, random_start=True)
     return {
         "st": StandardConfig(name="st", **common),
-        "at": AdversarialConfig(name="at", **common, attack=attack),
+        "at": AdversarialConfig(name="at", **common, attack=attack, eps_schedule=ConstantEps()),
         "cr": ConsistencyConfig(
             name="cr",
             **common,

@@ -7,7 +7,7 @@ from torch.nn import functional
 from robust_transfer.core import rng
 from robust_transfer.objectives import build
 from small_model import small_model
-from steps import FIRST, whole
+from steps import one_step, whole
 from training_jobs import make_method
 
 
@@ -49,7 +49,7 @@ def test_loss_is_the_cross_entropy_of_pgd_in_eval_mode(step):
     expected = functional.cross_entropy(reference(adversarial), labels)
     expected.backward()
 
-    loss, metrics = objective(model, whole(images, labels), lambda purpose, copy: noise, FIRST)
+    loss, metrics = one_step(objective, model, whole(images, labels), lambda purpose, copy: noise)
     loss.backward()
     assert loss.item() == pytest.approx(expected.item(), abs=1e-6)
     for (name, found), wanted in zip(model.named_parameters(), reference.parameters(), strict=True):

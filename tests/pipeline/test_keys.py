@@ -19,12 +19,15 @@ from tiny_runs import composed
 
 SMALL = ("source=mnist5k", "dataset=digits", "model=resnet18_small", "model.width=32")
 PLATEAU = ("finetune.schedule=plateau", "dataset.validation_fraction=0.1")
+FINETUNED = ("pretrain=none", "until=finetune")
 # Between them these runs use every class of every field, and every field of every class.
 RUNS = {
     "exact": ("pretrain=cr", "finetune=cr", "evaluators=[certify]"),
     "decide": ("pretrain=none", "finetune=cr", "evaluators=[certify]", "certify.mode=decide"),
     "adaptive": ("pretrain=none", "finetune=cr", "evaluators=[certify]", "certify.mode=adaptive"),
     "attacked": ("pretrain=at", "finetune=at", "evaluators=[clean,pgd,autopgd]", *PLATEAU),
+    **{name: (*FINETUNED, f"finetune={name}") for name in ("gaussian", "macer", "smoothadv", "smoothmix")},
+    "trades": (*FINETUNED, "finetune=trades", "finetune.eps_schedule=ramp"),
     "simclr": ("pretrain=simclr", "finetune=st_linear", "until=finetune"),
     "st": ("pretrain=st", "pretrain.schedule=cosine", "finetune=st", "until=finetune"),
     "noiseless": ("pretrain=none", "finetune=st", "evaluators=[certify]", "certify.sigma=0"),

@@ -11,3 +11,22 @@ def whole(*views_and_labels):
     """A batch of (view, ..., labels)."""
     *images, labels = views_and_labels
     return Views(tuple(images), labels, torch.arange(len(labels)))
+
+
+def one_step(objective, model, batch, noise, progress=FIRST):
+    """Return loss and metrics as a training step computes them: what `prepare` makes is what is called."""
+    return objective(model, objective.prepare(model, batch, noise, progress), noise, progress)
+
+
+def assert_same_value_and_gradient(found, wanted, *tensors, tolerance=1e-12):
+    """Compare two functions of float64 tensors, the second written independently: values and gradients."""
+    results = []
+    for function in (found, wanted):
+        inputs = [tensor.detach().clone().requires_grad_() for tensor in tensors]
+        value = function(*inputs)
+        gradients = torch.autograd.grad(value, inputs, allow_unused=True, materialize_grads=True)
+        results.append((value.detach(), gradients))
+    (value, gradients), (expected, expected_gradients) = results
+    torch.testing.assert_close(value, expected, rtol=tolerance, atol=tolerance)
+    for gradient, expected_gradient in zip(gradients, expected_gradients, strict=True):
+        torch.testing.assert_close(gradient, expected_gradient, rtol=10 * tolerance, atol=10 * tolerance)

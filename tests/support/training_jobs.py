@@ -5,6 +5,7 @@ import functools
 from pathlib import Path
 
 from robust_transfer.config.data import DataConfig, DatasetConfig
+from robust_transfer.config.eps_schedules import ConstantEps
 from robust_transfer.config.methods import (
     FINETUNE,
     PRETRAIN,
@@ -42,7 +43,7 @@ ATTACK = AttackConfig(norm="l2", eps=0.5, num_steps=3, step_size=None, random_st
 SPECIFIC = {
     "st": (StandardConfig, {}),
     "st_linear": (LinearConfig, {}),
-    "at": (AdversarialConfig, {"attack": ATTACK}),
+    "at": (AdversarialConfig, {"attack": ATTACK, "eps_schedule": ConstantEps()}),
     "cr": (
         ConsistencyConfig,
         {"sigma": 0.5, "num_noise_samples": 2, "consistency_weight": 5.0, "entropy_weight": 0.5},

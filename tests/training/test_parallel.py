@@ -39,7 +39,8 @@ def one_step_in_float64(name, context):
     def noise(purpose, copy):
         return rng.normal((8, 3, 8, 8), 0, purpose, copy).double()[mine]
 
-    loss, _ = objective(wrapped, whole(*views, labels), noise, FIRST)
+    batch = objective.prepare(trained, whole(*views, labels), noise, FIRST)
+    loss, _ = objective(wrapped, batch, noise, FIRST)
     loss.backward()
     found = {"loss": context.mean(loss.detach())}
     found |= {f"{n}.grad": p.grad for n, p in trained.named_parameters() if p.grad is not None}

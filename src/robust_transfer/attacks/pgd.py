@@ -145,6 +145,7 @@ def perturb(
     num_steps: int,
     step_size: float,
     start: Tensor | None,
+    first: Tensor | None = None,
 ) -> Tensor:
     """Return images that raise the loss, inside the ball of radius eps and the box [0, 1].
 
@@ -160,8 +161,10 @@ def perturb(
     eps, step_size : in the units of the images
     start : (B, C, H, W) standard normal noise for a random start (`threat.start_points`); None starts at
         the images
+    first : (B, C, H, W) points to start at instead of both
     """
     points = images if start is None else threat.start_points(images, start, norm=norm, eps=eps)
+    points = points if first is None else first
     for _ in range(num_steps):
         points = points.detach().requires_grad_()
         with torch.enable_grad():

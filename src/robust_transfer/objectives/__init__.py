@@ -11,8 +11,13 @@ from robust_transfer.core.lazy import lazily
 
 if TYPE_CHECKING:
     from robust_transfer.objectives.consistency import consistency_loss
+    from robust_transfer.objectives.eps_schedule import scheduled_eps
+    from robust_transfer.objectives.macer import macer_loss
     from robust_transfer.objectives.objective import Metrics, Noise, Objective, Progress, Views, build
     from robust_transfer.objectives.simclr import nt_xent
+    from robust_transfer.objectives.smoothed import smoothed_cross_entropy
+    from robust_transfer.objectives.smoothmix import smoothmix_loss
+    from robust_transfer.objectives.trades import trades_loss
 
 _HOME = {
     "Metrics": "objective",
@@ -23,6 +28,11 @@ _HOME = {
     "build": "objective",
     "consistency_loss": "consistency",
     "nt_xent": "simclr",
+    "macer_loss": "macer",
+    "scheduled_eps": "eps_schedule",
+    "smoothed_cross_entropy": "smoothed",
+    "smoothmix_loss": "smoothmix",
+    "trades_loss": "trades",
 }
 __all__ = [
     "Metrics",
@@ -32,7 +42,12 @@ __all__ = [
     "Views",
     "build",
     "consistency_loss",
+    "macer_loss",
     "nt_xent",
+    "scheduled_eps",
+    "smoothed_cross_entropy",
+    "smoothmix_loss",
+    "trades_loss",
 ]
 
 __getattr__ = lazily(__name__, _HOME)

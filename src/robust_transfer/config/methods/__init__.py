@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from robust_transfer.config.methods.adversarial import AdversarialConfig, AttackConfig
 from robust_transfer.config.methods.consistency import ConsistencyConfig
+from robust_transfer.config.methods.gaussian import GaussianConfig
+from robust_transfer.config.methods.macer import MACERConfig
 from robust_transfer.config.methods.simclr import SimCLRConfig
+from robust_transfer.config.methods.smoothadv import SmoothAdvConfig
+from robust_transfer.config.methods.smoothmix import SmoothMixConfig
 from robust_transfer.config.methods.standard import LinearConfig, StandardConfig
+from robust_transfer.config.methods.trades import TradesConfig
 from robust_transfer.config.methods.training import TrainingConfig
 from robust_transfer.config.methods.untrained import CheckpointConfig, NoneConfig
 
@@ -16,10 +21,15 @@ __all__ = [
     "AttackConfig",
     "CheckpointConfig",
     "ConsistencyConfig",
+    "GaussianConfig",
     "LinearConfig",
+    "MACERConfig",
     "NoneConfig",
     "SimCLRConfig",
+    "SmoothAdvConfig",
+    "SmoothMixConfig",
     "StandardConfig",
+    "TradesConfig",
     "TrainingConfig",
 ]
 
@@ -28,6 +38,11 @@ PRETRAIN: dict[str, type] = {
     "st": StandardConfig,
     "at": AdversarialConfig,
     "cr": ConsistencyConfig,
+    "trades": TradesConfig,
+    "gaussian": GaussianConfig,
+    "smoothadv": SmoothAdvConfig,
+    "macer": MACERConfig,
+    "smoothmix": SmoothMixConfig,
     "simclr": SimCLRConfig,
     "checkpoint": CheckpointConfig,
 }
@@ -36,4 +51,9 @@ FINETUNE: dict[str, type] = {
     "st_linear": LinearConfig,
     "at": AdversarialConfig,
     "cr": ConsistencyConfig,
+    "trades": TradesConfig,
+    "gaussian": GaussianConfig,
+    "smoothadv": SmoothAdvConfig,
+    "macer": MACERConfig,
+    "smoothmix": SmoothMixConfig,
 }

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
+from robust_transfer.config.eps_schedules import ConstantEps, EpsSchedule, attacked_fraction
 from robust_transfer.config.method_spec import INPUT_GRADIENT, STEP, MethodSpec
 from robust_transfer.config.methods.training import TrainingConfig
 from robust_transfer.config.schema import option
@@ -25,6 +26,11 @@ class AttackConfig:
         if self.step_size is None:
             self.step_size = 2 * self.eps / self.num_steps
 
+    def step_size_at(self, eps: float) -> float:
+        """Return the length of a step at another radius: the same fraction of it."""
+        assert self.step_size is not None, "filled in above"
+        return self.step_size * (eps / self.eps)
+
 
 @dataclass
 class AdversarialConfig(TrainingConfig):
@@ -32,8 +38,15 @@ class AdversarialConfig(TrainingConfig):
 
     spec: ClassVar[MethodSpec] = MethodSpec(
         builder="robust_transfer.objectives.adversarial:Adversarial",
-        passes_per_image=lambda config: INPUT_GRADIENT * config.attack.num_steps + STEP,
+        passes_per_image=lambda config: attack_passes(config) + STEP,
         default_evaluators=lambda config, parent: ("autopgd",),
     )
 
     attack: AttackConfig = option("the attack inside the step")
+    eps_schedule: EpsSchedule = option("growth of the attack's radius", default_for_hash=ConstantEps())
+
+
+def attack_passes(config: Any) -> float:
+    """Return the passes of a method's `attack` under its `eps_schedule`, averaged over the run."""
+    steps: float = config.attack.num_steps * attacked_fraction(config.eps_schedule)
+    return INPUT_GRADIENT * steps

@@ -24,8 +24,3 @@ class ConsistencyConfig(TrainingConfig):
     num_noise_samples: int = option("noisy copies of an image in a step (m)", low=1)
     consistency_weight: float = option("weight of the KL term (lambda)", low=0)
     entropy_weight: float = option("weight of the entropy term (eta)", low=0)
-
-    @property
-    def train_sigma(self) -> float:
-        """Standard deviation of the Gaussian noise that the model is trained under."""
-        return self.sigma

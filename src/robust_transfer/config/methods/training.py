@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from robust_transfer.config.eps_schedules import RampEps
 from robust_transfer.config.method_spec import MethodSpec
 from robust_transfer.config.schedules import PlateauSchedule, Schedule
 from robust_transfer.config.schema import option
@@ -45,12 +46,17 @@ class TrainingConfig:
 
     @property
     def train_sigma(self) -> float:
-        """Standard deviation of the Gaussian noise that the model is trained under."""
-        return 0.0
+        """Standard deviation of the Gaussian noise that the model is trained under: a field `sigma`'s."""
+        return float(getattr(self, "sigma", 0.0))
 
     def check(self, path: str) -> None:
         """Refuse a run without an end, and what the method's loss cannot do."""
         until_plateau = isinstance(self.schedule, PlateauSchedule)
+        if until_plateau and isinstance(getattr(self, "eps_schedule", None), RampEps):
+            raise ConfigError(
+                f"{path}.eps_schedule=ramp needs the length of the run, which a plateau decides",
+                f"{path}.schedule=step",
+            )
         if self.epochs is None and self.max_steps is None and not until_plateau:
             raise ConfigError(f"{path}.epochs and {path}.max_steps are both null (expected an end)")
         if self.micro_batch is not None and self.batch_size % self.micro_batch:
