@@ -6,9 +6,9 @@ from planned import checkpoint, evaluation_of, set_field
 from robust_transfer.cli.train import main as train
 from robust_transfer.core.errors import CheckpointError, ConfigError, EvaluationError
 from robust_transfer.pipeline.checks import check_devices
-from robust_transfer.pipeline.inputs import data_facts, training_stages
+from robust_transfer.pipeline.inputs import dataset_metadata, training_stages
 from robust_transfer.pipeline.plan import plan_evaluation, plan_training
-from robust_transfer.pipeline.stage import DataFacts
+from robust_transfer.pipeline.stage import DatasetMetadata
 from tiny_runs import composed
 
 
@@ -32,7 +32,7 @@ def test_sigma_zero_is_the_plain_classifier_and_needs_no_leave(base):
 
 
 def test_an_unknown_training_sigma_is_no_mismatch(base):
-    target = data_facts(base.dataset, base.budget, base.data)
+    target = dataset_metadata(base.dataset, base.budget, base.data)
     config = evaluation_of(base, ["certify"])
     for sigma, refused in ((None, False), (0.5, False), (0.25, True), (0.0, True)):
         facts = checkpoint(train_sigma=sigma)
@@ -44,7 +44,7 @@ def test_an_unknown_training_sigma_is_no_mismatch(base):
 
 
 def test_a_head_of_another_size_is_refused(base):
-    target = data_facts(base.dataset, base.budget, base.data)
+    target = dataset_metadata(base.dataset, base.budget, base.data)
     with pytest.raises(CheckpointError, match=r"head has 37 classes \(expected 10, as dataset 'digits'\)"):
         plan_evaluation(evaluation_of(base, ["clean"]), target=target, checkpoint=checkpoint(num_classes=37))
 
@@ -52,9 +52,9 @@ def test_a_head_of_another_size_is_refused(base):
 @pytest.mark.parametrize(("loss", "least"), [("ce", 0), ("dlr", 3), ("dlr_targeted", 4)])
 def test_dlr_needs_enough_classes(attacked, loss, least):
     config = set_field(set_field(attacked, "autopgd.loss", loss), "evaluators", ["autopgd"])
-    source = data_facts(config.source, config.budget, config.data)
+    source = dataset_metadata(config.source, config.budget, config.data)
     for classes in (2, 3, 4, None):
-        target = DataFacts({"name": "x"}, {"name": "x"}, classes)
+        target = DatasetMetadata({"name": "x"}, {"name": "x"}, classes)
         if classes is not None and classes < least:
             with pytest.raises(ConfigError, match=f"{loss} needs at least {least} classes .found {classes}"):
                 plan_training(config, source=source, target=target)

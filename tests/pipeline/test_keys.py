@@ -13,7 +13,7 @@ from robust_transfer.config.evaluation import MODES, AutoPGDConfig, CleanConfig,
 from robust_transfer.config.methods import FINETUNE, PRETRAIN, CheckpointConfig, NoneConfig
 from robust_transfer.config.run import EvaluateConfig, TrainConfig, evaluate_config
 from robust_transfer.config.runtime import RuntimeConfig
-from robust_transfer.pipeline.inputs import data_facts, training_stages
+from robust_transfer.pipeline.inputs import dataset_metadata, training_stages
 from robust_transfer.pipeline.plan import plan_evaluation
 from tiny_runs import composed
 
@@ -145,7 +145,7 @@ def test_every_field_of_an_evaluation_of_a_checkpoint():
         (job,) = read("evaluate", words, multirun=False).jobs
     config = evaluate_config(job.values)
     config.evaluator_settings["certify"].allow_sigma_mismatch = True
-    target, model = data_facts(config.dataset, config.budget, config.data), checkpoint()
+    target, model = dataset_metadata(config.dataset, config.budget, config.data), checkpoint()
 
     def keys_of(changed):
         stages = plan_evaluation(changed, target=target, checkpoint=model)

@@ -9,7 +9,7 @@ from planned import BASE, checkpoint, evaluation_of, keys, set_field
 from robust_transfer.config.methods import CheckpointConfig
 from robust_transfer.config.runtime import BudgetConfig
 from robust_transfer.core.errors import ConfigError
-from robust_transfer.pipeline.inputs import data_facts, training_stages
+from robust_transfer.pipeline.inputs import dataset_metadata, training_stages
 from robust_transfer.pipeline.plan import plan_evaluation, plan_training
 from tiny_runs import composed
 
@@ -68,7 +68,7 @@ def test_auto_stands_alone():
 
 @pytest.mark.parametrize(("augment", "changes"), [("none", False), ("crop_flip", True)])
 def test_the_transform_of_the_test_images_is_in_an_evaluations_key(base, augment, changes):
-    target = data_facts(base.dataset, base.budget, base.data)
+    target = dataset_metadata(base.dataset, base.budget, base.data)
     plans = [
         plan_evaluation(evaluation_of(config, ["certify"]), target=target, checkpoint=checkpoint())
         for config in (base, set_field(base, "dataset.augment", augment))
@@ -78,7 +78,7 @@ def test_the_transform_of_the_test_images_is_in_an_evaluations_key(base, augment
 
 def test_an_evaluation_by_checkpoint_has_the_key_of_the_runs_own(base):
     _, finetune, certify = training_stages(base)
-    target = data_facts(base.dataset, base.budget, base.data)
+    target = dataset_metadata(base.dataset, base.budget, base.data)
     facts = checkpoint(key=finetune.key, lineage=finetune.lineage)
     (stage,) = plan_evaluation(evaluation_of(base, ["certify"]), target=target, checkpoint=facts)
     assert stage.key == certify.key
@@ -133,7 +133,7 @@ def test_a_budget_that_caps_nothing_changes_nothing(base):
 
 
 def test_a_checkpoint_is_keyed_by_its_content_and_not_by_its_path(base):
-    target = data_facts(base.dataset, base.budget, base.data)
+    target = dataset_metadata(base.dataset, base.budget, base.data)
 
     def planned(key, path):
         method = CheckpointConfig("checkpoint", path, None, "auto", None, False)

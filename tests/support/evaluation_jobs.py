@@ -128,7 +128,7 @@ def run_shards(job: EvaluationJob, number: int) -> bytes:
         evaluate(alone, Shard(rank, number, torch.device("cpu")))
         assert not (alone.directory / "records.csv").exists()
         for name in (f"journal.{rank}.csv", f"flags.{rank}.json"):
-            if (alone.directory / name).exists():  # a shard without doubts writes no flags
+            if (alone.directory / name).exists():  # a shard without warnings writes no flags
                 (alone.directory / name).rename(job.directory / name)
     return run(job)
 

@@ -5,7 +5,7 @@ import dataclasses
 from pathlib import Path
 
 from robust_transfer.pipeline.inputs import training_stages
-from robust_transfer.pipeline.stage import CheckpointFacts
+from robust_transfer.pipeline.stage import CheckpointMetadata
 from robust_transfer.store.records import Lineage
 
 BASE = ("pretrain=cr", "finetune=cr", "source=mnist5k", "dataset=digits", "model=resnet18_small")
@@ -36,4 +36,4 @@ def evaluation_of(config, names):
 
 def checkpoint(**changes):
     values = {"key": "f" * 64, "path": Path("model.safetensors"), "arch": "resnet18_small", "num_classes": 10}
-    return CheckpointFacts(**{**values, "train_sigma": 0.5, "lineage": Lineage(image_size=32), **changes})
+    return CheckpointMetadata(**{**values, "train_sigma": 0.5, "lineage": Lineage(image_size=32), **changes})

@@ -33,7 +33,7 @@ rt-train pretrain=P finetune=F dataset=D [key=value ...]
   Every other value: rt-train pretrain=P finetune=F dataset=D --cfg job
 
 Flags
-  --explain NAME     what a value means (finetune.lr), or those of a group (finetune): range, default, origin
+  --explain NAME     what a value (finetune.lr) or a group's values mean: range, default, origin
   --plan             show stages, states, missing inputs and cost; run nothing
   --measure          with --plan: time a few steps on this machine
   -m, --multirun     sweep: rt-train -m pretrain=none,cr finetune=cr dataset=pets,dtd

@@ -13,8 +13,8 @@ from robust_transfer.attacks.state import AttackResult
 from robust_transfer.config.evaluation import AttackEvaluatorConfig, AutoPGDConfig, PGDConfig
 from robust_transfer.config.evaluator import EvaluatorConfig
 from robust_transfer.core.numerics import arithmetic
-from robust_transfer.evaluation.images import TestImages
-from robust_transfer.evaluation.protocol import Bench, RowPerImage, Rows
+from robust_transfer.evaluation.images import ImageBatch
+from robust_transfer.evaluation.protocol import EvalContext, RowPerImage, Rows
 from robust_transfer.models.fast import fast_inference
 from robust_transfer.store.journal import Journal, Row
 
@@ -31,7 +31,7 @@ COLUMNS = (
     "near_tie",
 )
 Attack = Callable[..., AttackResult]
-RunAttack = Callable[[Bench, torch.Tensor, torch.Tensor, "Outcomes"], None]
+RunAttack = Callable[[EvalContext, torch.Tensor, torch.Tensor, "Outcomes"], None]
 RowsOf = Callable[[torch.Tensor, Any, torch.Tensor], list[Row]]
 
 
@@ -56,14 +56,14 @@ class AttackEvaluator(RowPerImage):
         self.journal_columns, self._rows_of = columns, rows_of or attack_rows
         self._batches_at_once = batches_at_once
 
-    def measure(self, bench: Bench, images: TestImages, rows: Rows, journal: Journal) -> None:
+    def measure(self, context: EvalContext, images: ImageBatch, rows: Rows, journal: Journal) -> None:
         """Attack the images, some batches at once."""
         size = self.config.batch_size * self._batches_at_once
         for first in range(0, len(images), size):
             part = slice(first, first + size)
-            pixels, labels = images[part].to(bench.device), images.labels[part].to(bench.device)
-            outcomes = Outcomes(bench, journal, images.indices[part], self._rows_of)
-            self._run(bench, pixels, labels, outcomes)
+            pixels, labels = images[part].to(context.device), images.labels[part].to(context.device)
+            outcomes = Outcomes(context, journal, images.indices[part], self._rows_of)
+            self._run(context, pixels, labels, outcomes)
 
     def records(self, rows: Rows, labels: Sequence[int]) -> list[dict[str, Any]]:
         """Return one record per image."""
@@ -76,22 +76,24 @@ class GradientAttack:
     def __init__(self, config: AttackEvaluatorConfig, attack: Attack) -> None:
         self.config, self._attack = config, attack
 
-    def __call__(self, bench: Bench, pixels: torch.Tensor, labels: torch.Tensor, outcomes: Outcomes) -> None:
+    def __call__(
+        self, context: EvalContext, pixels: torch.Tensor, labels: torch.Tensor, outcomes: Outcomes
+    ) -> None:
         """Attack; where arithmetic is low, first only to find hits early, never to call an image robust."""
         if self.config.arithmetic != "fp32":
             everyone = range(len(pixels))
             low = self._once(
-                bench, pixels, labels, everyone, outcomes, self.config.arithmetic, guards="fast", hits=True
+                context, pixels, labels, everyone, outcomes, self.config.arithmetic, guards="fast", hits=True
             )
             outcomes.add(everyone, low, hits=True)
             outcomes.spent = low.gradient_steps.cpu()
         if left := outcomes.open:
-            full = self._once(bench, pixels, labels, left, outcomes, "fp32", guards=self.config.guards)
+            full = self._once(context, pixels, labels, left, outcomes, "fp32", guards=self.config.guards)
             outcomes.add(left, full)
 
     def _once(
         self,
-        bench: Bench,
+        context: EvalContext,
         pixels: torch.Tensor,
         labels: torch.Tensor,
         positions: Sequence[int],
@@ -103,14 +105,14 @@ class GradientAttack:
     ) -> AttackResult:
         where = torch.tensor(positions, device=pixels.device)
         with arithmetic("fp32"):
-            fast = fast_inference(bench.model, arithmetic=kind, compile=bench.compile)
+            fast = fast_inference(context.model, arithmetic=kind, compile=context.compile)
             return self._attack(
-                bench.model,
+                context.model,
                 pixels[where],
                 labels[where],
                 index=outcomes.indices[where.cpu()],
                 gradient_model=fast,
-                **{**options_of(self.config, compiled=bench.compile), "guards": guards},
+                **{**options_of(self.config, compiled=context.compile), "guards": guards},
                 on_finalised=lambda some, part: outcomes.add([positions[i] for i in some], part, hits=hits),
             )
 
@@ -131,9 +133,11 @@ class Outcomes:
     spent : (B,) gradient steps of an earlier attack on the same images, which the rows add
     """
 
-    def __init__(self, bench: Bench, journal: Journal, indices: torch.Tensor, rows_of: RowsOf) -> None:
+    def __init__(
+        self, context: EvalContext, journal: Journal, indices: torch.Tensor, rows_of: RowsOf
+    ) -> None:
         self.indices, self.spent = indices, torch.zeros(len(indices), dtype=torch.int64)
-        self._bench, self._journal, self._rows_of = bench, journal, rows_of
+        self._context, self._journal, self._rows_of = context, journal, rows_of
         self._written = [False] * len(indices)
 
     @property
@@ -143,7 +147,7 @@ class Outcomes:
 
     def add(self, positions: Sequence[int], result: AttackResult, *, hits: bool = False) -> None:
         """Journal the result's images that are open; with `hits` the broken ones alone. Flags come first."""
-        self._bench.doubts.note(result.flags)
+        self._context.warnings.note(result.flags)
         where = torch.as_tensor(positions)
         steps = self.spent[where] + result.gradient_steps.cpu()
         rows = self._rows_of(self.indices[where], result, steps)
@@ -153,7 +157,7 @@ class Outcomes:
             if not self._written[position] and not (hits and robust)
         ]
         self._journal.append(row for _, row in kept)
-        self._bench.progress.step(len(kept))
+        self._context.progress.step(len(kept))
         for position, _ in kept:
             self._written[position] = True
 

@@ -11,7 +11,7 @@ from robust_transfer.attacks.autoattack import AutoAttackResult
 from robust_transfer.config.evaluation import AutoAttackConfig
 from robust_transfer.core.numerics import arithmetic
 from robust_transfer.evaluation.attack import COLUMNS, AttackEvaluator, Outcomes, attack_rows, options_of
-from robust_transfer.evaluation.protocol import Bench
+from robust_transfer.evaluation.protocol import EvalContext
 from robust_transfer.models.fast import fast_inference
 from robust_transfer.store.journal import Row
 
@@ -31,17 +31,21 @@ def autoattack_evaluator(config: AutoAttackConfig) -> AttackEvaluator:
 
 
 def _run(
-    config: AutoAttackConfig, bench: Bench, pixels: torch.Tensor, labels: torch.Tensor, outcomes: Outcomes
+    config: AutoAttackConfig,
+    context: EvalContext,
+    pixels: torch.Tensor,
+    labels: torch.Tensor,
+    outcomes: Outcomes,
 ) -> None:
     with arithmetic("fp32"):
-        fast = fast_inference(bench.model, arithmetic="fp32", compile=bench.compile)
+        fast = fast_inference(context.model, arithmetic="fp32", compile=context.compile)
         result = autoattack(
-            bench.model,
+            context.model,
             pixels,
             labels,
             index=outcomes.indices,
             gradient_model=fast,
-            **options_of(config, compiled=bench.compile),
+            **options_of(config, compiled=context.compile),
         )
     outcomes.add(range(len(pixels)), result)
 

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 from robust_transfer.config.evaluation import CertifyConfig
 from robust_transfer.core.errors import EvaluationError
-from robust_transfer.evaluation.images import TestImages
-from robust_transfer.evaluation.protocol import Bench, Rows
+from robust_transfer.evaluation.images import ImageBatch
+from robust_transfer.evaluation.protocol import EvalContext, Rows
 from robust_transfer.evaluation.settings import smoothing_settings
 from robust_transfer.models.fast import fast_inference, weights_hash
 from robust_transfer.smoothing.certification import Certificate, conclude
@@ -105,9 +105,9 @@ class CertifyEvaluator:
         self.config = config
         self.rule = StoppingRule(smoothing_settings(config))
 
-    def header(self, bench: Bench) -> dict[str, Any]:
+    def header(self, context: EvalContext) -> dict[str, Any]:
         """Return the noise sampler and the weights, whose counts are not mixed with others."""
-        return {"noise_backend": noise_backend(bench.device), "weights": weights_hash(bench.model)}
+        return {"noise_backend": noise_backend(context.device), "weights": weights_hash(context.model)}
 
     def finished(self, rows: Rows, labels: Sequence[int]) -> set[int]:
         """Return the images that need no more samples."""
@@ -117,7 +117,7 @@ class CertifyEvaluator:
             if counts.selection and self.rule.stopped(counts.progress(self.rule, labels[index]))
         }
 
-    def measure(self, bench: Bench, images: TestImages, rows: Rows, journal: Journal) -> None:
+    def measure(self, context: EvalContext, images: ImageBatch, rows: Rows, journal: Journal) -> None:
         """Pick a class for every image, then sample analysis by analysis over all images that need it."""
         journalled = _image_counts(rows)
         order = images.indices.tolist()
@@ -125,7 +125,7 @@ class CertifyEvaluator:
         counts = {index: journalled.get(index, ImageCounts()) for index in order}
         unpicked = [p for p, index in enumerate(order) if counts[index].selection is None]
         for unit, drawn in self.draw(
-            bench, images, [Unit(p, order[p], 0, self.config.n0) for p in unpicked], SELECT
+            context, images, [Unit(p, order[p], 0, self.config.n0) for p in unpicked], SELECT
         ):
             self._keep(journal, counts[unit.index], unit, SELECT, drawn, drawn.top)
         waiting = list(enumerate(order))
@@ -133,24 +133,24 @@ class CertifyEvaluator:
             progress = {index: counts[index].progress(self.rule, labels[index]) for _, index in waiting}
             due = {index: self.rule.next(some) for index, some in progress.items()}
             earliest = min((analysis.samples for analysis in due.values() if analysis), default=0)
-            bench.progress.step(sum(analysis is None for analysis in due.values()))
+            context.progress.step(sum(analysis is None for analysis in due.values()))
             waiting = [(p, index) for p, index in waiting if due[index]]
             units = [
                 Unit(p, index, start, stop)
                 for p, index in waiting
                 for start, stop in counts[index].missing(self.rule.samples_drawn(progress[index]), earliest)
             ]
-            for unit, drawn in self.draw(bench, images, units, ESTIMATE):
+            for unit, drawn in self.draw(context, images, units, ESTIMATE):
                 self._keep(journal, counts[unit.index], unit, ESTIMATE, drawn, progress[unit.index].guess)
 
     def draw(
-        self, bench: Bench, images: TestImages, units: Sequence[Unit], purpose: Purpose
+        self, context: EvalContext, images: ImageBatch, units: Sequence[Unit], purpose: Purpose
     ) -> Iterator[tuple[Unit, ClassCounts]]:
         """Draw units and yield each with its counts; at sigma = 0 one vote without noise."""
         if not units:
             return
         config = self.config
-        model = fast_inference(bench.model, arithmetic=config.arithmetic, compile=bench.compile)
+        model = fast_inference(context.model, arithmetic=config.arithmetic, compile=context.compile)
         if config.sigma == 0:
             chosen = [images[unit.image] for unit in units]
             yield from zip(units, plain_votes(model, chosen, batch_size=config.batch_size), strict=True)

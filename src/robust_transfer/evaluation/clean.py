@@ -9,8 +9,8 @@ import torch
 
 from robust_transfer.config.evaluation import CleanConfig
 from robust_transfer.core.errors import EvaluationError
-from robust_transfer.evaluation.images import TestImages
-from robust_transfer.evaluation.protocol import Bench, RowPerImage, Rows
+from robust_transfer.evaluation.images import ImageBatch
+from robust_transfer.evaluation.protocol import EvalContext, RowPerImage, Rows
 from robust_transfer.models import batching
 from robust_transfer.models.fast import fast_inference
 from robust_transfer.store.journal import Journal
@@ -24,18 +24,18 @@ class CleanEvaluator(RowPerImage):
     def __init__(self, config: CleanConfig) -> None:
         self.config = config
 
-    def measure(self, bench: Bench, images: TestImages, rows: Rows, journal: Journal) -> None:
+    def measure(self, context: EvalContext, images: ImageBatch, rows: Rows, journal: Journal) -> None:
         """Predict the images."""
-        model = fast_inference(bench.model, arithmetic=self.config.arithmetic, compile=bench.compile)
+        model = fast_inference(context.model, arithmetic=self.config.arithmetic, compile=context.compile)
         size = self.config.batch_size
         for first in range(0, len(images), size):
-            pixels = images[first : first + size].to(bench.device)
+            pixels = images[first : first + size].to(context.device)
             with torch.inference_mode():
                 logits = batching.forward(model, pixels, size)
             indices = images.indices[first : first + size].tolist()
             check_finite(logits, indices)
             journal.append(zip(indices, logits.argmax(1).tolist(), strict=True))
-            bench.progress.step(len(pixels))
+            context.progress.step(len(pixels))
 
     def records(self, rows: Rows, labels: Sequence[int]) -> list[dict[str, Any]]:
         """Return one record per image."""

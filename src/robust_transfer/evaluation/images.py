@@ -13,7 +13,7 @@ from robust_transfer.data.transforms import eval_transform
 
 
 @dataclass(frozen=True)
-class TestImages:
+class ImageBatch:
     """Images with their labels and positions in the full test set.
 
     pixels : (N, C, H, W) uint8
@@ -42,10 +42,10 @@ def read_parts(
     augment: str,
     part_size: int,
     num_workers: int,
-) -> Iterator[TestImages]:
+) -> Iterator[ImageBatch]:
     """Yield the images at `indices`, `part_size` at a time: a large test set need not fit in memory."""
     transform = eval_transform(image_size, augment)
     for batch in evaluation_batches(
         dataset, indices, transform, batch_size=part_size, num_workers=num_workers
     ):
-        yield TestImages(batch.images[0], batch.labels, batch.indices, tuple(batch.unreadable))
+        yield ImageBatch(batch.images[0], batch.labels, batch.indices, tuple(batch.unreadable))

@@ -22,9 +22,9 @@ from robust_transfer.data.opening import open_split
 from robust_transfer.distributed.context import Context
 from robust_transfer.distributed.devices import device_name
 from robust_transfer.evaluation import summary
-from robust_transfer.evaluation.doubts import Doubts, all_doubts
 from robust_transfer.evaluation.images import read_parts
-from robust_transfer.evaluation.protocol import Bench, Evaluator
+from robust_transfer.evaluation.protocol import EvalContext, Evaluator
+from robust_transfer.evaluation.warnings import Warnings, all_warnings
 from robust_transfer.models import import_checkpoint, load_model
 from robust_transfer.models.normalized import Classifier
 from robust_transfer.store import directories
@@ -71,10 +71,10 @@ def evaluate(job: EvaluationJob, context: Context) -> dict[str, Any]:
     context.barrier()  # every process has read the journals before one writes to its own
     shown = Progress(job.evaluator, total=len(pending), shown=context.is_main)
     with deterministic(), closing(shown) as progress:
-        doubts = Doubts(job.directory, context.rank)
-        bench = Bench(model, context.device, job.runtime.compile, progress, doubts)
+        warnings = Warnings(job.directory, context.rank)
+        eval_context = EvalContext(model, context.device, job.runtime.compile, progress, warnings)
         mine = pending[context.rank :: context.world_size]
-        _measure(job, evaluator, bench, dataset, mine, rows, context.rank)
+        _measure(job, evaluator, eval_context, dataset, mine, rows, context.rank)
     context.barrier()
     facts = {"fingerprint": dataset.fingerprint(), "device": device_name(context.device)}
     if context.is_main:
@@ -86,7 +86,7 @@ def evaluate(job: EvaluationJob, context: Context) -> dict[str, Any]:
 def _measure(
     job: EvaluationJob,
     evaluator: Evaluator,
-    bench: Bench,
+    eval_context: EvalContext,
     dataset: Any,
     indices: Sequence[int],
     rows: list[dict[str, str]],
@@ -97,9 +97,9 @@ def _measure(
         return
     header = {
         "key": job.key,
-        "device": device_name(bench.device),
+        "device": device_name(eval_context.device),
         "arithmetic": job.settings.arithmetic,
-        **evaluator.header(bench),
+        **evaluator.header(eval_context),
     }
     path = job.directory / f"journal.{rank}.csv"
     for other in journals(job.directory):
@@ -116,9 +116,9 @@ def _measure(
             part_size=PART,
             num_workers=job.runtime.num_workers,
         ):
-            bench.doubts.note(unreadable=images.unreadable)
+            eval_context.warnings.note(unreadable=images.unreadable)
             if len(images):
-                evaluator.measure(bench, images, known, journal)
+                evaluator.measure(eval_context, images, known, journal)
 
 
 def _finish(
@@ -127,7 +127,7 @@ def _finish(
     """Fold the journals of all shards into records and summary."""
     records = evaluator.records(_all_rows(job.directory), labels)
     metrics, intervals = summary.metrics_of(records, job.settings.spec, settings(job.settings))
-    flags, unreadable = all_doubts(job.directory)
+    flags, unreadable = all_warnings(job.directory)
     flags += _near_chance(metrics["sa"], len(records), len(set(labels)))
     if unreadable:
         flags.append(f"unreadable: {len(unreadable)} images were left out: {unreadable[:10]}")
@@ -166,8 +166,8 @@ def _near_chance(accuracy: float | None, num_images: int, num_classes: int) -> l
     least = 2 / num_classes
     if accuracy is None or num_images < NEAR_CHANCE_FROM or num_classes < 4 or accuracy >= least:
         return []
-    doubt = "are label order and normalisation right?"
-    return [f"near chance: accuracy {accuracy:.3f} is below 2/K = {least:.3f}; {doubt}"]
+    hint = "are label order and normalisation right?"
+    return [f"near chance: accuracy {accuracy:.3f} is below 2/K = {least:.3f}; {hint}"]
 
 
 def _load(job: EvaluationJob) -> Classifier:

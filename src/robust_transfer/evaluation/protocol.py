@@ -9,8 +9,8 @@ from typing import Any, Protocol
 import torch
 
 from robust_transfer.core.progress import Progress
-from robust_transfer.evaluation.doubts import Doubts
-from robust_transfer.evaluation.images import TestImages
+from robust_transfer.evaluation.images import ImageBatch
+from robust_transfer.evaluation.warnings import Warnings
 from robust_transfer.models.normalized import Classifier
 from robust_transfer.store.journal import Journal
 
@@ -18,7 +18,7 @@ Rows = Sequence[dict[str, str]]
 
 
 @dataclass(frozen=True)
-class Bench:
+class EvalContext:
     """The model under evaluation, where it stands, and how the user is told of progress.
 
     model : in eval mode, on `device`
@@ -28,7 +28,7 @@ class Bench:
     device: torch.device
     compile: bool
     progress: Progress
-    doubts: Doubts
+    warnings: Warnings
 
 
 class Evaluator(Protocol):
@@ -36,7 +36,7 @@ class Evaluator(Protocol):
 
     journal_columns: tuple[str, ...]
 
-    def header(self, bench: Bench) -> dict[str, Any]:
+    def header(self, context: EvalContext) -> dict[str, Any]:
         """Return what must not be mixed within one evaluation, besides device and arithmetic."""
         ...
 
@@ -44,7 +44,7 @@ class Evaluator(Protocol):
         """Return the images that the journalled rows complete."""
         ...
 
-    def measure(self, bench: Bench, images: TestImages, rows: Rows, journal: Journal) -> None:
+    def measure(self, context: EvalContext, images: ImageBatch, rows: Rows, journal: Journal) -> None:
         """Complete `images`, of which `rows` are known; journal as it goes, flags before rows."""
         ...
 
@@ -56,7 +56,7 @@ class Evaluator(Protocol):
 class RowPerImage:
     """What evaluators share whose journal has one row an image, the same on every kind of device."""
 
-    def header(self, bench: Bench) -> dict[str, Any]:
+    def header(self, context: EvalContext) -> dict[str, Any]:
         """Return nothing: there is nothing more that must not be mixed."""
         return {}
 

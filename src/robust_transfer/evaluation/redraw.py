@@ -18,10 +18,10 @@ from robust_transfer.core.progress import Progress
 from robust_transfer.data.opening import open_split
 from robust_transfer.distributed.devices import device_name
 from robust_transfer.evaluation.certify import ESTIMATE, SELECT, CertifyEvaluator
-from robust_transfer.evaluation.doubts import Doubts
-from robust_transfer.evaluation.images import TestImages, read_parts
-from robust_transfer.evaluation.protocol import Bench
+from robust_transfer.evaluation.images import ImageBatch, read_parts
+from robust_transfer.evaluation.protocol import EvalContext
 from robust_transfer.evaluation.recompute import Findings
+from robust_transfer.evaluation.warnings import Warnings
 from robust_transfer.models import load_model
 from robust_transfer.models.fast import weights_hash
 from robust_transfer.models.normalized import Classifier
@@ -87,12 +87,12 @@ def redraw(stage_dir: Path, *, blocks: int, seed: int, data: DataConfig) -> Redr
     images = _images(stage, settings, data, sorted({int(row["index"]) for row in chosen}))
     evaluator = CertifyEvaluator(settings.config)
     with deterministic(), closing(Progress("redraw", total=len(chosen))) as progress:
-        doubts = Doubts(stage_dir, 0)  # read, never written: drawing again notes none
-        bench = Bench(model.to(device), device, False, progress, doubts)
+        warnings = Warnings(stage_dir, 0)  # read, never written: drawing again notes none
+        context = EvalContext(model.to(device), device, False, progress, warnings)
         for purpose in (ESTIMATE, SELECT):
             some = [row for row in chosen if row["purpose"] == purpose]
             units = [_unit(row, images) for row in some]
-            for row, (unit, drawn) in zip(some, evaluator.draw(bench, images, units, purpose), strict=True):
+            for row, (unit, drawn) in zip(some, evaluator.draw(context, images, units, purpose), strict=True):
                 _compare(row, drawn, redrawn.findings)
                 redrawn.blocks += 1
                 redrawn.samples += unit.stop - unit.start
@@ -175,7 +175,7 @@ def _model(stage: directories.StageDirectory, summary: Summary) -> Classifier:
 
 def _images(
     stage: directories.StageDirectory, config: StageConfig, data: DataConfig, indices: list[int]
-) -> TestImages:
+) -> ImageBatch:
     settings = config.dataset
     dataset = open_split(settings, data, settings.evaluate_on, generated=config.generated)
     known = stage.status().fingerprint
@@ -196,7 +196,7 @@ def _images(
     return images
 
 
-def _unit(row: Row, images: TestImages) -> Unit:
+def _unit(row: Row, images: ImageBatch) -> Unit:
     index = int(row["index"])
     return Unit(images.indices.tolist().index(index), index, int(row["start"]), int(row["stop"]))
 

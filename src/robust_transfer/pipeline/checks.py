@@ -15,7 +15,7 @@ from robust_transfer.core import named
 from robust_transfer.core.errors import CheckpointError, ConfigError, EvaluationError
 from robust_transfer.distributed.division import check_division
 from robust_transfer.distributed.environment import num_processes, started_by_launcher
-from robust_transfer.pipeline.stage import CheckpointFacts, DataFacts, Stage
+from robust_transfer.pipeline.stage import CheckpointMetadata, DatasetMetadata, Stage
 
 
 def check_builder(method: TrainingConfig) -> None:
@@ -76,7 +76,7 @@ def check_classes(settings: EvaluatorConfig, num_classes: int | None) -> None:
         )
 
 
-def check_head(checkpoint: CheckpointFacts, target: DataFacts, dataset: str) -> None:
+def check_head(checkpoint: CheckpointMetadata, target: DatasetMetadata, dataset: str) -> None:
     """Refuse to evaluate a model whose head is for another number of classes."""
     if target.num_classes is not None and checkpoint.num_classes != target.num_classes:
         raise CheckpointError(

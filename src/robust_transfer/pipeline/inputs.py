@@ -24,7 +24,7 @@ from robust_transfer.data import catalogue
 from robust_transfer.data.selection import Selection
 from robust_transfer.models.metadata import read_metadata
 from robust_transfer.pipeline import plan
-from robust_transfer.pipeline.stage import CheckpointFacts, DataFacts, Stage
+from robust_transfer.pipeline.stage import CheckpointMetadata, DatasetMetadata, Stage
 from robust_transfer.store import directories
 from robust_transfer.store.records import Lineage
 
@@ -36,15 +36,15 @@ def training_stages(config: TrainConfig) -> list[Stage]:
     if isinstance(config.pretrain, CheckpointConfig):
         checkpoint = _pretrained_file(config, config.pretrain)
     elif not isinstance(config.pretrain, NoneConfig):
-        source = data_facts(config.source, config.budget, config.data)
+        source = dataset_metadata(config.source, config.budget, config.data)
     if config.dataset is not None:
-        target = data_facts(config.dataset, config.budget, config.data)
+        target = dataset_metadata(config.dataset, config.budget, config.data)
     return plan.plan_training(
         config, source=source, target=target, checkpoint=checkpoint, references=_references(config)
     )
 
 
-def _references(config: TrainConfig) -> dict[str, CheckpointFacts]:
+def _references(config: TrainConfig) -> dict[str, CheckpointMetadata]:
     """Find the finished stages that the methods read beside the models that they train."""
     methods = [method for method in (config.pretrain, config.finetune) if isinstance(method, TrainingConfig)]
     named = {where for method in methods for where in method.spec.references(method).values()} - {PARENT}
@@ -59,7 +59,7 @@ def evaluation_stages(config: EvaluateConfig) -> list[Stage]:
     if others:
         stages += plan.plan_evaluation(
             dataclasses.replace(config, evaluators=others),
-            target=data_facts(config.dataset, config.budget, config.data),
+            target=dataset_metadata(config.dataset, config.budget, config.data),
             checkpoint=evaluated_checkpoint(config),
         )
     return stages
@@ -67,7 +67,7 @@ def evaluation_stages(config: EvaluateConfig) -> list[Stage]:
 
 def _probe_stages(config: EvaluateConfig) -> list[Stage]:
     """Plan the training and the evaluation of a last layer on a pre-training: a stage of ours, or a file."""
-    target = data_facts(config.dataset, config.budget, config.data)
+    target = dataset_metadata(config.dataset, config.budget, config.data)
     path = Path(config.checkpoint)
     if _is_foreign(path):
         method = CheckpointConfig(
@@ -90,7 +90,7 @@ def _probe_stages(config: EvaluateConfig) -> list[Stage]:
     return plan.plan_training(run, source=None, target=target, start=start)
 
 
-def data_facts(dataset: DatasetConfig, budget: BudgetConfig, data: DataConfig) -> DataFacts:
+def dataset_metadata(dataset: DatasetConfig, budget: BudgetConfig, data: DataConfig) -> DatasetMetadata:
     """Return the catalogue's identity of a data set's training part and of the part that is evaluated.
 
     Beside it, which is not part of a key, how many images of each split are on disk.
@@ -110,7 +110,7 @@ def data_facts(dataset: DatasetConfig, budget: BudgetConfig, data: DataConfig) -
     evaluated = training
     if dataset.evaluate_on == "test":
         evaluated = catalogue.identity(dataset.name, whole, root=dataset.root)
-    return DataFacts(
+    return DatasetMetadata(
         train_identity=training,
         test_identity={**evaluated, "split": dataset.evaluate_on},
         num_classes=entry.num_classes,
@@ -151,15 +151,15 @@ def _check_evaluators(config: TrainConfig | EvaluateConfig) -> None:
 # ---------------------------------------------------------------- checkpoints
 
 
-def evaluated_checkpoint(config: EvaluateConfig) -> CheckpointFacts:
+def evaluated_checkpoint(config: EvaluateConfig) -> CheckpointMetadata:
     """Find what `checkpoint=` names: a stage directory, a key in the store, or a file."""
     path = Path(config.checkpoint)
     if _is_foreign(path):
-        return _file_facts(path, config)
+        return _file_metadata(path, config)
     return finished_stage(config.checkpoint, config.store, "checkpoint")
 
 
-def finished_stage(name: str, store: Path | str, option: str) -> CheckpointFacts:
+def finished_stage(name: str, store: Path | str, option: str) -> CheckpointMetadata:
     """Find the finished training stage that `option=name` names: its directory, key or model's file."""
     path = Path(name)
     if _is_foreign(path):
@@ -168,11 +168,11 @@ def finished_stage(name: str, store: Path | str, option: str) -> CheckpointFacts
             f"rt-train pretrain=checkpoint pretrain.path={name} until=pretrain makes one of it",
         )
     if path.is_dir():
-        return _stage_facts(directories.StageDirectory(path.resolve()))
+        return _stage_metadata(directories.StageDirectory(path.resolve()))
     if path.is_file():
-        return _stage_facts(directories.StageDirectory(path.parent.resolve()))
+        return _stage_metadata(directories.StageDirectory(path.parent.resolve()))
     if re.fullmatch(r"[0-9a-f]{4,64}", name):
-        return _stage_facts(directories.find(store, name[:12]))
+        return _stage_metadata(directories.find(store, name[:12]))
     raise CheckpointError(
         f"{option}={name} is neither a stage directory, a key nor a file",
         "rt-report runs lists the keys in the store",
@@ -185,7 +185,7 @@ def _is_foreign(path: Path) -> bool:
     return path.is_file() and not in_stage
 
 
-def _stage_facts(stage: directories.StageDirectory) -> CheckpointFacts:
+def _stage_metadata(stage: directories.StageDirectory) -> CheckpointMetadata:
     status = stage.status()
     if stage.kind == "eval" and status.state:
         raise CheckpointError(f"{stage.path} is an evaluation (expected a training stage)")
@@ -197,7 +197,7 @@ def _stage_facts(stage: directories.StageDirectory) -> CheckpointFacts:
             "run the command that began it again; it resumes",
         )
     metadata = read_metadata(stage.model)
-    return CheckpointFacts(
+    return CheckpointMetadata(
         key=status.key,
         path=stage.model,
         arch=metadata["arch"],
@@ -210,7 +210,7 @@ def _stage_facts(stage: directories.StageDirectory) -> CheckpointFacts:
     )
 
 
-def _file_facts(path: Path, config: EvaluateConfig) -> CheckpointFacts:
+def _file_metadata(path: Path, config: EvaluateConfig) -> CheckpointMetadata:
     from robust_transfer.models import describe_file
 
     found = describe_file(path, format=config.format, normalize=config.normalize, trust=config.trust)
@@ -223,7 +223,7 @@ def _file_facts(path: Path, config: EvaluateConfig) -> CheckpointFacts:
         "trust": config.trust,
     }
     shape = {name: reading[name] for name in ("arch", "width", "image_size")}
-    return CheckpointFacts(
+    return CheckpointMetadata(
         key=_digest(found["sha256"], {**reading, "trust": None}),
         path=path.resolve(),
         reading=reading,
@@ -239,7 +239,7 @@ def _file_facts(path: Path, config: EvaluateConfig) -> CheckpointFacts:
     )
 
 
-def _pretrained_file(config: TrainConfig, pretrain: CheckpointConfig) -> CheckpointFacts:
+def _pretrained_file(config: TrainConfig, pretrain: CheckpointConfig) -> CheckpointMetadata:
     from robust_transfer.models import describe_file, torchvision_weights
 
     if pretrain.weights:
@@ -262,7 +262,7 @@ def _pretrained_file(config: TrainConfig, pretrain: CheckpointConfig) -> Checkpo
         raise ConfigError(
             f"{path} holds a {found['arch']} (expected {config.model.arch})", f"model={found['arch']}"
         )
-    return CheckpointFacts(
+    return CheckpointMetadata(
         key=_digest(found["sha256"], pretrain.format, pretrain.normalize, config.model),
         path=path.resolve(),
         arch=found["arch"],

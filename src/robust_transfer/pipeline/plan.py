@@ -25,10 +25,10 @@ from robust_transfer.pipeline.checks import (
     check_selection,
     sigma_mismatch,
 )
-from robust_transfer.pipeline.limits import capped_evaluator, capped_method
+from robust_transfer.pipeline.limits import limited_evaluator, limited_method
 from robust_transfer.pipeline.stage import (
-    CheckpointFacts,
-    DataFacts,
+    CheckpointMetadata,
+    DatasetMetadata,
     Stage,
     evaluation_identity,
     model_identity,
@@ -40,17 +40,17 @@ from robust_transfer.store.records import Lineage
 def plan_training(
     config: TrainConfig,
     *,
-    source: DataFacts | None,
-    target: DataFacts | None,
-    checkpoint: CheckpointFacts | None = None,
-    start: CheckpointFacts | None = None,
-    references: Mapping[str, CheckpointFacts] | None = None,
+    source: DatasetMetadata | None,
+    target: DatasetMetadata | None,
+    checkpoint: CheckpointMetadata | None = None,
+    start: CheckpointMetadata | None = None,
+    references: Mapping[str, CheckpointMetadata] | None = None,
 ) -> list[Stage]:
     """Return the stages of one run in the order in which they are computed.
 
     Parameters
     ----------
-    config : as composed; caps of the budget are applied here
+    config : as composed; limits of the budget are applied here
     source, target : the catalogue's facts; None where the run has no such stage
     checkpoint : facts of the file of pretrain=checkpoint
     start : a finished pre-training stage to start from, with pretrain=none
@@ -61,7 +61,7 @@ def plan_training(
     ConfigError, EvaluationError, CheckpointError : anything in the run that cannot be right
     """
     stages: list[Stage] = []
-    pretrain: Stage | CheckpointFacts | None = start
+    pretrain: Stage | CheckpointMetadata | None = start
     known = references or {}
     if not isinstance(config.pretrain, NoneConfig):
         pretrain = _pretrain_stage(config, source, checkpoint, known)
@@ -106,7 +106,9 @@ def probe_run(
     )
 
 
-def plan_evaluation(config: EvaluateConfig, *, target: DataFacts, checkpoint: CheckpointFacts) -> list[Stage]:
+def plan_evaluation(
+    config: EvaluateConfig, *, target: DatasetMetadata, checkpoint: CheckpointMetadata
+) -> list[Stage]:
     """Return the evaluation stages of one checkpoint."""
     check_head(checkpoint, target, config.dataset.name)
     return [
@@ -116,7 +118,7 @@ def plan_evaluation(config: EvaluateConfig, *, target: DataFacts, checkpoint: Ch
 
 
 def chosen_evaluators(
-    config: TrainConfig, finetune: TrainingConfig, parent: Stage | CheckpointFacts | None
+    config: TrainConfig, finetune: TrainingConfig, parent: Stage | CheckpointMetadata | None
 ) -> list[str]:
     """Return the evaluators to run; `auto` measures a method by what it is trained for."""
     if config.evaluators == "auto":
@@ -146,12 +148,12 @@ def evaluator_settings(config: TrainConfig | EvaluateConfig, name: str) -> Evalu
 
 def _pretrain_stage(
     config: TrainConfig,
-    source: DataFacts | None,
-    checkpoint: CheckpointFacts | None,
-    known: Mapping[str, CheckpointFacts],
+    source: DatasetMetadata | None,
+    checkpoint: CheckpointMetadata | None,
+    known: Mapping[str, CheckpointMetadata],
 ) -> Stage:
     method, model = config.pretrain, config.model
-    references: Mapping[str, Stage | CheckpointFacts] = {}
+    references: Mapping[str, Stage | CheckpointMetadata] = {}
     if isinstance(method, CheckpointConfig):
         assert checkpoint is not None
         found = {"file": checkpoint.key, "recipe": method.recipe_version, "model": model_identity(model)}
@@ -160,7 +162,7 @@ def _pretrain_stage(
         data = config.source
     else:
         assert isinstance(method, TrainingConfig) and source is not None
-        method = capped_method(method, config.budget)
+        method = limited_method(method, config.budget)
         check_builder(method)
         check_selection(method, config.source, "source")
         references = _references(method, None, known)
@@ -187,11 +189,11 @@ def _finetune_stage(
     config: TrainConfig,
     finetune: TrainingConfig,
     dataset: DatasetConfig,
-    target: DataFacts,
-    pretrain: Stage | CheckpointFacts | None,
-    known: Mapping[str, CheckpointFacts],
+    target: DatasetMetadata,
+    pretrain: Stage | CheckpointMetadata | None,
+    known: Mapping[str, CheckpointMetadata],
 ) -> Stage:
-    method = capped_method(finetune, config.budget)
+    method = limited_method(finetune, config.budget)
     check_builder(method)
     check_selection(method, dataset, "dataset")
     references = _references(method, pretrain, known)
@@ -226,10 +228,10 @@ def _finetune_stage(
 
 
 def _references(
-    method: TrainingConfig, parent: Stage | CheckpointFacts | None, known: Mapping[str, CheckpointFacts]
-) -> dict[str, Stage | CheckpointFacts]:
+    method: TrainingConfig, parent: Stage | CheckpointMetadata | None, known: Mapping[str, CheckpointMetadata]
+) -> dict[str, Stage | CheckpointMetadata]:
     """Return the models that a method reads beside the one that it trains, by their names in its spec."""
-    found: dict[str, Stage | CheckpointFacts] = {}
+    found: dict[str, Stage | CheckpointMetadata] = {}
     for name, where in method.spec.references(method).items():
         if where == PARENT and parent is None:
             raise ConfigError(
@@ -244,8 +246,8 @@ def _evaluation_stage(
     name: str,
     config: TrainConfig | EvaluateConfig,
     dataset: DatasetConfig,
-    target: DataFacts,
-    parent: Stage | CheckpointFacts,
+    target: DatasetMetadata,
+    parent: Stage | CheckpointMetadata,
     train_sigma: float | None,
 ) -> Stage:
     settings = evaluator_settings(config, name)
@@ -253,7 +255,7 @@ def _evaluation_stage(
     if sigma_mismatch(settings, train_sigma, allowed=config.evaluators == "auto" and train_sigma == 0):
         marks.append("sigma mismatch")
     check_classes(settings, target.num_classes)
-    settings = capped_evaluator(settings, config.budget)
+    settings = limited_evaluator(settings, config.budget)
     marks.extend((*_marks(config, settings), *target.tags(dataset.evaluate_on)))
     found = evaluation_identity(name, settings, dataset, target, parent)
     finetune_key = parent.key[:12] if isinstance(parent, Stage) else parent.lineage.finetune_key
@@ -281,9 +283,9 @@ def _stage(
     method: Any,
     config: TrainConfig | EvaluateConfig,
     dataset: DatasetConfig,
-    data: DataFacts | None,
-    parent: Stage | CheckpointFacts | None,
-    references: Mapping[str, Stage | CheckpointFacts],
+    data: DatasetMetadata | None,
+    parent: Stage | CheckpointMetadata | None,
+    references: Mapping[str, Stage | CheckpointMetadata],
     lineage: Lineage,
     marks: tuple[str, ...],
 ) -> Stage:
@@ -304,7 +306,7 @@ def _stage(
 
 
 def _marks(
-    config: TrainConfig | EvaluateConfig, method: Any, *made_from: Stage | CheckpointFacts
+    config: TrainConfig | EvaluateConfig, method: Any, *made_from: Stage | CheckpointMetadata
 ) -> tuple[str, ...]:
     marks = [mark for model in made_from for mark in model.marks]
     if config.budget.smoke:

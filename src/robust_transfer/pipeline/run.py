@@ -24,7 +24,7 @@ from robust_transfer.core.signals import SIGNALS
 from robust_transfer.distributed.environment import started_by_launcher
 from robust_transfer.pipeline import cost
 from robust_transfer.pipeline.inputs import missing_input
-from robust_transfer.pipeline.stage import STAGE_FORMAT, CheckpointFacts, Stage
+from robust_transfer.pipeline.stage import STAGE_FORMAT, CheckpointMetadata, Stage
 from robust_transfer.store import directories, locks, stage_config
 from robust_transfer.store.directories import DONE, FAILED, INTERRUPTED, StageDirectory
 from robust_transfer.store.provenance import environment, git_commit
@@ -204,7 +204,7 @@ def _launch(
             runtime=runtime,
             image_size=stage.identity["image_size"],
             model=model,
-            reading=stage.parent.reading if isinstance(stage.parent, CheckpointFacts) else None,
+            reading=stage.parent.reading if isinstance(stage.parent, CheckpointMetadata) else None,
             directory=directory.path,
             key=stage.key[:12],
             parent=stage.parent.key[:12],
@@ -220,7 +220,7 @@ def _launch(
     if isinstance(stage.config, CheckpointConfig):
         from robust_transfer.models import import_stage
 
-        assert isinstance(stage.parent, CheckpointFacts)
+        assert isinstance(stage.parent, CheckpointMetadata)
         return import_stage(stage.parent.path, directory.model, stage.config, stage.model, key=stage.key)
     from robust_transfer.training.job import TrainingJob, train
 
@@ -253,8 +253,8 @@ def _at_work(function: Callable[[Any, Any], Any], job: Any, context: Any) -> Any
         return function(job, context)
 
 
-def _model_file(model: Stage | CheckpointFacts, root: Path | str) -> Path:
-    return model.path if isinstance(model, CheckpointFacts) else model.directory(root).model
+def _model_file(model: Stage | CheckpointMetadata, root: Path | str) -> Path:
+    return model.path if isinstance(model, CheckpointMetadata) else model.directory(root).model
 
 
 def check_fingerprint(stage: Stage, directory: StageDirectory, data: DataConfig) -> None:

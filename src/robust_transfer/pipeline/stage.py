@@ -27,7 +27,7 @@ STAGE_FORMAT = 2  # raised when what a key or a stage directory holds changes
 
 
 @dataclass(frozen=True)
-class DataFacts:
+class DatasetMetadata:
     """What the catalogue knows of a data set, as chosen by a DatasetConfig."""
 
     train_identity: dict[str, Any]
@@ -43,7 +43,7 @@ class DataFacts:
 
 
 @dataclass(frozen=True)
-class CheckpointFacts:
+class CheckpointMetadata:
     """What is known of the model that is fine-tuned or evaluated before it is loaded."""
 
     key: str  # the stage's full key, or the hash of the file's content and how it is read
@@ -63,15 +63,15 @@ class Stage:
     kind: str
     label: str
     identity: dict[str, Any]
-    config: Any  # TrainingConfig, CheckpointConfig or EvaluatorConfig, caps of the budget applied
+    config: Any  # TrainingConfig, CheckpointConfig or EvaluatorConfig, limits of the budget applied
     model: ModelConfig
     dataset: DatasetConfig
     generated: int | None  # images per split of a smoke run
-    parent: Stage | CheckpointFacts | None = None
-    references: Mapping[str, Stage | CheckpointFacts] = field(default_factory=dict)
+    parent: Stage | CheckpointMetadata | None = None
+    references: Mapping[str, Stage | CheckpointMetadata] = field(default_factory=dict)
     lineage: Lineage = field(default_factory=Lineage)
     marks: tuple[str, ...] = ()
-    images: dict[str, tuple[int, int]] = field(default_factory=dict)  # see DataFacts
+    images: dict[str, tuple[int, int]] = field(default_factory=dict)  # see DatasetMetadata
 
     @property
     def key(self) -> str:
@@ -111,8 +111,8 @@ def training_identity(
     method: TrainingConfig,
     config: TrainConfig,
     dataset: DatasetConfig,
-    facts: DataFacts,
-    references: Mapping[str, Stage | CheckpointFacts],
+    facts: DatasetMetadata,
+    references: Mapping[str, Stage | CheckpointMetadata],
 ) -> dict[str, Any]:
     """Return what the key of every training holds beside its model and parent."""
     found = {
@@ -134,8 +134,8 @@ def evaluation_identity(
     name: str,
     settings: EvaluatorConfig,
     dataset: DatasetConfig,
-    facts: DataFacts,
-    parent: Stage | CheckpointFacts,
+    facts: DatasetMetadata,
+    parent: Stage | CheckpointMetadata,
 ) -> dict[str, Any]:
     """Return what the key of an evaluation holds."""
     return {

@@ -28,7 +28,7 @@ NAME = "config.yaml"
 class StageConfig:
     """What a stage was computed from.
 
-    config : TrainingConfig, CheckpointConfig or EvaluatorConfig, caps of the budget applied
+    config : TrainingConfig, CheckpointConfig or EvaluatorConfig, limits of the budget applied
     generated : images per split of a smoke run
     """
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from robust_transfer.core import files
 
 
-class Doubts:
+class Warnings:
     """One shard's flags and unreadable images; written before the rows that they belong to."""
 
     def __init__(self, directory: Path, shard: int) -> None:
@@ -23,7 +23,7 @@ class Doubts:
             files.write_json(self._path, {"flags": self.flags, "unreadable": self.unreadable})
 
 
-def all_doubts(directory: Path) -> tuple[list[str], list[int]]:
+def all_warnings(directory: Path) -> tuple[list[str], list[int]]:
     """Return the flags and the unreadable images of all shards."""
     parts = [_read(path) for path in sorted(directory.glob("flags.*.json"))]
     flags = list(dict.fromkeys(flag for part in parts for flag in part[0]))
