@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # Two threads on two busy cores run up to ten times slower than one.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test test-quick lint drill package docs clean-demo
+.PHONY: demo test test-quick lint drill drill-long package docs clean-demo
 
 $(VENV)/.demo: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -34,6 +34,9 @@ test: lint
 
 drill: $(VENV)/.test
 	$(BIN)/python -m pytest -q -m drill
+
+drill-long: drill
+	$(BIN)/python scripts/check_mutants.py --control
 
 $(VENV)/.docs: pyproject.toml $(VENV)/.demo
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[docs]'

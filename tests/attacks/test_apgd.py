@@ -272,3 +272,10 @@ def test_a_best_loss_that_stands_still_halves_only_from_the_second_checkpoint_on
     # After a halving, a checkpoint must not halve for a standstill again.
     third = second + [1.0 + k for k in range(16)]
     assert rule_after(third).step_size.item() == 1.0
+
+
+def test_exactly_three_quarters_of_a_window_are_not_enough():
+    """At 19 steps the window is 4: the authors' code halves at 3 increases, the paper's rule does not."""
+    assert apgd.checkpoint_windows(19)[4] == 4
+    assert rule_after([1.0, 2.0, 3.0, 4.0, 3.9], num_steps=19).step_size.item() == 1.0
+    assert rule_after([1.0, 2.0, 3.0, 4.0, 5.0], num_steps=19).step_size.item() == 2.0

@@ -6,6 +6,7 @@ from torch import nn
 
 from robust_transfer.attacks import autopgd, pgd
 from robust_transfer.attacks.checks import inputs as checks
+from robust_transfer.attacks.state import is_near_tie
 from robust_transfer.core.errors import EvaluationError
 
 BRIEF = {"eps": 0.3, "num_steps": 4, "batch_size": 16}
@@ -248,3 +249,84 @@ def test_fast_guards_cost_no_more_than_they_may(model, images, labels):
         autopgd(model, images, labels, guards=level, **{**BRIEF, "batch_size": 128})
         costs[level] = count["images"]
     assert 0 < costs["fast"] - costs["off"] <= len(images) + 500
+
+
+def test_gradients_that_are_not_a_number_are_named_as_such(model, images, labels):
+    """The square root of a distance has no derivative at 0: logits are fine, gradients are not."""
+    rooted = Wrapped(model, before=lambda x: x + (x - x.detach()).abs().sqrt())
+    assert "sqrt" in refused(rooted, images, labels, "nan_gradient")
+
+
+@pytest.mark.parametrize("offset", [1e3, 1e4])
+def test_a_constant_in_the_logits_changes_no_flag(offset, model, images, labels):
+    shifted = Wrapped(model, after=lambda z: z + offset)
+    kwargs = {**BRIEF, "num_steps": 20}
+    result, expected = (autopgd(m, images, labels, **kwargs) for m in (shifted, model))
+    same = ~(result.near_tie | expected.near_tie)
+    assert torch.equal(result.robust[same], expected.robust[same]) and same.float().mean() > 0.5
+
+
+def test_a_constant_that_rounds_the_logits_away_is_flagged_or_refused(model, images, labels):
+    flags = autopgd(Wrapped(model, after=lambda z: z + 1e5), images, labels, **BRIEF).flags
+    assert flags[0].startswith("offset:") and "1e+05" in flags[0]
+    for offset in (1e6, 1e7):
+        shifted = Wrapped(model, after=lambda z, offset=offset: z + offset)
+        try:
+            flags = autopgd(shifted, images, shifted(images).argmax(1), **BRIEF).flags
+        except EvaluationError:
+            continue
+        assert any(flag.startswith("offset:") for flag in flags)
+
+
+def test_near_ties_are_judged_by_the_leading_logits():
+    z = torch.tensor([[2.0, 1.9995, 1.0, 0.5], [2.0, 1.99, 1.0, 0.5]])
+    labels = torch.zeros(2, dtype=torch.int64)
+    for mask in (-100.0, -1e9):
+        masked = torch.cat([z, torch.full((2, 3), mask)], 1)
+        assert is_near_tie(masked, labels).tolist() == is_near_tie(z, labels).tolist() == [True, False]
+    # One float32 step of 1e6 is 0.06: a difference of two steps says nothing.
+    assert is_near_tie(z[1:] + torch.tensor([1e6, 1e6 - 0.12, 1e6 - 50, 1e6 - 50]), labels[1:]).all()
+    assert is_near_tie(torch.tensor([[1.0, 1.0 + 1e-6], [1.0, 1.5]]), labels).tolist() == [True, False]
+
+
+def test_an_l_infinity_radius_under_l2_is_flagged(model, images, labels):
+    flags = checks.check_eps("l2", 8 / 255, images)
+    assert len(flags) == 1 and "8/255" in flags[0]
+    assert checks.check_eps("linf", 8 / 255, images) == checks.check_eps("l2", 0.5, images) == []
+
+
+def test_points_that_never_move_are_refused(model, images, labels):
+    """Whatever the reason: here steps of half the last bit of a pixel."""
+    near_one = images * 0.4 + 0.6
+    with torch.no_grad():
+        classes = model(near_one).argmax(1)
+    kwargs = {"norm": "linf", "eps": 0.01, "num_steps": 3, "step_size": 1e-9, "random_start": False}
+    with pytest.raises(EvaluationError, match=r"^still:.*never moved"):
+        pgd(model, near_one, classes, **kwargs)
+
+
+def test_what_judges_is_measured(model, images, labels):
+    """A bfloat16 body behind float32 images: nothing is judged in float32."""
+
+    class Low(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.body = model
+
+        def forward(self, x):
+            with torch.autocast("cpu", dtype=torch.bfloat16):
+                return self.body(x)
+
+    result = autopgd(Low(), images, labels, **BRIEF)
+    assert result.record["arithmetic"] == "judged with weights float32, logits bfloat16, TF32 off"
+    assert [flag.split(":")[0] for flag in result.flags] == ["low_precision"]
+
+
+@pytest.mark.parametrize("mask", [-100.0, -1e9])
+def test_masks_do_not_hide_batch_statistics(mask, model, images, labels):
+    """Beside a mask every difference between logits is small."""
+    model[1] = Forgetful(6)
+    masked = Wrapped(model, after=lambda z: torch.cat([z[:, :4], torch.full_like(z[:, 4:], mask)], 1))
+    with torch.no_grad():
+        classes = masked(images).argmax(1)
+    refused(masked, images, classes, "batch")

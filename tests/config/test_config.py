@@ -188,3 +188,12 @@ def test_anything_at_all_is_parsed_or_refused(values):
     for build in (train_config, evaluate_config):
         with pytest.raises(ConfigError):
             build(values if isinstance(values, dict) else {"pretrain": values})
+
+
+def test_radii_are_taken_as_fractions():
+    base = ("pretrain=none", "finetune=at", "dataset=digits")
+    config = composed(*base, "autopgd.eps=8/255", "finetune.attack.eps=4/255")
+    assert config.evaluator_settings["autopgd"].eps == 8 / 255 and config.finetune.attack.eps == 4 / 255
+    for wrong in ("8/0", "a/255", "8/", "-8/255"):
+        with pytest.raises(ConfigError, match=r"autopgd\.eps"):
+            composed(*base, f"autopgd.eps='{wrong}'")

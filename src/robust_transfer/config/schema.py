@@ -182,7 +182,7 @@ LARGEST_INTEGER = 2**63  # what torch, and a reader of our JSON, can hold
 
 
 def _convert(hint: Any, value: Any) -> Any:
-    """Convert a YAML value to `hint`, or return _NO; only int -> float changes the type."""
+    """Convert a YAML value to `hint`, or return _NO; only whole numbers and fractions become floats."""
     origin = typing.get_origin(hint)
     if origin in (types.UnionType, typing.Union):
         return next((v for v in (_convert(h, value) for h in typing.get_args(hint)) if v is not _NO), _NO)
@@ -199,7 +199,18 @@ def _convert(hint: Any, value: Any) -> Any:
         return _NO
     if hint is float and isinstance(value, int):
         return float(value)
+    if hint is float and isinstance(value, str):
+        return _fraction(value)
     return value if isinstance(value, hint) else _NO
+
+
+def _fraction(text: str) -> Any:
+    """Read "8/255", as radii are written; return _NO for other text."""
+    over, slash, under = text.partition("/")
+    try:
+        return float(over) / float(under) if slash else _NO
+    except (ValueError, ZeroDivisionError):
+        return _NO
 
 
 def _check_range(value: Any, path: str, metadata: Mapping[str, Any]) -> None:

@@ -86,3 +86,12 @@ def test_a_flat_dlr_is_flagged(images):
         Tied(), images, torch.zeros(40, dtype=torch.int64), loss="dlr", num_steps=5, batch_size=16
     )
     assert result.flags == ["flat_loss: 40 images had no usable gradient under the loss 'dlr'"]
+
+
+@pytest.mark.parametrize("scale", [1e3, 1e6])
+def test_saturated_cross_entropy_is_attacked_as_hard_as_if_it_were_not(model, images, labels, scale):
+    """DLR alone leaves images that cross-entropy of the same model at another scale breaks."""
+    plain = autopgd(model, images, labels, **SETTINGS)
+    found = autopgd(Scaled(model, scale), images, labels, **SETTINGS)
+    assert "ce_rescaled" in found.flags[0]
+    assert int(found.robust.sum()) <= int(plain.robust.sum())
