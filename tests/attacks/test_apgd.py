@@ -223,17 +223,18 @@ def test_each_restart_starts_from_its_own_noise(model, images, labels, monkeypat
     assert many.robust.sum() < one.robust.sum(), "a case in which another start breaks more"
 
 
-def rule_after(losses, *, num_steps=100, norm="l2"):
-    """Feed a rule of one slot the losses of its visited points, gradients of one direction, and return it."""
+def rule_after(*runs, num_steps=100, norm="l2"):
+    """Feed a rule of one slot the losses of the points visited, run by run, and return it."""
     settings = AttackSettings(
         norm=norm, eps=1.0, num_steps=num_steps, loss="ce", batch_size=1, seed=0, guards="off",
         new_rule=apgd.AutoSteps,
     )  # fmt: skip
     image = torch.full((1, 1, 2, 2), 0.5)
     rule = apgd.AutoSteps(settings, image)
-    rule.enter(torch.tensor([0]), image, torch.ones_like(image))
-    for step, loss in enumerate(losses):
-        rule.advance(image, torch.tensor([loss]), torch.ones_like(image), torch.tensor([step]))
+    for losses in runs:
+        rule.enter(torch.tensor([0]), image, torch.ones_like(image))
+        for step, loss in enumerate(losses):
+            rule.advance(image, torch.tensor([loss]), torch.ones_like(image), torch.tensor([step]))
     return rule
 
 
@@ -279,3 +280,12 @@ def test_exactly_three_quarters_of_a_window_are_not_enough():
     assert apgd.checkpoint_windows(19)[4] == 4
     assert rule_after([1.0, 2.0, 3.0, 4.0, 3.9], num_steps=19).step_size.item() == 1.0
     assert rule_after([1.0, 2.0, 3.0, 4.0, 5.0], num_steps=19).step_size.item() == 2.0
+
+
+def test_a_refilled_slot_starts_anew():
+    """After a run whose last checkpoint halved nothing, and one that stopped in the middle of a window."""
+    rises = [1.0 + step for step in range(42)]
+    stalls = [100.0] + [1.0 + step for step in range(22)]
+    assert rule_after(rises, stalls).step_size.item() == rule_after(stalls).step_size.item() == 2.0
+    few = [2.0] + [2.0 - step for step in range(22)]
+    assert rule_after(rises[:15], few).step_size.item() == rule_after(few).step_size.item() == 1.0

@@ -160,3 +160,65 @@ def test_without_the_package_one_line_says_what_to_install(model, images, labels
         "autoattack needs the package pyautoattack",
         "  pip install 'robust-transfer[autoattack]'",
     ]
+
+
+def test_records_say_what_each_attack_did(model, images, labels):
+    found = autoattack(model, images, labels, eps=0.3, **SHORT)
+    assert [record.name for record in found.attacks] == ["apgd-ce", "apgd-t", "fab-t", "square"]
+    left = int((found.clean_prediction == labels).sum())
+    for name, attacked, broken in found.attacks:
+        assert attacked == left and broken == found.broken_by.count(name)
+        left -= broken
+    assert left == int(found.robust.sum())
+    assert found.record["largest_distance"] == float(found.distance.max())
+    assert found.record["num_near_ties"] == int(found.near_tie.sum())
+
+
+def test_a_list_of_one_attack_is_that_attack(model, images, labels):
+    found = autoattack(model, images, labels, eps=0.3, version=["apgd-dlr"], **SHORT)
+    alone = autopgd(model, images, labels, eps=0.3, loss="dlr", num_steps=SHORT["num_steps"], batch_size=16)
+    same = ~(found.near_tie | alone.near_tie)
+    assert torch.equal(found.robust[same], alone.robust[same])
+    assert set(found.broken_by) == {"", "clean", "apgd-dlr"}
+    assert any(flag == "not_standard: version apgd-dlr" for flag in found.flags)
+
+
+def test_plus_breaks_whatever_the_standard_version_breaks(model, images, labels):
+    kwargs = {**SHORT, "shapes": "one", "guards": "off"}
+    standard, plus = (
+        autoattack(model, images[:16], labels[:16], eps=0.15, version=version, **kwargs)
+        for version in ("standard", "plus")
+    )
+    assert not (plus.robust & ~standard.robust).any() and plus.robust.any()
+    names = [record.name for record in plus.attacks]
+    assert names == ["apgd-ce", "apgd-dlr", "fab", "square", "apgd-t", "fab-t"]
+    again = autoattack(model, images[3:9], labels[3:9], eps=0.15, version="plus", index=range(3, 9), **kwargs)
+    assert again.broken_by == plus.broken_by[3:9]
+
+
+def test_rand_measures_expected_accuracy(images):
+    class Flips(nn.Module):
+        def forward(self, x):
+            logits = torch.tensor([4.0, 0, 0, 0]) + 1e-3 * x.flatten(1)[:, :4]
+            return torch.where(torch.rand(len(x), 1) < 0.1, logits.roll(1, 1), logits)
+
+    zeros = torch.zeros(10, dtype=torch.int64)
+    found = autoattack(Flips(), images[:10], zeros, eps=0.01, version="rand", num_steps=2)
+    assert abs(float(found.robust.mean()) - 0.9) < 0.05
+    with pytest.raises(EvaluationError, match=r"^randomised:"):
+        autoattack(Flips(), images[:10], zeros, eps=0.01, num_steps=2, num_queries=5)
+
+
+@pytest.mark.parametrize("version", ["standart", ["apgd-ce", "fap"], [], ["square", "square"]])
+def test_versions_that_do_not_exist_are_refused(version, model, images, labels):
+    with pytest.raises(EvaluationError, match=r"^version:"):
+        autoattack(model, images, labels, version=version, **SHORT)
+
+
+def test_few_images_left_cost_few_forwards(model, images, labels):
+    """Square's queries on the last images are not paid for a whole batch."""
+    sizes = []
+    model.register_forward_hook(lambda module, args, output: sizes.append(len(args[0])))
+    kwargs = {"eps": 0.05, "num_steps": 5, "num_queries": 100, "guards": "off"}
+    autoattack(model, images[:4], labels[:4], **kwargs)
+    assert sum(sizes) < 4 * (100 + 6 * 12 + 5 * 5 * 6)

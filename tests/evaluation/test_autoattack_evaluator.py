@@ -47,11 +47,12 @@ def test_records_are_those_of_the_public_function(job):
     )
     assert list(table[0]) == [
         *("index", "label", "clean_prediction", "adversarial_prediction", "correct", "robust"),
-        *("distance", "loss", "gradient_steps"),
+        *("distance", "loss", "gradient_steps", "broken_by"),
     ]
     journal = {int(row["index"]): row for row in read_journal(job.directory / "journal.0.csv")[1]}
     # Two chunks there, one here: an image's outcome does not depend on who is attacked with it.
     assert [journal[i]["broken_by"] for i in indices] == result.broken_by
+    assert [row["broken_by"] for row in table] == result.broken_by
     assert [row["robust"] == "1" for row in table] == result.robust.tolist()
     assert [int(row["gradient_steps"]) for row in table] == result.gradient_steps.tolist()
     assert [float(row["distance"]) for row in table] == result.distance.tolist()

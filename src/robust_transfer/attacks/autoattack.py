@@ -1,4 +1,4 @@
-"""AutoAttack's standard version: four attacks, each on what the ones before it left robust.
+"""AutoAttack: a list of attacks, each on what the ones before it left robust.
 
 Croce & Hein 2020 (arXiv 2003.01690): APGD on the cross-entropy, APGD on the targeted DLR loss, targeted FAB,
 Square. The two APGDs are ours; FAB and Square are the package pyautoattack's.
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 from torch import Tensor
 
@@ -18,14 +19,26 @@ from robust_transfer.attacks.apgd import AutoSteps
 from robust_transfer.attacks.exact import refuse_nonfinite
 from robust_transfer.attacks.guarded import Call, check_after, check_before, measured, prepared
 from robust_transfer.attacks.packaged import attack_classes, constant_shape, fab_point, square_point
+from robust_transfer.attacks.randomised import attack_randomised
 from robust_transfer.attacks.runner import AttackInputs, run_attack
 from robust_transfer.attacks.settings import AttackSettings
 from robust_transfer.attacks.state import AttackResult, AttackState
+from robust_transfer.core import rng
 from robust_transfer.core.choices import MIN_CLASSES
+from robust_transfer.core.errors import EvaluationError, did_you_mean
 from robust_transfer.core.numerics import exact_arithmetic
 from robust_transfer.models.callables import Model
 
-CLEAN, CE, TARGETED, FAB, SQUARE = "clean", "apgd-ce", "apgd-t", "fab-t", "square"
+CLEAN, CE, DLR, TARGETED = "clean", "apgd-ce", "apgd-dlr", "apgd-t"
+FAB, FAB_TARGETED, SQUARE = "fab", "fab-t", "square"
+LOSSES = {CE: "ce", DLR: "dlr", TARGETED: "dlr_targeted"}
+VERSIONS = {
+    "standard": (CE, TARGETED, FAB_TARGETED, SQUARE),
+    "plus": (CE, DLR, FAB, SQUARE, TARGETED, FAB_TARGETED),
+    "rand": (CE, DLR),
+}
+PLUS_RESTARTS = 5  # of the untargeted attacks
+RAND_EOT = 20
 STANDARD = (100, 5000)  # steps, queries
 # An attack without gradients that breaks more than this share hints at masked gradients (the authors' check).
 MAX_BLACK_BOX = 0.002
@@ -36,11 +49,22 @@ ROUNDING = 1e-5
 class AutoAttackResult(AttackResult):
     """As `AttackResult`; `broken_by` names for each image the attack that broke it.
 
-    broken_by : "apgd-ce", "apgd-t", "fab-t", "square"; "clean" for a clean mistake, "" for a robust image
+    broken_by : "apgd-ce", "apgd-dlr", "apgd-t", "fab", "fab-t", "square"; "clean" for a clean mistake, "" for
+        a robust image and where accuracy is expected accuracy (version "rand")
     gradient_steps : as in `AttackResult`, FAB's included; Square takes none
+    attacks : what each attack did, in order: its name, the images it was run on, those it broke
     """
 
     broken_by: list[str] = field(default_factory=list)
+    attacks: list[AttackRecord] = field(default_factory=list)
+
+
+class AttackRecord(NamedTuple):
+    """What one of the attacks did."""
+
+    name: str
+    attacked: int
+    broken: int
 
 
 def autoattack(
@@ -50,6 +74,7 @@ def autoattack(
     *,
     norm: str = "l2",
     eps: float = 0.5,
+    version: str | Sequence[str] = "standard",
     num_steps: int = 100,
     num_queries: int = 5000,
     batch_size: int = 128,
@@ -59,9 +84,9 @@ def autoattack(
     guards: str = "fast",
     gradient_model: Model | None = None,
 ) -> AutoAttackResult:
-    """Attack each image by AutoAttack's standard components until one breaks it; robust means robust to all.
+    """Attack each image by AutoAttack's components until one breaks it; robust means robust to all.
 
-    With fewer than 4 classes the targeted DLR loss is undefined: that attack is left out and a flag says so.
+    With fewer classes than a DLR loss needs, its attack is left out and a flag says so.
 
     Note: an image's result does not depend on the other images. Noise of the APGDs and what Square draws for
     an image is keyed by (seed, index); the places of Square's squares are shared by all images and keyed by
@@ -71,7 +96,10 @@ def autoattack(
     Parameters
     ----------
     model, images, labels, norm, eps, batch_size, shapes, index, gradient_model : as in `autopgd`
-    num_steps : steps of both APGDs and of FAB
+    version : "standard" (APGD-CE, APGD-T, FAB-T, Square), "plus" (APGD-CE, APGD-DLR and FAB with 5 restarts
+        each, Square, APGD-T, FAB-T), "rand" (APGD-CE and APGD-DLR by gradients averaged over 20 draws, for
+        randomised models: `robust` is the expected accuracy at the worst of their points), or a list
+    num_steps : steps of the APGDs and of FAB
     num_queries : forward passes of Square; other numbers than AutoAttack's 100 and 5000 are flagged
     guards : of the first attack, which sees all images; the others attack the same model
 
@@ -80,11 +108,13 @@ def autoattack(
     EvaluationError : as in `autopgd`; the package pyautoattack is missing
     """
     attack_classes()
+    names = attacks_of(version)
     settings = AttackSettings(
         norm=norm,
         eps=eps,
         num_steps=num_steps,
         loss="ce",
+        num_eot=RAND_EOT if version == "rand" else 1,
         batch_size=batch_size,
         shapes=shapes,
         seed=seed,
@@ -93,27 +123,57 @@ def autoattack(
     )
     with prepared(settings, Call(model, images, labels, index, None, gradient_model)) as inputs:
         flags = check_before(settings, inputs)
-        run = _Run(settings, inputs, inputs.new_state(), num_queries)
-        run.apgd("ce", CE)
-        flags += check_after(settings, inputs, run.state)
-        run.note(CE)
-        flags += _departures(settings, num_queries, run.num_classes)
-        if run.num_classes >= MIN_CLASSES["dlr_targeted"]:
-            run.apgd("dlr_targeted", TARGETED)
-        run.fab()
-        run.square()
+        flags += _departures(settings, num_queries, version)
+        missing = [name for name in names if _classes(name) > inputs.logits.shape[1]]
+        flags += [
+            f"few_classes: {name} needs {_classes(name)} classes (found {inputs.logits.shape[1]}) and was "
+            "left out"
+            for name in missing
+        ]
+        names = tuple(name for name in names if name not in missing)
+        state = inputs.new_state()
+        run = _Run(settings, inputs, state, num_queries, PLUS_RESTARTS if version == "plus" else 1)
+        if version == "rand":
+            attack_randomised(settings, inputs, state, [LOSSES[name] for name in names])
+            run.broken_by = [""] * len(run.broken_by)
+        else:
+            for number, name in enumerate(names):
+                flags += run.attack(name, guarded=number == 0)
     flags += _black_box(run.broken_by, len(run.broken_by))
-    return AutoAttackResult(**vars(measured(settings, run.state, flags)), broken_by=run.broken_by)
+    result = measured(settings, state, flags)
+    return AutoAttackResult(**vars(result), broken_by=run.broken_by, attacks=run.records)
 
 
-def _departures(settings: AttackSettings, num_queries: int, num_classes: int) -> list[str]:
+def attacks_of(version: str | Sequence[str]) -> tuple[str, ...]:
+    """Return the attacks of a version, or of a list of them; refuse other names."""
+    if isinstance(version, str) and version in VERSIONS:
+        return VERSIONS[version]
+    names = (version,) if isinstance(version, str) else tuple(version)
+    known = (*LOSSES, FAB, FAB_TARGETED, SQUARE)
+    for name in names:
+        if name not in known:
+            raise EvaluationError(
+                f"version: expected {', '.join(VERSIONS)} or a list of {', '.join(known)} (found '{name}')",
+                did_you_mean(str(name), (*VERSIONS, *known)),
+            )
+    if not names or len(set(names)) < len(names):
+        raise EvaluationError(f"version: expected different attacks, at least one (found {names})")
+    return names
+
+
+def _classes(name: str) -> int:
+    return MIN_CLASSES[LOSSES[name]] if name in LOSSES else 2
+
+
+def _departures(settings: AttackSettings, num_queries: int, version: str | Sequence[str]) -> list[str]:
     """Flag what is not AutoAttack's standard."""
     flags = []
     if (settings.num_steps, num_queries) != STANDARD:
         steps = f"{settings.num_steps} steps, {num_queries} queries"
         flags.append(f"not_standard: {steps} (AutoAttack's: 100, 5000)")
-    if num_classes < MIN_CLASSES["dlr_targeted"]:
-        flags.append(f"few_classes: targeted DLR needs 4 classes (found {num_classes}) and was left out")
+    if version != "standard":
+        text = version if isinstance(version, str) else ", ".join(version)
+        flags.append(f"not_standard: version {text}")
     return flags
 
 
@@ -125,52 +185,79 @@ def _black_box(broken_by: list[str], count: int) -> list[str]:
 
 
 class _Run:
-    """The four attacks on one state; nothing reopens an image that one of them has broken."""
+    """The attacks on one state; nothing reopens an image that one of them has broken."""
 
     def __init__(
-        self, settings: AttackSettings, inputs: AttackInputs, state: AttackState, num_queries: int
+        self,
+        settings: AttackSettings,
+        inputs: AttackInputs,
+        state: AttackState,
+        num_queries: int,
+        num_restarts: int,
     ) -> None:
-        self.settings, self.inputs, self.state, self.num_queries = settings, inputs, state, num_queries
+        self.settings, self.inputs, self.state = settings, inputs, state
+        self.num_queries, self.num_restarts = num_queries, num_restarts
         self.num_classes = inputs.logits.shape[1]
         self.broken_by = ["" if robust else CLEAN for robust in state.robust.tolist()]
+        self.records: list[AttackRecord] = []
         self.predict = constant_shape(inputs.gradient_model, settings.batch_size, settings.shapes)
 
-    def note(self, attack: str) -> None:
-        """Name `attack` as the one that broke the images that no longer are robust."""
-        for position, robust in enumerate(self.state.robust.tolist()):
-            if not robust and not self.broken_by[position]:
-                self.broken_by[position] = attack
+    def attack(self, name: str, *, guarded: bool) -> list[str]:
+        """Run one attack on what is left; return the flags of the checks that follow the first one."""
+        opened, flags = self.state.open_positions(), []
+        if name in LOSSES:
+            self._apgd(name)
+        elif name == SQUARE:
+            self._square()
+        else:
+            self._fab(targeted=name == FAB_TARGETED)
+        if guarded and name in LOSSES:
+            flags = check_after(replace(self.settings, loss=LOSSES[name]), self.inputs, self.state)
+        broken = [position for position in opened if not self.state.robust[position]]
+        for position in broken:
+            self.broken_by[position] = name
+        self.records.append(AttackRecord(name, len(opened), len(broken)))
+        return flags
 
-    def apgd(self, loss: str, name: str) -> None:
-        """Run APGD on a loss."""
+    def _apgd(self, name: str) -> None:
         opened = self.state.open_positions()
         self.state.forget_runs(opened)
-        run_attack(replace(self.settings, loss=loss), self.inputs, self.state, opened)
-        self.note(name)
+        restarts = 1 if name == TARGETED else self.num_restarts
+        settings = replace(self.settings, loss=LOSSES[name], num_restarts=restarts)
+        run_attack(settings, self.inputs, self.state, opened)
 
-    def fab(self) -> None:
-        """Run targeted FAB, class by class, on what each leaves."""
-        settings = self.settings
+    def _fab(self, *, targeted: bool) -> None:
+        """Run FAB class by class on what each leaves, or untargeted from the image and from random points."""
+        ranks = range(2, 2 + self.settings.num_targets(self.num_classes))
         for positions in self._batches():
-            for rank in range(2, 2 + settings.num_targets(self.num_classes)):
-                opened = [position for position in positions if self.state.robust[position]]
-                if not opened:
-                    break
-                with exact_arithmetic(self.inputs.exact_model.device):
-                    points = fab_point(
-                        self.predict,
-                        *self._images_and_labels(opened),
-                        norm=settings.norm,
-                        eps=settings.eps,
-                        num_steps=settings.num_steps,
-                        rank=rank,
-                    )
-                self.state.gradient_steps[opened] += settings.num_steps
-                self._confirm(opened, points)
-        self.note(FAB)
+            for rank in ranks if targeted else (None,):
+                self._fab_once(positions, rank)
+        for restart in range(1, 1 if targeted else self.num_restarts):
+            # What FAB draws is drawn for a whole batch: one image at a time, its draws are its own.
+            for position in self.state.open_positions():
+                name = int(self.state.index[position])
+                with rng.global_state(self.settings.seed, "fab", name, restart):
+                    self._fab_once([position], None, random_start=True)
 
-    def square(self) -> None:
-        """Run Square."""
+    def _fab_once(self, positions: list[int], rank: int | None, *, random_start: bool = False) -> None:
+        settings = self.settings
+        opened = [position for position in positions if self.state.robust[position]]
+        if not opened:
+            return
+        with exact_arithmetic(self.inputs.exact_model.device):
+            points = fab_point(
+                self.predict,
+                *self._images_and_labels(opened),
+                norm=settings.norm,
+                eps=settings.eps,
+                num_steps=settings.num_steps,
+                rank=rank,
+                random_start=random_start,
+            )
+        self.state.gradient_steps[opened] += settings.num_steps
+        self._confirm(opened, points)
+
+    def _square(self) -> None:
         settings = self.settings
         for positions in self._batches():
             with exact_arithmetic(self.inputs.exact_model.device):
@@ -184,7 +271,6 @@ class _Run:
                     index=self.state.index[positions].tolist(),
                 )
             self._confirm(positions, points)
-        self.note(SQUARE)
 
     def _batches(self) -> list[list[int]]:
         opened, size = self.state.open_positions(), self.settings.batch_size

@@ -40,17 +40,26 @@ def constant_shape(model: Predict, size: int, shapes: str) -> Predict:
 
 
 def fab_point(
-    predict: Predict, images: Tensor, labels: Tensor, *, norm: str, eps: float, num_steps: int, rank: int
+    predict: Predict,
+    images: Tensor,
+    labels: Tensor,
+    *,
+    norm: str,
+    eps: float,
+    num_steps: int,
+    rank: int | None,
+    random_start: bool = False,
 ) -> Tensor:
     """Look for the nearest point that is taken for each image's `rank`-th likeliest class, 2 for the second.
 
-    Croce & Hein 2020 (arXiv 1907.02044), targeted. Without restarts, as in AutoAttack's standard version, it
-    draws nothing at random. Images without such a point come back as they are; found points may be farther
-    than eps.
+    Croce & Hein 2020 (arXiv 1907.02044), targeted; with rank None the nearest point of any other class. From
+    the images themselves it draws nothing at random; with `random_start` it draws for the whole batch.
+    Images without such a point come back as they are; found points may be farther than eps.
     """
     fab = attack_classes()[0](predict, norm=NORMS[norm], n_iter=num_steps, eps=eps, device=images.device)
     fab.target_class = rank
-    found: Tensor = fab.attack_single_run(images, labels, use_rand_start=False, is_targeted=True)
+    targeted = rank is not None
+    found: Tensor = fab.attack_single_run(images, labels, use_rand_start=random_start, is_targeted=targeted)
     return found
 
 

@@ -9,7 +9,9 @@ in 90 % of its draws everywhere would seem to be robust on 0.9^101 of the images
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -28,19 +30,25 @@ NUM_DRAWS = 100
 DRAWS_AT_ONCE = 20
 
 
-def attack_randomised(settings: AttackSettings, inputs: AttackInputs, state: AttackState) -> None:
+def attack_randomised(
+    settings: AttackSettings, inputs: AttackInputs, state: AttackState, names: Sequence[str] = ()
+) -> None:
     """Attack each image by gradients of its mean loss; write expected accuracies to `state.robust`.
 
     Every image is attacked, as one that is mostly misclassified may be right in some draws, and never leaves
     early. What the model draws is keyed by (seed, purpose, image, ...): other draws judge a point than those
     that chose it.
+
+    names : of the losses that are raised one after the other; default the settings' own
     """
     state.robust = torch.zeros(len(state.robust), dtype=torch.float64)
     draws = _Draws(settings, inputs)
     for position in range(len(inputs.images)):
         label, points = state.labels[position], []
-        for run in range(settings.num_runs(inputs.logits.shape[1])):
-            points += _candidates(settings, inputs, state, draws, position, run)
+        for loss in names or (settings.loss,):
+            climbing = replace(settings, loss=loss)
+            for run in range(climbing.num_runs(inputs.logits.shape[1])):
+                points += _candidates(climbing, inputs, state, draws, position, run)
         losses_there = [_mean_loss(draws.at(point, "model_chosen", position), label) for point in points]
         worst = points[max(range(len(points)), key=losses_there.__getitem__)]
         logits = draws.at(worst, "model_judged", position)
@@ -68,7 +76,7 @@ def _candidates(
     noise = inputs.noise(settings, position, run)[None] if rule.needs_noise else image
     rule.enter(torch.zeros(1, dtype=torch.int64, device=device), image, noise.to(image))
     for step in range(settings.num_steps + 1):
-        loss, gradient = draws.mean_loss(position, run, step, rule.points, label, target)
+        loss, gradient = draws.mean_loss(settings.loss, position, run, step, rule.points, label, target)
         bad = ~(loss.isfinite() & gradient.isfinite().all()).cpu().view(1)
         refuse_nonfinite("loss or gradient", bad, state.index[position : position + 1])
         state.gradient_steps[position] += settings.num_eot
@@ -91,16 +99,16 @@ class _Draws:
         self.at_once = 1 if torch.equal(one, other) else DRAWS_AT_ONCE
 
     def mean_loss(
-        self, position: int, run: int, step: int, point: Tensor, label: Tensor, target: Tensor
+        self, loss: str, position: int, run: int, step: int, point: Tensor, label: Tensor, target: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Return the mean loss at a point (1, C, H, W) over `num_eot` draws, and its gradient."""
+        """Return the mean of a loss at a point (1, C, H, W) over `num_eot` draws, and its gradient."""
         count = self.settings.num_eot
         total, gradient = torch.zeros((), device=point.device), torch.zeros_like(point)
         for first, size in self._parts(count):
             points = point.detach().expand(size, *point.shape[1:]).clone().requires_grad_()
             with self._key("model_gradient", position, run, step, first), torch.enable_grad():
                 logits = self._logits(self.inputs.gradient_model, points)
-                values = losses.LOSSES[self.settings.loss](logits, label.expand(size), target.expand(size))
+                values = losses.LOSSES[loss](logits, label.expand(size), target.expand(size))
                 part = values.sum() / count
                 gradient += input_gradient(part, points).sum(0, keepdim=True)
             total += part.detach()

@@ -165,21 +165,23 @@ class Outcomes:
 def attack_rows(indices: torch.Tensor, result: AttackResult, steps: torch.Tensor) -> list[Row]:
     """Return the journal's rows of a result, `steps` in place of its own gradient steps."""
     columns = (
-        indices,
-        result.clean_prediction,
-        result.adversarial_prediction,
-        result.robust,
-        result.distance,
-        result.loss,
-        steps,
-        result.near_tie,
+        indices.tolist(),
+        result.clean_prediction.tolist(),
+        result.adversarial_prediction.tolist(),
+        # Flags stay flags where gradients are averaged, and expected accuracies stay numbers.
+        [robust if 0 < robust < 1 else bool(robust) for robust in result.robust.tolist()],
+        result.distance.tolist(),
+        result.loss.tolist(),
+        steps.tolist(),
+        result.near_tie.tolist(),
     )
-    return list(zip(*(column.tolist() for column in columns), strict=True))
+    return list(zip(*columns, strict=True))
 
 
 def _record(row: dict[str, str], labels: Sequence[int]) -> dict[str, Any]:
     index = int(row["index"])
     clean = int(row["clean_prediction"])
+    broken_by = {"broken_by": row["broken_by"]} if "broken_by" in row else {}
     return {
         "index": index,
         "label": labels[index],
@@ -190,6 +192,7 @@ def _record(row: dict[str, str], labels: Sequence[int]) -> dict[str, Any]:
         "distance": float(row["distance"]),
         "loss": float(row["loss"]),
         "gradient_steps": int(row["gradient_steps"]),
+        **broken_by,
     }
 
 

@@ -1,4 +1,4 @@
-"""Accuracy under AutoAttack's standard version."""
+"""Accuracy under AutoAttack."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ BATCHES_AT_ONCE = 2
 
 
 def autoattack_evaluator(config: AutoAttackConfig) -> AttackEvaluator:
-    """Attack every image until one of four attacks breaks it; the journal names which one did."""
+    """Attack every image until one attack breaks it; journal and records name which one did."""
     return AttackEvaluator(
         config,
         functools.partial(_run, config),
