@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from replicas import BUILDERS
 from robust_transfer.cli.data import main
 from robust_transfer.data import catalogue
 
@@ -54,7 +55,23 @@ def test_check_lists_unreadable_images_and_exits_2(tmp_path, capsys):
     streams = capsys.readouterr()
     assert f"{tmp_path}/train/a/bad.jpg cannot be read" in streams.out
     assert "imagefolder: 0 of 2 images are whole" in streams.out
-    assert "images that cannot be read: imagefolder (2)" in streams.err
+    assert "images of imagefolder that cannot be read: 2 (listed above)" in streams.err
+
+
+def test_every_set_is_checked_whatever_is_wrong_with_the_others(tmp_path, capsys):
+    assert main(["check", "pets", "digits", "dtd", "--root", str(tmp_path)]) == 2
+    streams = capsys.readouterr()
+    assert "digits: 1,797 of 1,797 images are whole" in streams.out
+    lines = [line for line in streams.err.splitlines() if line.startswith("rt-data: error: ")]
+    assert len(lines) == 2 and "trainval" in lines[0] and "dtd" in lines[1]
+
+
+def test_a_part_of_a_set_is_checked_on_demand(tmp_path, capsys):
+    BUILDERS["pets"](tmp_path)
+    assert main(["check", "pets", "--root", str(tmp_path)]) == 2
+    capsys.readouterr()
+    assert main(["check", "pets", "--no-verify", "--root", str(tmp_path)]) == 0
+    assert "pets: 15 of 15 images are whole" in capsys.readouterr().out
 
 
 def test_help_imports_no_torch():
@@ -65,4 +82,4 @@ def test_help_imports_no_torch():
         "except SystemExit as end: sys.exit(end.code or 'torch' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
-    assert done.returncode == 0 and "status|check|fetch" in done.stdout
+    assert done.returncode == 0 and "status|check|fetch|import" in done.stdout

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import random
+import shutil
 import tarfile
 import zipfile
 from pathlib import Path
@@ -11,6 +13,7 @@ import pytest
 
 from robust_transfer.core.errors import DataError
 from robust_transfer.data.archive import unpack
+from robust_transfer.data.entries import get
 
 
 def tar_of(members, mode="w:gz"):
@@ -62,19 +65,23 @@ TRICKS = {
     "drive.zip": zip_of([GOOD, ("C:/evil", b"x")]),
     "backslash.zip": zip_of([GOOD, ("..\\evil", b"x")]),
     "symlink.zip": zip_of([GOOD], symlinks=[("set/out", "/etc")]),
+}
+INNER_TRICKS = {
     "tar_inside.zip": zip_of([GOOD, ("inner/data.tar.gz", tar_of([GOOD, ("../../evil", b"x")]))]),
     "link_in_tar_inside.zip": zip_of([("inner/data.tar.gz", tar_of([link("out", "/etc")]))]),
+    "tar_inside.tar": tar_of([("n1.tar", tar_of([("../../evil", b"x")], "w"))], "w"),
+    "tar_of_a_bad_name.tar": tar_of([("../n1.tar", tar_of([GOOD], "w"))], "w"),
 }
 
 
-@pytest.mark.parametrize("name", list(TRICKS))
+@pytest.mark.parametrize("name", [*TRICKS, *INNER_TRICKS])
 def test_a_trick_is_refused_and_nothing_is_written_anywhere(name, tmp_path):
     archive = tmp_path / "archives" / name
     archive.parent.mkdir()
-    archive.write_bytes(TRICKS[name])
+    archive.write_bytes({**TRICKS, **INNER_TRICKS}[name])
     root = tmp_path / "home" / "data"
     with pytest.raises(DataError, match=r"is refused: its member '.*nothing was written"):
-        unpack(archive, root)
+        unpack(archive, root, "*.tar*" if name in INNER_TRICKS else "")
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == [archive]
     assert not root.exists() and not Path("/tmp/rt_evil").exists()
 
@@ -91,16 +98,89 @@ def test_tar_unpacks_what_was_packed(mode, tmp_path):
     assert found == {"set/1.jpg": b"one", "set/sub/2.jpg": b"two", "top.txt": b""}
 
 
-def test_a_tar_inside_a_zip_is_unpacked_into_the_folder_itself(tmp_path):
-    """The shape of caltech-101.zip."""
-    inner = tar_of([("101_ObjectCategories/Faces/image_0001.jpg", b"face")])
+APPLE_DOUBLE = b"\0\5\x16\7\0\2\0\0Mac OS X        " + bytes(140)
+
+
+def names_of(archive, root, inner=""):
+    unpack(archive, root, inner)
+    return sorted(path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file())
+
+
+def test_caltech_101_as_it_is_published(tmp_path):
+    """Zipped on a Mac: the images in a tar inside, and a file of the Mac's beside each true one."""
+    face = "101_ObjectCategories/Faces/image_0001.jpg"
+    inner = tar_of([(face, b"face"), ("101_ObjectCategories/._Faces", APPLE_DOUBLE)])
     archive = tmp_path / "caltech-101.zip"
-    archive.write_bytes(
-        zip_of([("caltech-101/101_ObjectCategories.tar.gz", inner), ("caltech-101/show.m", b"m")])
-    )
+    members = [
+        ("caltech-101/101_ObjectCategories.tar.gz", inner),
+        ("__MACOSX/caltech-101/._101_ObjectCategories.tar.gz", APPLE_DOUBLE),
+        ("caltech-101/Annotations.tar", tar_of([("Annotations/1.mat", b"m")], "w")),
+        ("__MACOSX/caltech-101/._Annotations.tar", APPLE_DOUBLE),
+        ("caltech-101/show_annotation.m", b"m"),
+        ("caltech-101/.DS_Store", b"Bud1"),
+    ]
+    archive.write_bytes(zip_of(members))
+    wanted = get("caltech101").archives[0].inner
+    assert names_of(archive, tmp_path / "data", wanted) == [face]
+    assert names_of(archive, tmp_path / "all") == [
+        "caltech-101/101_ObjectCategories.tar.gz",
+        "caltech-101/Annotations.tar",
+        "caltech-101/show_annotation.m",
+    ]
+
+
+def test_what_a_mac_leaves_in_a_tar_is_left_out(tmp_path):
+    archive = tmp_path / "annotations.tar.gz"
+    archive.write_bytes(tar_of([GOOD, ("./._set", APPLE_DOUBLE), ("set/._1.jpg", APPLE_DOUBLE)]))
+    assert names_of(archive, tmp_path / "data") == ["set/1.jpg"]
+
+
+def test_imagenets_tars_inside_a_tar_become_class_folders(tmp_path):
+    archive = tmp_path / "train.tar"
+    tars = [(f"{wnid}.tar", tar_of([(f"{wnid}_1.JPEG", b"x")], "w")) for wnid in ("n01", "n02")]
+    archive.write_bytes(tar_of(tars, "w"))
+    wanted = get("imagenet").archives[1].inner
+    assert names_of(archive, tmp_path / "data", wanted) == ["n01/n01_1.JPEG", "n02/n02_1.JPEG"]
+
+
+def test_a_member_that_is_named_twice_stands_as_it_came_last(tmp_path):
+    archive = tmp_path / "a.tar"
+    archive.write_bytes(tar_of([GOOD, ("set/1.jpg", b"again")], "w"))
+    assert names_of(archive, tmp_path / "data") == ["set/1.jpg"]
+    assert (tmp_path / "data/set/1.jpg").read_bytes() == b"again"
+
+
+def test_what_a_killed_process_left_is_removed(tmp_path):
+    archive = tmp_path / "a.tar"
+    archive.write_bytes(tar_of([GOOD], "w"))
+    (tmp_path / "data/.unpack-a.tar-x1/set").mkdir(parents=True)
+    (tmp_path / "data/.unpack-other.tar-x1").mkdir()
     unpack(archive, tmp_path / "data")
-    assert (tmp_path / "data/101_ObjectCategories/Faces/image_0001.jpg").read_bytes() == b"face"
-    assert (tmp_path / "data/caltech-101/show.m").is_file()
+    assert sorted(path.name for path in (tmp_path / "data").iterdir()) == [".unpack-other.tar-x1", "set"]
+
+
+@pytest.mark.parametrize("kind", ["tar.gz", "tar", "zip"])
+def test_no_mutation_of_an_archive_leaves_its_folder_or_raises_anything_but_one_line(kind, tmp_path):
+    """Bytes changed, cut out and doubled, all from one seed."""
+    drawn = random.Random(0)
+    members = [GOOD, ("set/sub/2.jpg", bytes(300)), ("set/3.txt", b"three")]
+    whole = zip_of(members) if kind == "zip" else tar_of(members, "w" if kind == "tar" else "w:gz")
+    archive, root = tmp_path / f"a.{kind}", tmp_path / "home/data"
+    for _ in range(150):
+        content = bytearray(whole)
+        for _ in range(drawn.randint(1, 4)):
+            at, length = drawn.randrange(len(content)), drawn.randint(1, 20)
+            content[at : at + length] = drawn.choice(
+                [drawn.randbytes(length), b"", content[at : at + length] * 2, b"../", b"/"]
+            )
+        archive.write_bytes(content)
+        try:
+            unpack(archive, root)
+        except DataError as error:
+            assert "\n" not in error.what.replace(str(error.__cause__), "")
+        outside = {p for p in tmp_path.rglob("*") if p.is_file()} - {archive}
+        assert all(path.is_relative_to(root) for path in outside)
+        shutil.rmtree(root, ignore_errors=True)
 
 
 def test_unpacking_adds_to_what_is_there(tmp_path):
@@ -128,7 +208,7 @@ def test_unpacking_adds_to_what_is_there(tmp_path):
 def test_a_file_that_is_no_whole_archive_is_one_line_and_writes_nothing(content, tmp_path):
     archive = tmp_path / "a.tar.gz"
     archive.write_bytes(content)
-    with pytest.raises(DataError, match="no whole tar or zip archive"):
+    with pytest.raises(DataError, match="is not a whole tar or zip archive"):
         unpack(archive, tmp_path / "data")
     assert not (tmp_path / "data").exists()
 

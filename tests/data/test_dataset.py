@@ -127,8 +127,20 @@ def test_palette_with_transparency_gives_no_warning(tmp_path):
     assert open_rgb(tmp_path / "x.jpg").getpixel((0, 0)) == (10, 20, 30)
 
 
-@pytest.mark.parametrize("content", [b"", b"no image", b"\xff\xd8\xff\xe0 half"])
-def test_a_file_that_is_no_image_is_named(content, tmp_path):
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "it is empty"),
+        (b"no image", "cannot identify"),
+        (b"\xff\xd8\xff\xe0 half", ""),
+        (b"<!DOCTYPE html><html>", "it is a web page"),
+        (
+            b"version https://git-lfs.github.com/spec/v1\noid sha256:ab\nsize 12\n",
+            "Git LFS pointer: git lfs pull",
+        ),
+    ],
+)
+def test_a_file_that_is_not_an_image_is_named_with_what_it_is(content, reason, tmp_path):
     (tmp_path / "bad.jpg").write_bytes(content)
-    with pytest.raises(DataError, match=r"bad\.jpg cannot be read as an image"):
+    with pytest.raises(DataError, match=rf"bad\.jpg cannot be read as an image \(.*{reason}"):
         open_rgb(tmp_path / "bad.jpg")

@@ -5,14 +5,15 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from robust_transfer.cli.errors import command
+from robust_transfer.cli.errors import command, report_user_error
 from robust_transfer.cli.parser import Parser
 from robust_transfer.core.errors import DataError
 from robust_transfer.data import catalogue
 
 DEFAULT_ROOT = "data/"
+SHOWN = 20  # unreadable images of a set that are named
 
 
 @command("rt-data")
@@ -55,6 +56,12 @@ def _parser() -> Parser:
                 "--partition", type=int, help="official partition of sun397 and dtd (default: 1)"
             )
         if action == "check":
+            sub.add_argument(
+                "--no-verify",
+                dest="verify",
+                action="store_false",
+                help="decode what is there of a partial set",
+            )
             sub.add_argument("--workers", type=int, help="processes that decode (default: one a core)")
     return parser
 
@@ -75,21 +82,41 @@ def _status(names: list[str], root: str, arguments: argparse.Namespace) -> int:
 def _check(names: list[str], root: str, arguments: argparse.Namespace) -> int:
     from robust_transfer.data.check import unreadable_images
 
-    damaged = []
-    for name in names:
+    def check(name: str) -> None:
         looked_at, problems = unreadable_images(
-            name, root, partition=_partition(name, arguments), num_workers=arguments.workers
+            name,
+            root,
+            partition=_partition(name, arguments),
+            verify=arguments.verify,
+            num_workers=arguments.workers,
         )
-        for problem in problems:
+        for problem in problems[:SHOWN]:
             print(problem)
+        if len(problems) > SHOWN:
+            print(f"... and {len(problems) - SHOWN:,} more")
         print(f"{name}: {looked_at - len(problems):,} of {looked_at:,} images are whole")
-        damaged += [f"{name} ({len(problems)})"] if problems else []
-    if damaged:
-        raise DataError(
-            f"images that cannot be read: {', '.join(damaged)} (listed above)",
-            "restore them from the archive: rt-data fetch, after deleting them",
-            "or leave them out, counted and listed: data.on_error=skip",
-        )
+        if problems:
+            raise DataError(
+                f"images of {name} that cannot be read: {len(problems):,} (listed above)",
+                "delete them, and restore them from the archive: rt-data fetch",
+                "or leave them out, counted and listed: rt-train ... data.on_error=skip",
+            )
+
+    return _each(names, check)
+
+
+def _each(names: list[str], act: Callable[[str], None]) -> int:
+    """Do it for every set, whatever happens with the others; the last error is the command's."""
+    errors = []
+    for name in names:
+        try:
+            act(name)
+        except DataError as error:
+            errors.append(error)
+    for earlier in errors[:-1]:
+        report_user_error("rt-data", earlier)
+    if errors:
+        raise errors[-1]
     return 0
 
 
@@ -106,9 +133,7 @@ def _import(names: list[str], root: str, arguments: argparse.Namespace) -> int:
 def _fetch(names: list[str], root: str, arguments: argparse.Namespace) -> int:
     from robust_transfer.data.fetch import fetch
 
-    for name in names:
-        fetch(name, root)
-    return 0
+    return _each(names, lambda name: fetch(name, root))
 
 
 if __name__ == "__main__":

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import lzma
 import re
 import shutil
 import stat
 import tarfile
 import tempfile
 import zipfile
-import zlib
 from collections.abc import Callable, Iterator
+from fnmatch import fnmatch
 from functools import partial
 from pathlib import Path
 from typing import IO, NamedTuple
 
 from robust_transfer.core.errors import DataError
+from robust_transfer.data.images import what_it_is
 
 _TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 
@@ -29,11 +29,16 @@ class _Member(NamedTuple):
     open: Callable[[], IO[bytes]]
 
 
-def unpack(archive: str | Path, root: str | Path) -> int:
+def unpack(archive: str | Path, root: str | Path, inner: str = "") -> int:
     """Unpack `archive` below `root` and return the number of files.
 
-    A tar inside a zip (Caltech-101) is unpacked into `root` itself, a tar inside a tar (ImageNet: one a
-    class) into a folder of its name. The files are written beside their place and moved there at the end.
+    The files are written beside their place and moved there at the end; what a Mac leaves in an archive
+    (__MACOSX, ._*) is left out. Only one process at a time may unpack an archive below a root.
+
+    Parameters
+    ----------
+    inner : glob of the archives inside that are unpacked, and all else is left out: a tar inside a zip
+        (Caltech-101) into `root` itself, one inside a tar (ImageNet: one per class) into a folder of its name
 
     Raises
     ------
@@ -43,38 +48,37 @@ def unpack(archive: str | Path, root: str | Path) -> int:
     """
     archive, root = Path(archive), Path(root)
     try:
-        return _unpack(archive, root)
-    except (
-        tarfile.TarError,
-        zipfile.BadZipFile,
-        zlib.error,
-        lzma.LZMAError,
-        EOFError,
-        RuntimeError,
-    ) as error:
-        raise DataError(
-            f"{archive} is no whole tar or zip archive ({error})", "delete it and fetch it again"
-        ) from error
+        return _unpack(archive, root, inner)
+    except DataError:
+        raise
     except OSError as error:
         raise DataError(f"{archive} could not be unpacked below {root} ({error})") from error
+    except Exception as error:  # damaged archives raise nearly anything from inside tarfile and zipfile
+        raise DataError(
+            f"{archive} is not a whole tar or zip archive ({what_it_is(archive) or error})",
+            "delete it and fetch it again",
+        ) from error
 
 
-def _unpack(archive: Path, root: Path) -> int:
+def _unpack(archive: Path, root: Path, inner: str) -> int:
     total = 0
     with archive.open("rb") as stream:
-        for member in _members(stream, archive.name):
+        for member in _members(stream, archive.name, inner):
             _check(archive, member)
             total += member.size
     root.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(root).free
     if total > free:
         raise DataError(f"{archive.name} needs {total / 1e9:.1f} GB below {root} (found {free / 1e9:.1f} GB)")
-    with tempfile.TemporaryDirectory(dir=root, prefix=".unpack-") as staging, archive.open("rb") as stream:
-        written = [
-            _write(member, Path(staging))
-            for member in _members(stream, archive.name)
+    prefix = f".unpack-{archive.name}-"
+    for left_over in root.glob(f"{prefix}*"):  # by a process that was killed
+        shutil.rmtree(left_over)
+    with tempfile.TemporaryDirectory(dir=root, prefix=prefix) as staging, archive.open("rb") as stream:
+        written = {  # a tar may name a member twice: the last one stands
+            _write(member, Path(staging)): None
+            for member in _members(stream, archive.name, inner)
             if member.kind == "file"
-        ]
+        }
         for path in written:
             target = root / path.relative_to(staging)
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -100,7 +104,7 @@ def _check(archive: Path, member: _Member) -> None:
     elif ".." in re.split(r"[/\\]", member.name):
         reason = "leaves the folder"
     elif "\\" in member.name or not member.name.strip("/"):
-        reason = "is no portable path"
+        reason = "is not a portable path"
     if reason:
         raise DataError(
             f"{archive.name} is refused: its member '{member.name}' {reason} (nothing was written)",
@@ -108,36 +112,41 @@ def _check(archive: Path, member: _Member) -> None:
         )
 
 
-def _members(stream: IO[bytes], name: str) -> Iterator[_Member]:
-    """Yield the members of an archive in its order, and in place of a tar inside a zip that tar's members."""
-    if zipfile.is_zipfile(stream) and not name.endswith(_TAR_SUFFIXES):
-        with zipfile.ZipFile(stream) as opened:
-            for info in opened.infolist():
-                yield from _zip_member(opened, info)
-    else:
-        stream.seek(0)
-        yield from _tar_members(stream)
+def _members(stream: IO[bytes], name: str, inner: str) -> Iterator[_Member]:
+    """Yield the members of an archive in its order; with `inner`, those of the archives inside alone."""
+    is_zip = zipfile.is_zipfile(stream) and not name.endswith(_TAR_SUFFIXES)
+    stream.seek(0)
+    members = _zip_members(stream, inner) if is_zip else _tar_members(stream, inner)
+    yield from (member for member in members if not _left_by_a_mac(member.name))
 
 
-def _zip_member(opened: zipfile.ZipFile, info: zipfile.ZipInfo) -> Iterator[_Member]:
-    mode = info.external_attr >> 16
-    kind = "link" if stat.S_ISLNK(mode) else "directory" if info.is_dir() else "file"
-    if kind == "file" and info.filename.endswith(_TAR_SUFFIXES):
-        with opened.open(info) as inner:
-            yield from _tar_members(inner)
-    else:
-        yield _Member(info.filename, kind, info.file_size, lambda: opened.open(info))
+def _left_by_a_mac(name: str) -> bool:
+    parts = name.split("/")
+    return "__MACOSX" in parts or parts[-1].startswith("._") or parts[-1] == ".DS_Store"
 
 
-def _tar_members(stream: IO[bytes]) -> Iterator[_Member]:
+def _zip_members(stream: IO[bytes], inner: str) -> Iterator[_Member]:
+    with zipfile.ZipFile(stream) as opened:
+        for info in opened.infolist():
+            kind = (
+                "link" if stat.S_ISLNK(info.external_attr >> 16) else "directory" if info.is_dir() else "file"
+            )
+            if not inner:
+                yield _Member(info.filename, kind, info.file_size, partial(opened.open, info))
+            elif kind == "file" and fnmatch(info.filename, inner) and not _left_by_a_mac(info.filename):
+                with opened.open(info) as content:
+                    yield from _tar_members(content, "")
+
+
+def _tar_members(stream: IO[bytes], inner: str) -> Iterator[_Member]:
     with tarfile.open(fileobj=stream, mode="r|*") as opened:  # read as a stream: once from front to back
         for info in opened:
-            if info.isreg() and info.name.endswith(".tar"):
+            if not inner:
+                yield _Member(info.name, _tar_kind(info), info.size, partial(_content, opened, info))
+            elif info.isreg() and fnmatch(info.name, inner) and not _left_by_a_mac(info.name):
                 folder = info.name.removesuffix(".tar")
-                inside = _tar_members(_content(opened, info))
+                inside = _tar_members(_content(opened, info), "")
                 yield from (member._replace(name=f"{folder}/{member.name}") for member in inside)
-                continue
-            yield _Member(info.name, _tar_kind(info), info.size, partial(_content, opened, info))
 
 
 def _content(opened: tarfile.TarFile, info: tarfile.TarInfo) -> IO[bytes]:

@@ -27,6 +27,7 @@ class Archive:
     url: str | None = None
     into: str = ""
     holds: str = ""
+    inner: str = ""
 
 
 @dataclass(frozen=True)

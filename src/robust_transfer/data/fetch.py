@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import shutil
-import urllib.request
 from pathlib import Path
 
-from tqdm import tqdm
+from filelock import FileLock
 
 from robust_transfer.core.errors import ConfigError, DataError
 from robust_transfer.core.files import atomic_path
@@ -14,21 +13,22 @@ from robust_transfer.core.logging import logger
 from robust_transfer.data import catalogue
 from robust_transfer.data.archive import unpack
 from robust_transfer.data.checksums import md5_of
+from robust_transfer.data.download import download
+from robust_transfer.data.images import what_it_is
 from robust_transfer.data.lists import read_lines
 from robust_transfer.data.sources.matlab import read_mat
 from robust_transfer.data.status import status
 
-TIMEOUT_SECONDS = 30
 FOLDER = "archives"
 
 
 def fetch(name: str, root: str | Path) -> None:
-    """Bring a set under `root`: archives go to <root>/archives, are checked and unpacked into their places.
+    """Bring a set under `root`, whole: archives go to <root>/archives, are checked and unpacked.
 
     Raises
     ------
-    DataError : no network, a wrong checksum, a refused archive, or archives that have to be got by hand; the
-        message says which file (size, md5) goes where
+    DataError : the set is not whole at the end: no network, a wrong checksum, a refused archive, or archives
+        that have to be got by hand; the message says which file (size, md5) goes where
     """
     entry, root = catalogue.get(name), Path(root)
     if not entry.archives:
@@ -36,72 +36,74 @@ def fetch(name: str, root: str | Path) -> None:
     if status(name, root).state == "ok":
         logger.info(f"{name}: complete under {root}")
         return
-    by_hand = []
+    (root / FOLDER).mkdir(parents=True, exist_ok=True)
+    with FileLock(root / FOLDER / f".{name}.lock"):  # so that what a killed process left is nobody's
+        _bring(entry, root)
+    state = status(name, root)
+    if state.state != "ok":
+        raise DataError(f"{name} is not whole: {state.problem}", entry.origin or f"rt-data status {name}")
+    logger.info(f"{name}: {state.state}" + (f" ({state.problem})" if state.problem else ""))
+
+
+def _bring(entry: catalogue.Entry, root: Path) -> None:
+    """Put archives in place until the set is whole: those that are there or lacking first."""
+    there, lacking, unpacked = [], [], []
     for archive in entry.archives:
-        path = root / FOLDER / archive.file
-        if not path.is_file() and archive.holds and (root / archive.holds).exists():
-            logger.info(f"{name}: {archive.file} was unpacked before ({root / archive.holds})")
-            continue
-        if not path.is_file() and archive.url is None:
-            by_hand.append(archive)
-            continue
-        if not path.is_file():
-            logger.info(f"{name}: downloading {archive.file} ({archive.size}) from {archive.url}")
-            download(archive.url or "", path)
-        _check_md5(path, archive)
-        logger.info(f"{name}: unpacking {archive.file} into {root / archive.into}")
-        put_in_place(path, root / archive.into)
-    if name == "imagenet" and not by_hand:
-        sort_validation(root)
+        if (root / FOLDER / archive.file).is_file():
+            there.append(archive)
+        elif archive.holds and (root / archive.holds).exists():
+            unpacked.append(archive)
+        else:
+            lacking.append(archive)
+    _refuse_by_hand(entry, root, lacking)
+    for archive in (*there, *lacking):
+        _put(entry, root, archive)
+    for (
+        archive
+    ) in unpacked:  # what it brought is there, in part perhaps: got again while the set is not whole
+        if status(entry.name, root).state == "ok":
+            return
+        _refuse_by_hand(entry, root, [archive])
+        _put(entry, root, archive)
+
+
+def _refuse_by_hand(entry: catalogue.Entry, root: Path, archives: list[catalogue.Archive]) -> None:
+    by_hand = [archive for archive in archives if archive.url is None]
     if by_hand:
         wanted = ", ".join(f"{one.file} ({one.size}, md5 {one.md5})" for one in by_hand)
         raise DataError(
-            f"{name} cannot be downloaded: put {wanted} into {root / FOLDER}",
+            f"{entry.name} cannot be downloaded: put {wanted} into {root / FOLDER}",
             entry.origin,
-            f"then: rt-data fetch {name}",
+            f"then: rt-data fetch {entry.name}; from another layout: rt-data import {entry.name} --from DIR",
         )
-    now = status(name, root)
-    logger.info(f"{name}: {now.state}" + (f" ({now.problem})" if now.problem else ""))
-    if entry.origin:
-        logger.info(f"{name}: {entry.origin}")
 
 
-def put_in_place(path: Path, folder: Path) -> None:
+def _put(entry: catalogue.Entry, root: Path, archive: catalogue.Archive) -> None:
+    path = root / FOLDER / archive.file
+    if not path.is_file():
+        logger.info(f"{entry.name}: downloading {archive.file} ({archive.size}) from {archive.url}")
+        download(archive.url or "", path, archive.md5)
+    elif (actual := md5_of(path)) != archive.md5:
+        kind = what_it_is(path)
+        raise DataError(
+            f"{path} is not the published archive (expected md5 {archive.md5}, found {actual}"
+            f"{f': {kind}' if kind else ''})",
+            "it is cut short, or another file under its name: delete it and fetch it again",
+        )
+    logger.info(f"{entry.name}: unpacking {archive.file} into {root / archive.into}")
+    put_in_place(path, root / archive.into, archive.inner)
+    if archive.file == "ILSVRC2012_img_val.tar":
+        sort_validation(root)
+
+
+def put_in_place(path: Path, folder: Path, inner: str) -> None:
     """Unpack an archive into `folder`; a .mat file is only copied there."""
     if path.suffix != ".mat":
-        unpack(path, folder)
+        unpack(path, folder, inner)
         return
     folder.mkdir(parents=True, exist_ok=True)
     with atomic_path(folder / path.name) as temporary:
         shutil.copyfile(path, temporary)
-
-
-def _check_md5(path: Path, archive: catalogue.Archive) -> None:
-    actual = md5_of(path)
-    if actual != archive.md5:
-        raise DataError(
-            f"{path} is not the published archive (expected md5 {archive.md5}, found {actual})",
-            "it is cut short, or a web page saved under its name: delete it and fetch it again",
-        )
-
-
-def download(url: str, path: Path) -> None:
-    """Download to a temporary name beside `path`, then rename."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with urllib.request.urlopen(url, timeout=TIMEOUT_SECONDS) as response, atomic_path(path) as temporary:
-            size = int(response.headers.get("Content-Length") or 0)
-            bar = tqdm(total=size or None, unit="B", unit_scale=True, desc=path.name, disable=None)
-            with bar, temporary.open("wb") as target:
-                while block := response.read(1 << 20):
-                    target.write(block)
-                    bar.update(len(block))
-    except OSError as error:  # URLError, timeouts and refused connections are all OSErrors
-        reason = getattr(error, "reason", error)
-        raise DataError(
-            f"{path.name} could not be downloaded: no connection to {url} ({reason})",
-            f"download it elsewhere and put it at {path}, then run the same command",
-        ) from error
 
 
 def sort_validation(root: Path) -> None:

@@ -33,11 +33,27 @@ def open_rgb(path: Path | IO[bytes]) -> Image.Image:
                 return image.convert("RGBA").convert("RGB")
             return image.convert("RGB")
     except Exception as error:  # a broken file raises nearly anything from inside Pillow's plugins
-        reason = str(error).replace(str(path), "it") or type(error).__name__
+        reason = what_it_is(path) if isinstance(path, Path) else None
+        reason = reason or str(error).replace(str(path), "it") or type(error).__name__
         raise DataError(
             f"{path} cannot be read as an image ({reason})",
             "restore the file, or leave such images out, counted and listed: data.on_error=skip",
         ) from error
+
+
+def what_it_is(path: Path) -> str | None:
+    """Name what stands in the place of an image or an archive, where it is one of the usual things."""
+    if not path.is_file():
+        return "it is not there" if not path.exists() else None
+    with path.open("rb") as stream:
+        start = stream.read(200).lstrip().lower()
+    if not start:
+        return "it is empty"
+    if start.startswith(b"version https://git-lfs"):
+        return "it is a Git LFS pointer: git lfs pull brings the file"
+    if start.startswith((b"<!doctype html", b"<html")):
+        return "it is a web page: a sign-in, or a quota that is used up"
+    return None
 
 
 def _to_8_bits(values: np.ndarray) -> np.ndarray:

@@ -97,7 +97,7 @@ def _import_archive(entry: Entry, root: Path, file: Path) -> None:
     actual = md5_of(file)
     for archive in entry.archives:
         if archive.md5 == actual:
-            put_in_place(file, root / archive.into)
+            put_in_place(file, root / archive.into, archive.inner)
             logger.info(f"{entry.name}: {file.name} is unpacked below {root / archive.into}")
             return
     raise DataError(
