@@ -43,6 +43,7 @@ $(VENV)/.docs: pyproject.toml $(VENV)/.demo
 	touch $@
 
 docs: $(VENV)/.docs
+	COLUMNS=100 $(BIN)/python scripts/make_reference.py
 	$(BIN)/python -m mkdocs build --strict --quiet
 
 package: $(VENV)/.test
