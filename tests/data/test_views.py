@@ -10,7 +10,18 @@ from torchvision.transforms import functional as F
 from torchvision.transforms import transforms as tv
 
 from robust_transfer.core import rng
-from robust_transfer.data.views import blur_size, cropped_view, draw_view, gaussian_blur, two_views
+from robust_transfer.data.device_views import finish
+from robust_transfer.data.views import (
+    ViewRecipe,
+    blur_size,
+    cropped_view,
+    draw_view,
+    gaussian_blur,
+    two_views,
+    view_maker,
+)
+
+SIMCLR = ViewRecipe(32, jitter=(0.8, 0.8, 0.8, 0.2), p_jitter=0.8, p_gray=0.2, p_blur=0.5)
 
 
 @pytest.fixture(scope="module")
@@ -53,15 +64,16 @@ def test_a_view_is_torchvisions_chain_of_random_transforms(photograph, strength)
 def test_the_device_is_left_what_the_worker_would_draw(photograph):
     for i in range(20):
         with rng.global_state(0, "views", i):
-            view = draw_view(photograph, jitter_of(1.0))
+            view = draw_view(photograph, SIMCLR, jitter_of(1.0))
         with rng.global_state(0, "views", i):
-            cropped = cropped_view(photograph, image_size=32, jitter=jitter_of(1.0))
+            cropped = cropped_view(photograph, recipe=SIMCLR, jitter=jitter_of(1.0))
         top, left, height, width = view.crop
         box = (left, top, left + width, top + height)
         # crop and resize at once would also look at pixels beside the box
         pixels = F.pil_to_tensor(photograph.crop(box).resize((32, 32), Image.Resampling.BILINEAR))
         assert torch.equal(cropped.crop, pixels)
-        flip, gray, sigma, *rest = cropped.drawn.tolist()
+        flip, gray, sigma, solarize, *rest = cropped.drawn.tolist()
+        assert not solarize and not view.solarize
         order = tuple(int(turn) for turn in rest[4:] if turn >= 0)
         assert (bool(flip), bool(gray), order) == (view.flip, view.gray, view.order)
         assert (sigma, *rest[:4]) == pytest.approx((view.sigma, *view.factors), rel=1e-7)
@@ -103,3 +115,49 @@ def test_two_views_draw_what_simclr_draws(photograph):
         if not is_gray:
             assert (out.float() - torch.tensor([200.0, 100.0, 50.0]).view(3, 1, 1)).abs().max() <= 1
     assert plain_gray < 25
+
+
+@pytest.mark.parametrize("augment_on", ["cpu", "device"])
+def test_a_view_is_solarised_last_of_all(photograph, augment_on):
+    """Always or never, of one draw: values of at least one half are inverted, in the worker or later."""
+
+    def view(p_solarize):
+        make = view_maker(ViewRecipe(32, p_blur=1.0, p_gray=1.0, p_solarize=p_solarize), augment_on)
+        with rng.global_state(0, "solarise"):
+            made = make(photograph)
+        if augment_on == "cpu":
+            return made.float() / 255
+        return finish(made.crop.unsqueeze(0), made.drawn.unsqueeze(0))[0]
+
+    plain, solarised = view(0.0), view(1.0)
+    assert 0.1 < (plain >= 0.5).float().mean() < 0.9
+    torch.testing.assert_close(solarised, torch.where(plain >= 0.5, 1 - plain, plain), rtol=0, atol=1e-6)
+
+
+def test_a_padded_crop_is_torchvisions(photograph):
+    square = photograph.crop((0, 0, 96, 96)).resize((32, 32), Image.Resampling.BILINEAR)
+    make, shifts = view_maker(ViewRecipe(32, pad_crop=4), "cpu"), set()
+    padded = F.pad(F.pil_to_tensor(square), [4, 4, 4, 4])
+    for i in range(60):
+        with rng.global_state(0, "padded", i):
+            made = make(square)
+        for flipped in (made, made.flip(2)):
+            shifts |= {
+                (top, left)
+                for top in range(9)
+                for left in range(9)
+                if torch.equal(padded[:, top : top + 32, left : left + 32], flipped)
+            }
+    assert len(shifts) > 30 and {top for top, _ in shifts} == {left for _, left in shifts} == set(range(9))
+
+
+def test_a_recipe_without_strength_shows_the_whole_image_or_its_mirror(photograph):
+    square = photograph.crop((0, 0, 96, 96)).resize((32, 32))
+    make, seen = view_maker(ViewRecipe(32, area=(1.0, 1.0), p_jitter=0.0), "cpu"), set()
+    for i in range(30):
+        with rng.global_state(0, "whole", i):
+            made = make(square)
+        plain = torch.equal(made, F.pil_to_tensor(square))
+        assert plain or torch.equal(made.flip(2), F.pil_to_tensor(square))
+        seen.add(plain)
+    assert seen == {True, False}

@@ -36,7 +36,14 @@ def collectives(context):
     local = unwrap(model).weight.grad.clone()
     model(torch.zeros(1, 1)).sum().backward()
     context.barrier()
+    shared = nn.BatchNorm1d(2)
+    shared.running_mean.fill_(rank + 1.0)
+    shared.register_module("beside", nn.Module())
+    shared.beside.register_buffer("queue", torch.full((2,), rank + 1.0))
+    context.share_buffers(shared)
     return {
+        "shared": context.gather(shared.running_mean).tolist(),
+        "own": context.gather(shared.beside.queue).tolist(),
         "gathered": everyone.tolist(),
         "gradient": context.gather(own.grad).tolist(),
         "sum_gradient": summed.grad.item(),
@@ -52,6 +59,8 @@ def collectives(context):
 @pytest.mark.slow
 def test_collectives_over_two_processes():
     assert launch(collectives, (), devices=2, device_kind="cpu", batch_size=4) == {
+        "shared": [1.0, 1.0, 1.0, 1.0],
+        "own": [1.0, 1.0, 2.0, 2.0],
         "gathered": [1.0, 10.0, 2.0, 20.0],
         "gradient": [3.0, 6.0, 9.0, 12.0],
         "sum_gradient": 11.0,

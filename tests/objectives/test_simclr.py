@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from robust_transfer.core import rng
+from robust_transfer.models import build_model
 from robust_transfer.objectives import build, nt_xent
 from robust_transfer.objectives.simclr import projection_head
 from small_model import small_model
@@ -78,8 +79,23 @@ def test_objective_is_nt_xent_of_both_views_in_one_pass():
     model = objective.training_model(features, {})
     model.train()
     views = tuple(torch.rand(4, 3, 8, 8, generator=rng.generator(0, name)) for name in "ab")
-    loss, _ = objective(model, whole(*views, torch.zeros(4, dtype=torch.int64)), None, FIRST)
+    loss, metrics = objective(model, whole(*views, torch.zeros(4, dtype=torch.int64)), None, FIRST)
     together = model(torch.cat(views))  # train mode: BatchNorm uses the batch's own statistics again
-    assert loss.item() == pytest.approx(nt_xent(together[:4], together[4:], 0.2).item(), rel=1e-5)
+    wanted = nt_xent(together[:4], together[4:], 0.2).item()
+    assert loss.item() == pytest.approx(2 * wanted, rel=1e-5)
+    assert metrics["nt_xent"].item() == pytest.approx(wanted, rel=1e-5)
     assert features.backbone.bn1.num_batches_tracked == 2
     assert objective.exported_model(model) is features
+
+
+@pytest.mark.parametrize(("arch", "last"), [("resnet18_small", "bn2"), ("resnet50", "bn3")])
+def test_every_residual_block_begins_as_its_shortcut(arch, last):
+    model = build_model(
+        arch, num_classes=0, class_names=[], image_size=32, width=64, normalize="none", seed=0
+    )
+    config = make_method("simclr", zero_init_residual=True)
+    build(config).training_model(model, {})
+    zeros = {name for name, value in model.named_parameters() if name.endswith("weight") and not value.any()}
+    blocks = [name for name, module in model.named_modules() if hasattr(module, last)]
+    wanted = {f"{name}.{last}.weight" for name in blocks if ".layer" in name}
+    assert len(wanted) in (8, 16) and zeros == wanted

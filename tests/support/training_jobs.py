@@ -58,11 +58,19 @@ SPECIFIC = {
             "decoupled": False,
             "expected_linear_probe": None,
             "augment_on": "cpu",
+            "zero_init_residual": True,
+            "loss_scale": 2.0,
             "optimizer": "lars",
             "schedule": CosineSchedule(),
             "warmup_epochs": 0.5,
         },
     ),
+}
+
+
+# Shipped sizes that would take most of a test's time.
+SMALLER: dict[str, dict] = {
+    "byol": {"projection_hidden": 16, "projection_dim": 8},
 }
 
 
@@ -72,7 +80,7 @@ def plateau(*, gamma=0.1, patience=2, drops=1, select_on="validation") -> Platea
 
 def make_method(name: str, **changes) -> TrainingConfig:
     config_type, specific = SPECIFIC.get(name) or shipped(name)
-    return config_type(**{"name": name, **COMMON, **specific, **changes})
+    return config_type(**{"name": name, **COMMON, **specific, **SMALLER.get(name, {}), **changes})
 
 
 @functools.cache

@@ -103,6 +103,29 @@ def test_lars_leaves_biases_out_of_decay_and_trust_ratio():
     torch.testing.assert_close(bias.detach().double(), expected[1], rtol=1e-5, atol=1e-7)
 
 
+def test_larc_scales_and_decays_every_tensor():
+    """A bias at 0 has no ratio: its first step is at the whole rate. What has no gradient stays."""
+    config = make_method("simclr", optimizer="larc", lr=0.5, momentum=0.9, weight_decay=0.1)
+    weight, bias = parameters()
+    zero, still = nn.Parameter(torch.zeros(3)), nn.Parameter(torch.ones(2))
+    tensors = [weight, bias, zero]
+    expected = [value.detach().double().clone() for value in tensors]
+    buffers = [torch.zeros_like(value) for value in expected]
+    optimizer = build_optimizer([{"params": [*tensors, still]}], config)
+    for step in range(3):
+        for number, value in enumerate(tensors):
+            gradient = rng.normal(tuple(value.shape), step, "g", number)
+            value.grad = gradient.clone()
+            w, g = expected[number], gradient.double()
+            trust = 0.001 * w.norm() / (g.norm() + 0.1 * w.norm()) if w.norm() > 0 else 1.0
+            buffers[number] = 0.9 * buffers[number] + trust * (g + 0.1 * w)
+            expected[number] = w - 0.5 * buffers[number]
+        optimizer.step()
+    for value, wanted in zip(tensors, expected, strict=True):
+        torch.testing.assert_close(value.detach().double(), wanted, rtol=1e-5, atol=1e-7)
+    assert torch.equal(still.detach(), torch.ones(2))
+
+
 @pytest.mark.parametrize("nesterov", [False, True])
 def test_sgd_by_hand(nesterov):
     config = make_method("st", momentum=0.9, weight_decay=0.01, nesterov=nesterov)

@@ -1,4 +1,4 @@
-"""Finish SimCLR's views in batches, in float32, on the device where they lie.
+"""Finish views in batches, in float32, on the device where they lie.
 
 What the worker's PIL does in steps of 8 bits is not rounded here, so the values differ by those roundings.
 Every image has its own numbers; which images it shares a batch with changes none of its bits on a CPU.
@@ -20,22 +20,23 @@ LUMA = (0.299, 0.587, 0.114)  # of red, green, blue: ITU-R 601, as in PIL
 
 
 def finish(crops: Tensor, drawn: Tensor) -> Tensor:
-    """Flip, jitter, gray and blur cropped views: (B, 3, H, W) uint8 -> float32 in [0, 1].
+    """Flip, jitter, gray, blur and solarise cropped views: (B, 3, H, W) uint8 -> float32 in [0, 1].
 
     Parameters
     ----------
     crops : on any device
-    drawn : (B, 11) as in View.row, on the CPU: which images a step concerns is known without asking a GPU
+    drawn : (B, 12) as in View.row, on the CPU: which images a step concerns is known without asking a GPU
     """
-    flip, gray, sigma = drawn[:, :3].unbind(1)
-    factors, order = drawn[:, 3:7], drawn[:, 7:].long()
+    flip, gray, sigma, solarize = drawn[:, :4].unbind(1)
+    factors, order = drawn[:, 4:8], drawn[:, 8:].long()
     images = crops.float().div_(255)
     images = torch.where(_each(flip, images) > 0, images.flip(3), images)
     for turn in order.unbind(1):
         images = _blend(images, turn, factors)
         images = _on_rows(images, turn == HUE, shift_hue, factors[:, HUE])
     images = torch.where(_each(gray, images) > 0, luma(images), images)
-    return _on_rows(images, sigma > 0, blur, sigma)
+    images = _on_rows(images, sigma > 0, blur, sigma)
+    return torch.where((_each(solarize, images) > 0) & (images >= 0.5), 1 - images, images)
 
 
 def luma(images: Tensor) -> Tensor:

@@ -37,7 +37,7 @@ class Batch(NamedTuple):
     epoch : epoch of the step; 0 in evaluation
     unreadable : positions that could not be read (on_error="skip"). In evaluation they are left out, so a
         batch may be shorter, even empty; in training the next readable image of the class stands in
-    drawn : for views that are finished on the device, what is left to do: (B, 11) a view, see View.row
+    drawn : for views that are finished on the device, what is left to do: (B, 12) a view, see View.row
     """
 
     images: tuple[torch.Tensor, ...]

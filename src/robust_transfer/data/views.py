@@ -1,4 +1,4 @@
-"""SimCLR's views of an image: what is drawn for one, and how it is made in a worker.
+"""Views of an image for self-supervised training: what is drawn for one, and how it is made in a worker.
 
 A view is made in the worker whole, by PIL in steps of 8 bits, or cropped there (images of different sizes do
 not stack) and finished on the device in float32: see `device_views`. Both draw the same numbers, from torch's
@@ -10,17 +10,42 @@ global generator, which the loaders run under a key of (seed, epoch, image, view
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from PIL import Image
 from torch.nn import functional
+from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as F
 from torchvision.transforms import transforms as tv
 
 BRIGHTNESS, CONTRAST, SATURATION, HUE = range(4)  # as torchvision numbers them
 ADJUST = (F.adjust_brightness, F.adjust_contrast, F.adjust_saturation, F.adjust_hue)
+
+
+@dataclass(frozen=True)
+class ViewRecipe:
+    """How views are drawn: crop and flip, then colour jitter, gray, blur and solarisation, each by chance.
+
+    size : height and width of the view in pixels
+    area : smallest and largest part of the image's area that a crop takes (its aspect ratio is 3/4..4/3)
+    pad_crop : instead of such a crop, the whole image, resized, moved by up to so many pixels over black
+    jitter : strengths of brightness, contrast, saturation and hue, as torchvision's ColorJitter takes them
+    p_jitter, p_gray, p_blur, p_solarize : probabilities; blurred with sigma 0.1..2 pixels
+    bicubic : how crops are resized; otherwise bilinear
+    """
+
+    size: int
+    area: tuple[float, float] = (0.08, 1.0)
+    pad_crop: int | None = None
+    jitter: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
+    p_jitter: float = 0.0
+    p_gray: float = 0.0
+    p_blur: float = 0.0
+    p_solarize: float = 0.0
+    bicubic: bool = False
 
 
 class View(NamedTuple):
@@ -30,6 +55,7 @@ class View(NamedTuple):
     order : the changes of colour in turn, as positions in `factors`; without those that are not made
     factors : of brightness, contrast and saturation; the shift of the hue, where 1 is the whole circle
     sigma : of the blur, in pixels of the view; 0: no blur
+    solarize : whether values of at least one half are inverted, last of all
     """
 
     crop: tuple[int, int, int, int]
@@ -38,27 +64,32 @@ class View(NamedTuple):
     factors: tuple[float, ...]
     gray: bool
     sigma: float
+    solarize: bool
 
     def row(self) -> torch.Tensor:
-        """Return all but the crop as 11 numbers: flip, gray, sigma, 4 factors, 4 places of `order` or -1."""
+        """Return all but the crop as 12 numbers.
+
+        flip, gray, sigma, solarize, 4 factors, 4 places of `order` or -1.
+        """
         order = self.order + (-1,) * (4 - len(self.order))
-        return torch.tensor([self.flip, self.gray, self.sigma, *self.factors, *order])
+        return torch.tensor([self.flip, self.gray, self.sigma, self.solarize, *self.factors, *order])
 
 
 class CroppedView(NamedTuple):
     """A view that is cropped and resized, and what is left to do: one, or a batch of them.
 
     crop : (..., 3, H, W) uint8
-    drawn : (..., 11), see View.row
+    drawn : (..., 12), see View.row
     """
 
     crop: torch.Tensor
     drawn: torch.Tensor
 
 
-def two_views(
-    image_size: int, color_strength: float, augment_on: str = "cpu"
-) -> tuple[Callable[[Image.Image], Any], Callable[[Image.Image], Any]]:
+ViewMaker = Callable[[Image.Image], Any]
+
+
+def two_views(image_size: int, color_strength: float, augment_on: str = "cpu") -> tuple[ViewMaker, ViewMaker]:
     """Return SimCLR's augmentation, once for each view (Chen et al. 2020, arXiv 2002.05709, Appendix A).
 
     Crop (area 0.08..1) and flip, then colour jitter (0.8, 0.8, 0.8, 0.2) * color_strength with probability
@@ -66,48 +97,78 @@ def two_views(
 
     Parameters
     ----------
-    augment_on : "cpu": PIL RGB image -> uint8 (3, H, W); "device": PIL RGB image -> CroppedView
+    augment_on : see `view_maker`
     """
     s = color_strength
-    jitter = tv.ColorJitter(0.8 * s, 0.8 * s, 0.8 * s, 0.2 * s)
-    makers: dict[str, Callable[..., torch.Tensor | CroppedView]] = {"cpu": whole_view, "device": cropped_view}
-    view = partial(makers[augment_on], image_size=image_size, jitter=jitter)
+    jitter = (0.8 * s, 0.8 * s, 0.8 * s, 0.2 * s)
+    view = view_maker(ViewRecipe(image_size, jitter=jitter, p_jitter=0.8, p_gray=0.2, p_blur=0.5), augment_on)
     return view, view
 
 
-def draw_view(image: Image.Image, jitter: tv.ColorJitter) -> View:
+def view_maker(recipe: ViewRecipe, augment_on: str) -> ViewMaker:
+    """Return what makes a view of an image by a recipe.
+
+    Parameters
+    ----------
+    augment_on : "cpu": PIL RGB image -> uint8 (3, H, W); "device": PIL RGB image -> CroppedView
+    """
+    makers: dict[str, Callable[..., torch.Tensor | CroppedView]] = {"cpu": whole_view, "device": cropped_view}
+    return partial(makers[augment_on], recipe=recipe, jitter=tv.ColorJitter(*recipe.jitter))
+
+
+def draw_view(image: Image.Image, recipe: ViewRecipe, jitter: tv.ColorJitter) -> View:
     """Draw one view, number by number as torchvision's random transforms in SimCLR's order do."""
-    crop = tv.RandomResizedCrop.get_params(image, [0.08, 1.0], [3 / 4, 4 / 3])
+    crop = _draw_crop(image, recipe)
     flip = bool(torch.rand(1) < 0.5)
     order: tuple[int, ...] = ()
     factors: tuple[float, ...] = (1.0, 1.0, 1.0, 0.0)
-    if torch.rand(1) <= 0.8:
+    if _happens(recipe.p_jitter):
         turns, *drawn = jitter.get_params(jitter.brightness, jitter.contrast, jitter.saturation, jitter.hue)
         order = tuple(turn for turn in turns.tolist() if drawn[turn] is not None)
         factors = tuple(same if f is None else f for f, same in zip(drawn, factors, strict=True))
-    gray = bool(torch.rand(1) < 0.2)
-    sigma = torch.empty(()).uniform_(0.1, 2.0).item() if torch.rand(1) <= 0.5 else 0.0
-    return View(crop, flip, order, factors, gray, sigma)
+    gray = _happens(recipe.p_gray)
+    sigma = torch.empty(()).uniform_(0.1, 2.0).item() if _happens(recipe.p_blur) else 0.0
+    return View(crop, flip, order, factors, gray, sigma, _happens(recipe.p_solarize))
 
 
-def whole_view(image: Image.Image, *, image_size: int, jitter: tv.ColorJitter) -> torch.Tensor:
+def _happens(probability: float) -> bool:
+    return bool(torch.rand(1) < probability)
+
+
+def _draw_crop(image: Image.Image, recipe: ViewRecipe) -> tuple[int, int, int, int]:
+    if recipe.pad_crop is None:
+        drawn = tv.RandomResizedCrop.get_params(image, list(recipe.area), [3 / 4, 4 / 3])
+        return cast("tuple[int, int, int, int]", drawn)
+    top, left = (torch.randint(2 * recipe.pad_crop + 1, (2,)) - recipe.pad_crop).tolist()
+    return top, left, recipe.size, recipe.size
+
+
+def _cropped(image: Image.Image, view: View, recipe: ViewRecipe) -> Image.Image:
+    """Return the view's part of the image in the view's size."""
+    resample = InterpolationMode.BICUBIC if recipe.bicubic else InterpolationMode.BILINEAR
+    if recipe.pad_crop is None:
+        return cast(Image.Image, F.resized_crop(image, *view.crop, [recipe.size, recipe.size], resample))
+    whole = F.center_crop(F.resize(image, [recipe.size], resample), [recipe.size])
+    return cast(Image.Image, F.crop(whole, *view.crop))  # black beside the image
+
+
+def whole_view(image: Image.Image, *, recipe: ViewRecipe, jitter: tv.ColorJitter) -> torch.Tensor:
     """Draw and make one view, (3, H, W) uint8."""
-    view = draw_view(image, jitter)
-    image = F.resized_crop(image, *view.crop, [image_size, image_size])
+    view = draw_view(image, recipe, jitter)
+    image = _cropped(image, view, recipe)
     image = F.hflip(image) if view.flip else image
     for turn in view.order:
         image = ADJUST[turn](image, view.factors[turn])
     image = F.rgb_to_grayscale(image, 3) if view.gray else image
     pixels = F.pil_to_tensor(image)
-    return gaussian_blur(pixels, blur_size(image_size), view.sigma) if view.sigma else pixels
+    pixels = gaussian_blur(pixels, blur_size(recipe.size), view.sigma) if view.sigma else pixels
+    return torch.where(pixels < 128, pixels, 255 - pixels) if view.solarize else pixels
 
 
-def cropped_view(image: Image.Image, *, image_size: int, jitter: tv.ColorJitter) -> CroppedView:
+def cropped_view(image: Image.Image, *, recipe: ViewRecipe, jitter: tv.ColorJitter) -> CroppedView:
     """Draw one view and crop it; `device_views.finish` does the rest."""
-    view = draw_view(image, jitter)
-    return CroppedView(
-        F.pil_to_tensor(F.resized_crop(image, *view.crop, [image_size, image_size])), view.row()
-    )
+    view = draw_view(image, recipe, jitter)
+    return CroppedView(F.pil_to_tensor(_cropped(image, view, recipe)), view.row())
 
 
 def blur_size(image_size: int) -> int:

@@ -60,8 +60,9 @@ class Context:
         self.any(False)
 
     def share_buffers(self, model: nn.Module) -> None:
-        """Give every process the floating-point buffers (BatchNorm's statistics) of process 0."""
-        buffers = [buffer for buffer in model.buffers() if buffer.is_floating_point()]
+        """Give every process BatchNorm's running statistics of process 0."""
+        norms = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+        buffers = [b for norm in norms for b in norm.buffers(recurse=False) if b.is_floating_point()]
         if self.world_size == 1 or not buffers:
             return
         together = torch.cat([buffer.flatten() for buffer in buffers])  # one message, not one a layer

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 from robust_transfer.core.lazy import lazily
 
 if TYPE_CHECKING:
+    from robust_transfer.objectives.byol import byol_loss
     from robust_transfer.objectives.consistency import consistency_loss
     from robust_transfer.objectives.eps_schedule import scheduled_eps
     from robust_transfer.objectives.macer import macer_loss
+    from robust_transfer.objectives.momentum import ema_decay
     from robust_transfer.objectives.objective import Metrics, Noise, Objective, Progress, Views, build
     from robust_transfer.objectives.simclr import nt_xent
     from robust_transfer.objectives.smoothed import smoothed_cross_entropy
@@ -26,7 +28,9 @@ _HOME = {
     "Progress": "objective",
     "Views": "objective",
     "build": "objective",
+    "byol_loss": "byol",
     "consistency_loss": "consistency",
+    "ema_decay": "momentum",
     "nt_xent": "simclr",
     "macer_loss": "macer",
     "scheduled_eps": "eps_schedule",
@@ -41,7 +45,9 @@ __all__ = [
     "Progress",
     "Views",
     "build",
+    "byol_loss",
     "consistency_loss",
+    "ema_decay",
     "macer_loss",
     "nt_xent",
     "scheduled_eps",

@@ -12,11 +12,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from robust_transfer.config.methods import SimCLRConfig
-from robust_transfer.core import rng
 from robust_transfer.data.loaders import MakeView
 from robust_transfer.data.views import two_views
 from robust_transfer.distributed.collectives import gather, rank
-from robust_transfer.models.backbones import num_features
+from robust_transfer.objectives.heads import ContrastiveModel, attached, mlp, zero_residuals
 from robust_transfer.objectives.objective import Metrics, Noise, Objective, Progress, Views, widen
 
 
@@ -67,26 +66,10 @@ def projection_head(num_inputs: int, num_outputs: int, num_layers: int) -> nn.Se
     Two layers (SimCLR v1) or three (v2); hidden layers keep the width of the features. The last BatchNorm
     has a scale and no shift, as in the authors' release.
     """
-    layers: list[nn.Module] = []
-    for _ in range(num_layers - 1):
-        layers += [nn.Linear(num_inputs, num_inputs, bias=False), nn.BatchNorm1d(num_inputs), nn.ReLU(True)]
-    last = nn.BatchNorm1d(num_outputs)
-    last.bias.requires_grad_(False)  # stays zero
-    return nn.Sequential(*layers, nn.Linear(num_inputs, num_outputs, bias=False), last)
-
-
-class ContrastiveModel(nn.Module):
-    """A feature extractor with a projection head that only pre-training uses."""
-
-    def __init__(self, features: nn.Module, head: nn.Module) -> None:
-        super().__init__()
-        self.features = features
-        self.head = head
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Map (B, C, H, W) images to (B, D) projections."""
-        projections: Tensor = self.head(self.features(images))
-        return projections
+    sizes = [num_inputs] * num_layers + [num_outputs]
+    head = mlp(sizes, bias=[False] * num_layers, norm=True, last_norm=True)
+    cast(nn.BatchNorm1d, head[-1]).bias.requires_grad_(False)  # stays zero
+    return head
 
 
 class SimCLR(Objective):
@@ -101,12 +84,17 @@ class SimCLR(Objective):
 
     def training_model(self, model: nn.Module, references: Mapping[str, nn.Module]) -> nn.Module:
         """Put a projection head behind a model without classes (`num_classes` 0)."""
-        assert model.num_classes == 0, "SimCLR trains features"
-        num_inputs = num_features(str(model.arch), cast(int, model.width))
-        with rng.global_state(self.config.seed, "projection"):
-            head = projection_head(num_inputs, self.config.projection_dim, self.config.projection_layers)
-        parameter = next(model.parameters())
-        return ContrastiveModel(model, head.to(parameter.device, parameter.dtype))
+        config = self.config
+        if config.zero_init_residual:
+            zero_residuals(model)
+        return ContrastiveModel(
+            model,
+            attached(
+                model,
+                config.seed,
+                lambda size: projection_head(size, config.projection_dim, config.projection_layers),
+            ),
+        )
 
     def exported_model(self, trained: nn.Module) -> nn.Module:
         """Return the features without the projection head."""
@@ -115,10 +103,11 @@ class SimCLR(Objective):
     def __call__(
         self, model: nn.Module, batch: Views, noise: Noise, progress: Progress
     ) -> tuple[Tensor, Metrics]:
-        """Return the loss of the two views and the mean cosine of the positive pairs."""
+        """Return the scaled loss of the two views; log it unscaled, and the mean cosine of the pairs."""
         # One pass over both views: BatchNorm sees the views together, as the authors' does.
         a, b = model(torch.cat(batch.images)).chunk(2)
         local = _normalise(a, b)
         everyone = gather(local.transpose(0, 1)).transpose(0, 1)
         loss = _contrast(local, everyone, rank() * len(a), self.config.temperature, self.config.decoupled)
-        return loss, {"alignment": (local[0] * local[1]).sum(1).mean().detach()}
+        alignment = (local[0] * local[1]).sum(1).mean()
+        return self.config.loss_scale * loss, {"nt_xent": loss.detach(), "alignment": alignment.detach()}

@@ -19,7 +19,7 @@ def build_optimizer(groups: Sequence[dict[str, Any]], config: TrainingConfig) ->
     """Build the optimiser over what is trained in an objective's groups; the rate is set before every step.
 
     SGD decays every parameter, BatchNorm and biases included, as the study's code does. LARS leaves both out
-    of weight decay and of the trust ratio (every tensor of one dimension).
+    of weight decay and of the trust ratio (every tensor of one dimension); LARC leaves nothing out.
     """
     groups = [{**group, "params": [p for p in group["params"] if p.requires_grad]} for group in groups]
     common: dict[str, Any] = {
@@ -33,9 +33,46 @@ def build_optimizer(groups: Sequence[dict[str, Any]], config: TrainingConfig) ->
 
         optimizer: torch.optim.Optimizer = LARS(groups, trust_coefficient=LARS_TRUST_COEFFICIENT, **common)
         return optimizer
+    if config.optimizer == "larc":
+        return LARC(groups, trust_coefficient=LARS_TRUST_COEFFICIENT, **common)
     parameters = [parameter for group in groups for parameter in group["params"]]
     fused = all(parameter.is_cuda and parameter.is_floating_point() for parameter in parameters)
     return torch.optim.SGD(groups, fused=fused, **common)
+
+
+class LARC(torch.optim.SGD):
+    """LARS that scales and decays every tensor, biases and BatchNorm's scales and shifts included.
+
+    As SwAV (apex's LARC without clipping) and ACL train. The rate of a tensor w with gradient g is multiplied
+    by trust |w| / (|g| + decay |w|), or by 1 where that is 0 or 0/0: a bias that begins at 0 takes its first
+    step at the whole rate, which a warm-up makes small.
+    """
+
+    def __init__(
+        self,
+        groups: Sequence[dict[str, Any]],
+        *,
+        trust_coefficient: float,
+        weight_decay: float,
+        **options: Any,
+    ) -> None:
+        groups = [{**group, "trust": trust_coefficient, "decay": weight_decay} for group in groups]
+        super().__init__(groups, **options)
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> Any:
+        """Scale the gradients in place, then step as SGD does."""
+        for group in self.param_groups:
+            held = [parameter for parameter in group["params"] if parameter.grad is not None]
+            if not held:
+                continue
+            gradients = [parameter.grad for parameter in held]
+            norms = torch.stack(torch._foreach_norm(held))
+            below = torch.stack(torch._foreach_norm(gradients)) + group["decay"] * norms
+            ratios = torch.where(norms * below > 0, group["trust"] * norms / below, 1.0)
+            torch._foreach_add_(gradients, held, alpha=group["decay"])
+            torch._foreach_mul_(gradients, list(ratios.unbind()))
+        return super().step(closure)
 
 
 def lr_at(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from robust_transfer.config.methods.adversarial import AdversarialConfig, AttackConfig
+from robust_transfer.config.methods.byol import BYOLConfig
 from robust_transfer.config.methods.consistency import ConsistencyConfig
 from robust_transfer.config.methods.gaussian import GaussianConfig
 from robust_transfer.config.methods.macer import MACERConfig
@@ -19,6 +20,7 @@ __all__ = [
     "PRETRAIN",
     "AdversarialConfig",
     "AttackConfig",
+    "BYOLConfig",
     "CheckpointConfig",
     "ConsistencyConfig",
     "GaussianConfig",
@@ -44,6 +46,7 @@ PRETRAIN: dict[str, type] = {
     "macer": MACERConfig,
     "smoothmix": SmoothMixConfig,
     "simclr": SimCLRConfig,
+    "byol": BYOLConfig,
     "checkpoint": CheckpointConfig,
 }
 FINETUNE: dict[str, type] = {

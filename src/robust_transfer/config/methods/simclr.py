@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from robust_transfer.config.method_spec import STEP, MethodSpec
+from robust_transfer.config.methods.own_views import OwnViews
 from robust_transfer.config.methods.training import TrainingConfig
 from robust_transfer.config.schema import option
 
 
 @dataclass
-class SimCLRConfig(TrainingConfig):
+class SimCLRConfig(TrainingConfig, OwnViews):
     """SimCLR: contrastive pre-training without labels (Chen et al. 2020)."""
 
     spec: ClassVar[MethodSpec] = MethodSpec(
@@ -21,6 +22,7 @@ class SimCLRConfig(TrainingConfig):
         own_views=True,
         accumulates=False,
     )
+    recipe_version: ClassVar[int] = 2
 
     temperature: float = option("temperature of NT-Xent", above=0)
     projection_dim: int = option("output size of the projection head", low=2)
@@ -34,8 +36,5 @@ class SimCLRConfig(TrainingConfig):
         high=100,
         identity=False,
     )
-    augment_on: str = option(
-        "where views are coloured and blurred: in the workers in 8 bits, or on the device in float32",
-        choices=("cpu", "device"),
-        default_for_hash="cpu",
-    )
+    zero_init_residual: bool = option("begin every residual block as its shortcut", default_for_hash=False)
+    loss_scale: float = option("factor of NT-Xent's mean over both views", above=0, default_for_hash=1.0)

@@ -31,7 +31,7 @@ class TrainingConfig:
     micro_batch: int | None = option(
         "images per forward and BatchNorm group; null: the device's share", low=2
     )
-    optimizer: str = option("optimiser", choices=("sgd", "lars"))
+    optimizer: str = option("optimiser", choices=("sgd", "lars", "larc"))
     lr: float = option("peak learning rate", above=0)
     momentum: float = option("momentum", low=0, below=1)
     nesterov: bool = option("Nesterov momentum")
