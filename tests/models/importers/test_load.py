@@ -5,6 +5,7 @@ themselves (torch, torchvision, timm, lightly).
 """
 
 import argparse
+import re
 import warnings
 
 import pytest
@@ -44,10 +45,6 @@ def statistics(prefix, mean, std, shape):
     return prefixed(values, prefix)
 
 
-def older_names(state):
-    return {k.replace("downsample.", "shortcut.").replace("fc.", "linear."): t for k, t in state.items()}
-
-
 def numbered(state):
     """What Sequential(*children) makes of the names."""
     numbers = {"conv1": "0", "bn1": "1", "layer1": "4", "layer2": "5", "layer3": "6", "layer4": "7"}
@@ -55,10 +52,10 @@ def numbered(state):
     return {numbers[first] + dot + rest: tensor for first, dot, rest, tensor in split}
 
 
-def robustness(state, names=lambda state: state):
+def robustness(state):
     keys = {
-        **prefixed(names(state), "module.model."),
-        **prefixed(names(state), "module.attacker.model."),
+        **prefixed(state, "module.model."),
+        **prefixed(state, "module.attacker.model."),
         **statistics("module.normalizer.", "new_mean", "new_std", (3, 1, 1)),
         **statistics("module.attacker.normalize.", "new_mean", "new_std", (3, 1, 1)),
     }
@@ -128,7 +125,6 @@ FILES = {
     ),
     "robustness": (robustness, "robustness", OWN, "kept"),
     "robustness-older": (lambda s: {"state_dict": robustness(s)["model"]}, "robustness", OWN, "kept"),
-    "robustness-cifar": (lambda s: robustness(s, older_names), "robustness", OWN, "kept"),
     "robustbench": (robustbench, "robustbench", OWN, "kept"),
     "smoothing": (smoothing, "smoothing", IMAGENET, "kept"),
     "smoothing-cifar": (lambda s: smoothing(s, "cifar_resnet18"), "smoothing", CIFAR, "kept"),
@@ -168,6 +164,28 @@ def test_every_layout_reads_back_with_equal_weights(network, images, tmp_path, c
         normalized = torchvision.transforms.Normalize(mean, std)(images)
         with torch.no_grad():
             assert torch.allclose(model(images), network(normalized), atol=1e-5)
+
+
+def with_older_names(content):
+    """Rename the shortcuts and, where it stands in the network, the head as older CIFAR networks have them."""
+    if not isinstance(content, dict):
+        return content
+    return {
+        re.sub(r"(^|\.)fc\.(weight|bias)$", r"\1linear.\2", key).replace("downsample", "shortcut"): (
+            with_older_names(value)
+        )
+        for key, value in content.items()
+    }
+
+
+@pytest.mark.parametrize("case", FILES)
+def test_every_layout_may_have_the_older_cifar_names(network, tmp_path, case):
+    content, name, _, head = FILES[case]
+    torch.save(with_older_names(content(network.state_dict())), tmp_path / "file")
+    keep = head == "kept"
+    model, report = import_checkpoint(tmp_path / "file", **SMALL, normalize="none", keep_head=keep)
+    assert_same(model, network.state_dict(), head=keep)
+    assert report.format == name and "layer2.0.downsample.0.weight" in report.renamed.values()
 
 
 def rename_one(content, name="layer2.1.bn2.weight"):

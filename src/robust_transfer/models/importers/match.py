@@ -17,6 +17,12 @@ from robust_transfer.models.importers.formats import WRAPPERS, Format, Tensors
 _BACKBONE = re.compile(r"^(conv1|bn1|layer\d)\.")
 _COUNTER = "num_batches_tracked"
 
+# The CIFAR networks of every source may have the names of their common ancestor, pytorch-cifar.
+_CIFAR_NAMES = (
+    (r"^(layer\d\.\d+)\.shortcut\.", r"\1.downsample."),
+    (r"^linear\.", "fc."),
+)
+
 
 @dataclass
 class Mapped:
@@ -74,7 +80,7 @@ def map_keys(tensors: Tensors, source: Format, path: str | Path) -> Mapped:
 
 
 def _rename(key: str, source: Format) -> str:
-    for pattern, replacement in source.rename:
+    for pattern, replacement in (*source.rename, *_CIFAR_NAMES):
         key = re.sub(pattern, replacement, key)
     return key
 

@@ -6,13 +6,6 @@ import re
 
 from robust_transfer.models.importers.formats import WRAPPERS, Format, View, has_key, imagenet_if_thousand
 
-# The CIFAR networks of several of these sources; the names are the older ones of their common ancestor.
-CIFAR_NAMES = (
-    (r"^(layer\d\.\d+)\.shortcut\.", r"\1.downsample."),
-    (r"^linear\.", "fc."),
-)
-
-
 def _robustness(view: View) -> bool:
     return has_key(view.tensors, r"(^|\.)(attacker\.model\.|normalizer\.new_mean$)")
 
@@ -29,7 +22,9 @@ def _smoothing_normalize(view: View) -> str | None:
 
 
 def _robustbench(view: View) -> bool:
-    return has_key(view.tensors, r"(^|\.)normalize\.mean$")
+    """Statistics beside `model.`; beside bare layers they are those of a network that normalises by itself."""
+    below = has_key(view.tensors, r"^" + WRAPPERS + r"model\.")
+    return below and has_key(view.tensors, r"(^|\.)normalize\.mean$")
 
 
 # Engstrom et al. 2019; Salman et al. 2020, arXiv:2007.08489. The attacker holds a second copy of the weights.
@@ -38,7 +33,6 @@ ROBUSTNESS = Format(
     root=WRAPPERS + r"model\." + WRAPPERS,
     matches=_robustness,
     normalize=lambda view: None,
-    rename=CIFAR_NAMES,
     paths=("model", "state_dict", ""),
 )
 
@@ -48,7 +42,6 @@ SMOOTHING = Format(
     root=WRAPPERS + r"1\." + WRAPPERS,
     matches=_smoothing,
     normalize=_smoothing_normalize,
-    rename=CIFAR_NAMES,
     paths=("state_dict", ""),
 )
 
@@ -58,5 +51,4 @@ ROBUSTBENCH = Format(
     root=WRAPPERS + r"model\." + WRAPPERS,
     matches=_robustbench,
     normalize=lambda view: None,
-    rename=CIFAR_NAMES,
 )

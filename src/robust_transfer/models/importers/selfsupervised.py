@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from robust_transfer.models.importers.formats import WRAPPERS, Format, View, always, has_key
-from robust_transfer.models.importers.robust import CIFAR_NAMES
 
 
 def _backbone(view: View) -> bool:
@@ -68,7 +67,6 @@ LIGHTLY = Format(
         (r"^5\.(\d+\.\w+\.)", r"layer2.\1"),
         (r"^6\.(\d+\.\w+\.)", r"layer3.\1"),
         (r"^7\.(\d+\.\w+\.)", r"layer4.\1"),
-        *CIFAR_NAMES,
     ),
     paths=("state_dict", ""),
     classifier="/online_classifier.classification_head.",
