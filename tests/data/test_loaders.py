@@ -123,7 +123,7 @@ def test_workers_run_one_thread_and_start_no_cuda(digits):
 
 def test_evaluation_keeps_the_order_that_is_asked_for(digits):
     wanted = [5, 0, 29, 17, 3]
-    transform = eval_transform(12, "none")
+    transform = eval_transform(12, whole=True)
     for num_workers in (0, 2):
         found = list(evaluation_batches(digits, wanted, transform, batch_size=2, num_workers=num_workers))
         assert [batch.indices.tolist() for batch in found] == [[5, 0], [29, 17], [3]]

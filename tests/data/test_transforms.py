@@ -36,7 +36,7 @@ def test_uint8_over_255_is_to_tensor():
 
 def test_augment_none_is_the_whole_image_in_training_and_test():
     image = Image.fromarray(np.arange(64, dtype=np.uint8).reshape(8, 8)).convert("RGB")
-    for transform in (train_transform(8, "none"), eval_transform(8, "none")):
+    for transform in (train_transform(8, "none"), eval_transform(8, whole=True)):
         assert torch.equal(transform(image)[0], torch.arange(64).reshape(8, 8).to(torch.uint8))
 
 

@@ -93,6 +93,7 @@ def make_job(name: str, directory: Path, model: Path, *, dataset=None, **setting
         data=CONFIG.data,
         runtime=RUNTIME,
         image_size=8,
+        whole_image=True,
         model=model,
         reading=None,
         directory=directory,

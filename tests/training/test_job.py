@@ -133,7 +133,7 @@ def test_the_score_is_the_accuracy_of_the_model_in_eval_mode(tmp_path):
     score = module._validation(job, objective, CONTEXT)
     model = module._starting_model(job, module.open_split(job.dataset, job.data, "train")).train()
     held_out = module.open_split(job.dataset, job.data, "validation")
-    transform = module.eval_transform(16, "none")
+    transform = module.eval_transform(16, whole=True)
     images = torch.stack([transform(held_out[i][0]) for i in range(len(held_out))]) / 255
     with eval_mode(model), torch.no_grad():
         expected = (model(images).argmax(1) == torch.tensor(held_out.labels)).double().mean().item()
@@ -150,7 +150,7 @@ def test_adversarial_and_noisy_scores_use_the_methods_own_perturbation(tmp_path)
         )
         model = module._starting_model(job, module.open_split(job.dataset, job.data, "train"))
         held_out = module.open_split(job.dataset, job.data, "validation")
-        transform = module.eval_transform(16, "none")
+        transform = module.eval_transform(16, whole=True)
         images = torch.stack([transform(held_out[i][0]) for i in range(len(held_out))]) / 255
         with eval_mode(model), torch.no_grad():
             expected = (model(1 - images).argmax(1) == torch.tensor(held_out.labels)).double().mean().item()

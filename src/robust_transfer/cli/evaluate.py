@@ -23,7 +23,7 @@ rt-eval EVALUATOR checkpoint=C dataset=D [key=value ...]
 
   certify.sigma=0.5 certify.n=100000 autopgd.eps=0.5 autopgd.num_restarts=5 ...
   EVALUATOR.subset=500 evenly spaced test images; null: all of them
-  Foreign files: model=resnet50 format=auto normalize=imagenet|none|[mean,std]
+  Files: image_size=32 whole_image=true format=auto normalize=imagenet|none|[mean,std] model=NAME
   Every value: rt-eval certify --cfg job
 
 {groups}
@@ -55,7 +55,7 @@ def _help() -> str:
     words = {**meanings, LINEAR_PROBE: PROBE_MEANING}
     listed = "\n".join(f"  {name:<12} {meaning}" for name, meaning in words.items())
     groups = app.group_help(
-        (("dataset", "data set to evaluate on"), ("model", "architecture of a foreign file"))
+        (("dataset", "data set to evaluate on"), ("model", "architecture that the checkpoint must have"))
     )
     return HELP.format(evaluators=listed, groups=groups)
 
@@ -81,7 +81,8 @@ def _key_as_text(word: str) -> str:
 
 def _evaluate(arguments: Arguments, overrides: list[str]) -> int:
     from robust_transfer.cli import compose, plans
-    from robust_transfer.pipeline import checks, inputs, run
+    from robust_transfer.pipeline import checks, foreign, inputs, run
+    from robust_transfer.pipeline.stage import CheckpointMetadata
 
     with compose.hydra_session(PROGRAM, arguments.config_dir):
         composition = compose.read("evaluate", overrides, multirun=arguments.multirun)
@@ -89,6 +90,13 @@ def _evaluate(arguments: Arguments, overrides: list[str]) -> int:
     planned = [inputs.evaluation_stages(config) for config in configs]
     for config, stages in zip(configs, planned, strict=True):
         checks.check_devices(stages, config.store, config.runtime)
+    for line in dict.fromkeys(
+        foreign.shown(stage)
+        for stages in planned
+        for stage in stages
+        if isinstance(stage.parent, CheckpointMetadata) and stage.kind == "eval"
+    ):
+        app.say(line)
     if arguments.plan:
         return max(
             plans.show_evaluations(stages, config.store, config.data)

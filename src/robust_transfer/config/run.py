@@ -62,7 +62,7 @@ class EvaluateConfig(EvaluatorNodes):
     """Everything that rt-eval can be told."""
 
     checkpoint: str = option("a stage directory, a key, or a file")
-    model: ModelConfig = option("architecture of a foreign file")
+    model: ModelConfig | None = option("architecture that the checkpoint must have; null: whatever it has")
     format: str = option("format of a foreign file; auto: recognised by its keys")
     normalize: str | list[list[float]] | None = option("normalisation of a foreign file; null: its own")
     trust: bool = option("let the file run code while it is read", identity=False)
@@ -74,6 +74,16 @@ class EvaluateConfig(EvaluatorNodes):
     evaluators: list[str] = option("evaluators to run")
     seed: int = option("seed of the shots drawn", low=0)
     store: str = option("the runs' root", identity=False)
+    image_size: int | None = option(
+        "height and width in pixels of the images that a file is shown; null: as the file or its stem says",
+        low=8,
+        default=None,
+    )
+    whole_image: bool | None = option(
+        "show test images uncropped, those of the network's size as they are; null: as the data set's "
+        "augmentation says, true for a foreign file with a 3x3 stem",
+        default=None,
+    )
 
     def check(self, path: str) -> None:
         """Refuse unknown evaluators."""
@@ -109,7 +119,8 @@ def evaluate_config(values: Mapping[str, Any]) -> EvaluateConfig:
         raise ConfigError("checkpoint is not given", "checkpoint=DIR, KEY or FILE; rt-report runs lists keys")
     if not values.get("dataset"):
         raise ConfigError("dataset is not chosen", "dataset=NAME; rt-data status lists them")
-    config: EvaluateConfig = parse(EvaluateConfig, parse_evaluators(values), "", beside=evaluators())
+    given = {"model": None, **parse_evaluators(values)}
+    config: EvaluateConfig = parse(EvaluateConfig, given, "", beside=evaluators())
     if not config.evaluators:
         raise ConfigError("evaluators is empty", f"choose from: {', '.join(evaluators())}")
     config.dataset = _with_split_seed(config.dataset, config.seed)

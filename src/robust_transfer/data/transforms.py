@@ -15,6 +15,7 @@ from torchvision.transforms import transforms as tv
 from torchvision.transforms.functional import pil_to_tensor
 
 from robust_transfer.core.errors import ConfigError
+from robust_transfer.data.sizes import resized_side
 
 Transform = Callable[[Image.Image], torch.Tensor]
 AUGMENTS = ("crop_flip", "crop", "none")
@@ -46,12 +47,17 @@ def train_transform(image_size: int, augment: str) -> Transform:
     return _composed(tv.RandomResizedCrop(image_size), *flip)
 
 
-def eval_transform(image_size: int, augment: str = "crop_flip") -> Transform:
+def eval_transform(image_size: int, *, whole: bool = False) -> Transform:
     """Return the test transform: Resize to image_size * 256 / 224, CenterCrop (256 and 224 for ImageNet).
 
-    The study does so on every natural set, CIFAR included. Sets whose training takes the whole image
-    (augment "none": digits, mnist5k) are tested on the whole image.
+    The study does so on every natural set, CIFAR included.
+
+    Parameters
+    ----------
+    whole : resize the short side to `image_size` instead, so that square images are not cropped and those
+        of the network's size are not changed: how published CIFAR networks are tested, and sets whose
+        training takes the whole image (digits, mnist5k)
     """
-    if augment == "none":
+    if whole:
         return _composed(*_whole_image(image_size))
-    return _composed(tv.Resize(round(image_size * 256 / 224)), tv.CenterCrop(image_size))
+    return _composed(tv.Resize(resized_side(image_size)), tv.CenterCrop(image_size))

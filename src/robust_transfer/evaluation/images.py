@@ -39,12 +39,12 @@ def read_parts(
     indices: Sequence[int],
     *,
     image_size: int,
-    augment: str,
+    whole_image: bool,
     part_size: int,
     num_workers: int,
 ) -> Iterator[ImageBatch]:
     """Yield the images at `indices`, `part_size` at a time: a large test set need not fit in memory."""
-    transform = eval_transform(image_size, augment)
+    transform = eval_transform(image_size, whole=whole_image)
     for batch in evaluation_batches(
         dataset, indices, transform, batch_size=part_size, num_workers=num_workers
     ):

@@ -45,6 +45,7 @@ class EvaluationJob:
     data: DataConfig
     runtime: RuntimeConfig
     image_size: int
+    whole_image: bool
     model: Path
     reading: dict[str, Any] | None
     directory: Path
@@ -112,7 +113,7 @@ def _measure(
             dataset,
             indices,
             image_size=job.image_size,
-            augment=job.dataset.augment,
+            whole_image=job.whole_image,
             part_size=PART,
             num_workers=job.runtime.num_workers,
         ):

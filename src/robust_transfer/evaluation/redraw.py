@@ -189,7 +189,7 @@ def _images(
         dataset,
         indices,
         image_size=config.identity["image_size"],
-        augment=settings.augment,
+        whole_image=config.identity["whole_image"],
         part_size=len(indices),
         num_workers=0,
     )

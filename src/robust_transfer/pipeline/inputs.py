@@ -6,11 +6,9 @@ Reads files, imports no torch unless a foreign checkpoint must be looked at; han
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import importlib.util
 import re
 from pathlib import Path
-from typing import Any
 
 from robust_transfer.config.data import DataConfig, DatasetConfig
 from robust_transfer.config.evaluation import LINEAR_PROBE
@@ -23,10 +21,9 @@ from robust_transfer.core.errors import CheckpointError, ConfigError
 from robust_transfer.data import catalogue
 from robust_transfer.data.selection import Selection
 from robust_transfer.models.metadata import read_metadata
-from robust_transfer.pipeline import plan
+from robust_transfer.pipeline import foreign, plan
 from robust_transfer.pipeline.stage import CheckpointMetadata, DatasetMetadata, Stage
 from robust_transfer.store import directories
-from robust_transfer.store.records import Lineage
 
 
 def training_stages(config: TrainConfig) -> list[Stage]:
@@ -74,7 +71,7 @@ def _probe_stages(config: EvaluateConfig) -> list[Stage]:
             "checkpoint", str(path), None, config.format, config.normalize, config.trust
         )
         method.check("checkpoint")
-        run = plan.probe_run(config, pretrain=method, model=config.model)
+        run = plan.probe_run(config, pretrain=method, model=foreign.file_metadata(path, config).model)
         return plan.plan_training(run, source=None, target=target, checkpoint=_pretrained_file(run, method))
     start = evaluated_checkpoint(config)
     if start.lineage.finetune:
@@ -82,11 +79,7 @@ def _probe_stages(config: EvaluateConfig) -> list[Stage]:
             f"linear_probe judges a pre-training (found a model fine-tuned by {start.lineage.finetune})",
             "checkpoint=KEY of its pre-training; rt-report runs lists them",
         )
-    lineage = start.lineage
-    shape: dict[str, Any] = {"arch": lineage.arch, "width": lineage.width, "image_size": lineage.image_size}
-    run = plan.probe_run(
-        config, pretrain=NoneConfig("none"), model=dataclasses.replace(config.model, **shape)
-    )
+    run = plan.probe_run(config, pretrain=NoneConfig("none"), model=start.model)
     return plan.plan_training(run, source=None, target=target, start=start)
 
 
@@ -155,8 +148,10 @@ def evaluated_checkpoint(config: EvaluateConfig) -> CheckpointMetadata:
     """Find what `checkpoint=` names: a stage directory, a key in the store, or a file."""
     path = Path(config.checkpoint)
     if _is_foreign(path):
-        return _file_metadata(path, config)
-    return finished_stage(config.checkpoint, config.store, "checkpoint")
+        return foreign.file_metadata(path, config)
+    found = finished_stage(config.checkpoint, config.store, "checkpoint")
+    foreign.check_stage(found, config)
+    return dataclasses.replace(found, whole_image=config.whole_image)
 
 
 def finished_stage(name: str, store: Path | str, option: str) -> CheckpointMetadata:
@@ -204,38 +199,14 @@ def _stage_metadata(stage: directories.StageDirectory) -> CheckpointMetadata:
         num_classes=metadata["num_classes"],
         train_sigma=metadata["train_sigma"],
         lineage=dataclasses.replace(
-            status.lineage, finetune_key=stage.key, image_size=metadata["image_size"]
+            status.lineage,
+            finetune_key=stage.key,
+            arch=metadata["arch"],
+            width=metadata["width"],
+            image_size=metadata["image_size"],
         ),
         marks=status.marks,
-    )
-
-
-def _file_metadata(path: Path, config: EvaluateConfig) -> CheckpointMetadata:
-    from robust_transfer.models import describe_file
-
-    found = describe_file(path, format=config.format, normalize=config.normalize, trust=config.trust)
-    reading = {
-        "arch": found["arch"],
-        "width": found["width"],
-        "image_size": found["image_size"] or config.model.image_size,
-        "format": config.format,
-        "normalize": config.normalize,
-        "trust": config.trust,
-    }
-    shape = {name: reading[name] for name in ("arch", "width", "image_size")}
-    return CheckpointMetadata(
-        key=_digest(found["sha256"], {**reading, "trust": None}),
-        path=path.resolve(),
-        reading=reading,
-        arch=found["arch"],
-        num_classes=found["num_classes"],
-        train_sigma=found.get("train_sigma"),
-        lineage=Lineage(
-            pretrain="checkpoint",
-            file_sha256=found["sha256"],
-            train_sigma=found.get("train_sigma"),
-            **shape,
-        ),
+        normalization=foreign.normalization(metadata["mean"], metadata["std"], "the stage's own"),
     )
 
 
@@ -263,13 +234,9 @@ def _pretrained_file(config: TrainConfig, pretrain: CheckpointConfig) -> Checkpo
             f"{path} holds a {found['arch']} (expected {config.model.arch})", f"model={found['arch']}"
         )
     return CheckpointMetadata(
-        key=_digest(found["sha256"], pretrain.format, pretrain.normalize, config.model),
+        key=foreign.digest(found["sha256"], pretrain.format, pretrain.normalize, config.model),
         path=path.resolve(),
         arch=found["arch"],
         num_classes=found["num_classes"],
         train_sigma=found.get("train_sigma"),
     )
-
-
-def _digest(*parts: Any) -> str:
-    return hashlib.sha256(repr(parts).encode()).hexdigest()

@@ -111,6 +111,7 @@ def plan_evaluation(
 ) -> list[Stage]:
     """Return the evaluation stages of one checkpoint."""
     check_head(checkpoint, target, config.dataset.name)
+    config = dataclasses.replace(config, model=checkpoint.model)
     return [
         _evaluation_stage(name, config, config.dataset, target, checkpoint, checkpoint.train_sigma)
         for name in config.evaluators
@@ -289,6 +290,7 @@ def _stage(
     lineage: Lineage,
     marks: tuple[str, ...],
 ) -> Stage:
+    assert config.model is not None, "an evaluation's is its checkpoint's"
     return Stage(
         kind=kind,
         label=label,

@@ -203,6 +203,7 @@ def _launch(
             data=data,
             runtime=runtime,
             image_size=stage.identity["image_size"],
+            whole_image=stage.identity["whole_image"],
             model=model,
             reading=stage.parent.reading if isinstance(stage.parent, CheckpointMetadata) else None,
             directory=directory.path,

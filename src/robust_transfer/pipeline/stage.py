@@ -16,7 +16,7 @@ from typing import Any
 from robust_transfer.config.data import DatasetConfig
 from robust_transfer.config.evaluator import EvaluatorConfig
 from robust_transfer.config.methods import TrainingConfig
-from robust_transfer.config.model import ModelConfig
+from robust_transfer.config.model import DEFAULT_WIDTH, ModelConfig
 from robust_transfer.config.run import TrainConfig
 from robust_transfer.config.schema import identity
 from robust_transfer.store.directories import StageDirectory, scan
@@ -54,6 +54,15 @@ class CheckpointMetadata:
     reading: dict[str, Any] | None = None  # how a foreign file is read; None: it is ours
     lineage: Lineage = field(default_factory=Lineage)
     marks: tuple[str, ...] = ()
+    whole_image: bool | None = None  # test images are not cropped; None: as the data set's augmentation says
+    image_size_source: str = "its own"
+    normalization: str = ""  # mean, std and where they came from, in one line
+
+    @property
+    def model(self) -> ModelConfig:
+        """The network as a configuration names it; its weights bring their normalisation."""
+        lineage = self.lineage
+        return ModelConfig(self.arch, lineage.width or DEFAULT_WIDTH, lineage.image_size or 0, "none")
 
 
 @dataclass(frozen=True)
@@ -144,10 +153,16 @@ def evaluation_identity(
         "recipe": settings.recipe_version,
         "settings": identity(settings),
         "data": facts.test_identity,
-        "whole_image": dataset.augment == "none",  # which of the two test transforms
+        "whole_image": whole_image(dataset, parent),  # which of the two test transforms
         "image_size": parent.lineage.image_size,
         "parent": parent.key,
     }
+
+
+def whole_image(dataset: DatasetConfig, parent: Stage | CheckpointMetadata) -> bool:
+    """Tell whether test images are shown uncropped."""
+    chosen = parent.whole_image if isinstance(parent, CheckpointMetadata) else None
+    return dataset.augment == "none" if chosen is None else chosen
 
 
 def model_identity(model: ModelConfig) -> dict[str, Any]:

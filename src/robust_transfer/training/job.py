@@ -189,7 +189,7 @@ def _validation(
             "dataset.validation_fraction=0.1",
         )
     dataset = open_split(job.dataset, job.data, schedule.select_on, generated=job.generated)
-    transform = eval_transform(job.model.image_size, job.dataset.augment)
+    transform = eval_transform(job.model.image_size, whole=job.dataset.augment == "none")
     return validator(
         dataset,
         transform,

@@ -67,7 +67,7 @@ def synthetic_step(
 
 def synthetic_batch(step: TrainStep, size: int, image_size: int) -> Batch:
     """Return `size` images of noise as the views that the step needs, images on its device."""
-    own = eval_transform(image_size, "none")
+    own = eval_transform(image_size, whole=True)
     makers = [make or own for make in step.objective.views(image_size, epoch=0)]
     samples = []
     for index in range(size):

@@ -167,7 +167,7 @@ def test_every_layout_reads_back_with_equal_weights(network, images, tmp_path, c
 
 
 def with_older_names(content):
-    """Rename the shortcuts and, where it stands in the network, the head as older CIFAR networks have them."""
+    """Rename the shortcuts and, where it stands in the network, the head to their older names."""
     if not isinstance(content, dict):
         return content
     return {

@@ -9,9 +9,15 @@ from typing import Any
 from robust_transfer.config.model import DEFAULT_WIDTH
 from robust_transfer.core.errors import CheckpointError
 from robust_transfer.models.importers.detect import OURS
-from robust_transfer.models.importers.load import check_own_arch, head_classes, is_own_file, parse_foreign
+from robust_transfer.models.importers.load import (
+    Parsed,
+    check_own_arch,
+    head_classes,
+    is_own_file,
+    parse_foreign,
+)
 from robust_transfer.models.importers.match import IDENTIFIED, fit, identify
-from robust_transfer.models.importers.normalization import find_normalization
+from robust_transfer.models.importers.normalization import find_normalization, input_size_beside
 from robust_transfer.models.metadata import read_metadata
 from robust_transfer.models.normalized import Normalize, resolve_normalize
 
@@ -41,7 +47,9 @@ def describe_file(
     Returns
     -------
     dict with sha256 (of the content), format, arch, width, num_classes (None: no head), mean, std,
-    normalization_source, image_size and train_sigma (None: unknown)
+    normalization_source, train_sigma (None: unknown), image_size, image_size_source,
+    image_size_known (False: it is what networks with this stem are mostly trained at) and native_images
+    (foreign files with a 3x3 stem: by custom they are shown images of their size uncropped)
 
     Raises
     ------
@@ -66,8 +74,8 @@ def describe_file(
         "mean": mean,
         "std": std,
         "normalization_source": normalization_source,
-        "image_size": None,
         "train_sigma": None,
+        **_image_size(parsed, path),
     }
 
 
@@ -89,5 +97,21 @@ def _describe_own(
         "std": std,
         "normalization_source": "given" if given else "read from the file: metadata",
         "image_size": facts["image_size"],
+        "image_size_known": True,
+        "image_size_source": "its own",
+        "native_images": False,
         "train_sigma": facts["train_sigma"],
+    }
+
+
+def _image_size(parsed: Parsed, path: str | Path) -> dict[str, Any]:
+    """Read the size off timm's config.json, or infer it: a 3x3 stem is for CIFAR, a 7x7 stem for ImageNet."""
+    kernel = parsed.mapped.backbone["conv1.weight"].shape[-1]
+    small = kernel == 3
+    known = input_size_beside(Path(path)) if parsed.source.name == "timm" else None
+    return {
+        "image_size": known or (32 if small else 224),
+        "image_size_known": known is not None,
+        "image_size_source": "read from config.json" if known else f"by its {kernel}x{kernel} stem",
+        "native_images": small,
     }

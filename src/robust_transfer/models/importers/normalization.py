@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 from pathlib import Path
+from typing import Any
 
 from robust_transfer.core.errors import CheckpointError, ConfigError
 from robust_transfer.models.importers.formats import Format, View
@@ -69,10 +70,23 @@ def _in_file(view: View) -> tuple[list[float], list[float], str] | None:
 
 
 def _beside(path: Path) -> tuple[list[float], list[float], str] | None:
-    """Read the config.json that timm's published weights have beside them."""
+    """Read the statistics in the config.json that timm's published weights have beside them."""
     try:
-        config = json.loads((path.parent / "config.json").read_text(encoding="utf-8"))
-        facts = config.get("pretrained_cfg", config)
+        facts = _config_beside(path)
         return (*resolve_normalize([facts["mean"], facts["std"]]), "read from config.json beside the file")
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
+
+
+def input_size_beside(path: Path) -> int | None:
+    """Return the side of the images in pixels by the config.json beside a file; None where it says none."""
+    try:
+        channels, height, width = _config_beside(path)["input_size"]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+    return height if (channels, width) == (3, height) and isinstance(height, int) else None
+
+
+def _config_beside(path: Path) -> Any:
+    config = json.loads((path.parent / "config.json").read_text(encoding="utf-8"))
+    return config.get("pretrained_cfg", config)

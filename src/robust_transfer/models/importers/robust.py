@@ -6,6 +6,7 @@ import re
 
 from robust_transfer.models.importers.formats import WRAPPERS, Format, View, has_key, imagenet_if_thousand
 
+
 def _robustness(view: View) -> bool:
     return has_key(view.tensors, r"(^|\.)(attacker\.model\.|normalizer\.new_mean$)")
 
@@ -22,7 +23,7 @@ def _smoothing_normalize(view: View) -> str | None:
 
 
 def _robustbench(view: View) -> bool:
-    """Statistics beside `model.`; beside bare layers they are those of a network that normalises by itself."""
+    """Statistics beside `model.`; beside bare layers they are of a network that normalises by itself."""
     below = has_key(view.tensors, r"^" + WRAPPERS + r"model\.")
     return below and has_key(view.tensors, r"(^|\.)normalize\.mean$")
 

@@ -1,0 +1,117 @@
+"""A file that belongs to no stage: what network it holds and how it is shown images."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from robust_transfer.config.model import DEFAULT_WIDTH
+from robust_transfer.config.run import EvaluateConfig
+from robust_transfer.core.errors import ConfigError
+from robust_transfer.data.sizes import resized_side
+from robust_transfer.pipeline.stage import CheckpointMetadata, Stage, whole_image
+from robust_transfer.store.records import Lineage
+
+
+def file_metadata(path: Path, config: EvaluateConfig) -> CheckpointMetadata:
+    """Say what a file holds: whatever could not be evaluated in it is refused here.
+
+    Raises
+    ------
+    CheckpointError : as in `models.describe_file`; among others, `model=` names another network
+    """
+    from robust_transfer.models import describe_file
+
+    asked = config.model
+    found = describe_file(
+        path,
+        arch=asked.arch if asked else None,
+        width=asked.width if asked else DEFAULT_WIDTH,
+        format=config.format,
+        normalize=config.normalize,
+        trust=config.trust,
+    )
+    size, source = _image_size(config, found)
+    reading = {
+        "arch": found["arch"],
+        "width": found["width"],
+        "image_size": size,
+        "format": config.format,
+        "normalize": config.normalize,
+        "trust": config.trust,
+    }
+    shape = {name: reading[name] for name in ("arch", "width", "image_size")}
+    return CheckpointMetadata(
+        key=digest(found["sha256"], {**reading, "trust": None}),
+        path=path.resolve(),
+        reading=reading,
+        arch=found["arch"],
+        num_classes=found["num_classes"],
+        train_sigma=found.get("train_sigma"),
+        lineage=Lineage(
+            pretrain="checkpoint",
+            file_sha256=found["sha256"],
+            train_sigma=found.get("train_sigma"),
+            **shape,
+        ),
+        whole_image=True if found["native_images"] and config.whole_image is None else config.whole_image,
+        image_size_source=source,
+        normalization=normalization(found["mean"], found["std"], found["normalization_source"]),
+    )
+
+
+def _image_size(config: EvaluateConfig, found: Mapping[str, Any]) -> tuple[int, str]:
+    """Return the side of the images and where it came from: what is given, the file, `model=`, the stem."""
+    if config.image_size:
+        return config.image_size, "given"
+    if config.model and not found["image_size_known"]:
+        return config.model.image_size, "by model="
+    return found["image_size"], found["image_size_source"]
+
+
+def check_stage(found: CheckpointMetadata, config: EvaluateConfig) -> None:
+    """Refuse a network or an image size that is not the stage's own.
+
+    Raises
+    ------
+    ConfigError : `model=` or `image_size=` contradicts the stage
+    """
+    model, asked = found.model, config.model
+    if asked and (asked.arch, asked.width) != (model.arch, model.width):
+        raise ConfigError(
+            f"model={asked.arch} of width {asked.width} contradicts {found.path}, "
+            f"which holds {model.arch} of width {model.width}",
+            "leave model= out: a stage knows its network",
+        )
+    if config.image_size not in (None, model.image_size):
+        raise ConfigError(
+            f"image_size={config.image_size} contradicts {found.path}, trained at {model.image_size}",
+            "leave image_size= out: a stage knows its own",
+        )
+
+
+def shown(stage: Stage) -> str:
+    """Say in one line what is evaluated: network, size and transform of the images, normalisation."""
+    model = stage.parent
+    assert isinstance(model, CheckpointMetadata)
+    size, network = model.model.image_size, model.model
+    side = size if whole_image(stage.dataset, model) else resized_side(size)
+    crop = "not cropped" if side == size else f"cropped to {size}"
+    return (
+        f"{model.path.name}: {network.arch} of width {network.width}, {model.num_classes} classes; "
+        f"images of {size} px ({model.image_size_source}; short side resized to {side}, {crop}); "
+        f"{model.normalization}"
+    )
+
+
+def normalization(mean: Sequence[float], std: Sequence[float], source: str) -> str:
+    """Write a mean and a standard deviation and where they came from."""
+    numbers = ("[" + ", ".join(f"{value:.4g}" for value in values) + "]" for values in (mean, std))
+    return "mean {} std {} ({})".format(*numbers, source)
+
+
+def digest(*parts: Any) -> str:
+    """Return the sha256 of values' text: what a key of a file is made of."""
+    return hashlib.sha256(repr(parts).encode()).hexdigest()

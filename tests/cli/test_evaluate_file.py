@@ -1,0 +1,102 @@
+"""rt-eval on a file of another project: what its images are shown as is known, said, and part of the key."""
+
+import csv
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+from torchvision.transforms import functional as F
+from torchvision.transforms import transforms as tv
+
+from robust_transfer.cli.evaluate import main
+from robust_transfer.core import rng
+from robust_transfer.data import open_dataset
+from robust_transfer.models import backbone
+from robust_transfer.store.directories import scan
+
+
+@pytest.fixture(scope="module")
+def network():
+    with rng.global_state(0, "test-file"):
+        return backbone("resnet18_small", 10, 4).eval()
+
+
+@pytest.fixture
+def words(network, tmp_path):
+    torch.save({"net": network.state_dict()}, tmp_path / "cifar.pth")
+    file = (f"checkpoint={tmp_path}/cifar.pth", "normalize=none", f"store={tmp_path}/runs")
+    return ("clean", "dataset=digits", "clean.subset=30", "runtime.device=cpu", *file)
+
+
+def predictions(root):
+    (stage,) = scan(root)
+    with stage.records.open(newline="") as stream:
+        return {int(row["index"]): int(row["prediction"]) for row in csv.DictReader(stream)}
+
+
+def expected(network, indices, transform):
+    images = open_dataset("digits", "data", "test")
+    with torch.no_grad():
+        return {i: int(network(transform(images[i][0])[None]).argmax()) for i in indices}
+
+
+def test_a_3x3_stem_is_shown_whole_images_of_32_pixels_and_it_is_said(network, words, tmp_path, capsys):
+    assert main(list(words)) == 0
+    first = capsys.readouterr().err.splitlines()[0]
+    assert first == (
+        "cifar.pth: resnet18_small of width 4, 10 classes; images of 32 px (by its 3x3 stem; short side "
+        "resized to 32, not cropped); mean [0, 0, 0] std [1, 1, 1] (given none)"
+    )
+    found = predictions(tmp_path / "runs")
+    assert found == expected(network, found, lambda image: F.to_tensor(tv.Resize(32)(image)))
+
+
+@pytest.mark.parametrize(
+    ("more", "said", "transform"),
+    [
+        (("image_size=8",), "images of 8 px (given; short side resized to 8, not", tv.Resize(8)),
+        (
+            ("whole_image=false",),
+            "images of 32 px (by its 3x3 stem; short side resized to 37, cropped to 32)",
+            tv.Compose([tv.Resize(37), tv.CenterCrop(32)]),
+        ),
+        (
+            ("model=resnet18_small", "model.width=4", "model.image_size=16"),
+            "images of 16 px (by model=; short side resized to 16, not",
+            tv.Resize(16),
+        ),
+    ],
+    ids=["given", "cropped", "model"],
+)
+def test_what_is_given_is_what_images_are_shown_as(network, words, tmp_path, capsys, more, said, transform):
+    assert main([*words, *more]) == 0
+    assert said in capsys.readouterr().err.splitlines()[0]
+    found = predictions(tmp_path / "runs")
+    assert found == expected(network, found, lambda image: F.to_tensor(transform(image)))
+
+
+def test_native_images_go_in_as_they_are(words):
+    from robust_transfer.data.transforms import eval_transform
+
+    pixels = rng.normal((32, 32, 3), 0, "native").mul(60).add(128).clamp(0, 255).to(torch.uint8)
+    assert torch.equal(
+        eval_transform(32, whole=True)(Image.fromarray(np.asarray(pixels))), pixels.permute(2, 0, 1)
+    )
+
+
+def test_a_model_that_contradicts_the_file_is_refused(words, capsys):
+    assert main([*words, "model=resnet18"]) == 2
+    assert "looks like resnet18_small: model=resnet18_small model.width=4" in capsys.readouterr().err
+    assert main([*words, "model=resnet18_small"]) == 2
+    assert "model.width=4" in capsys.readouterr().err
+
+
+def test_a_7x7_stem_is_shown_224_pixels_without_a_word_of_the_user(tmp_path, capsys):
+    net = backbone("resnet18", 10, 64)
+    torch.save(net.state_dict(), tmp_path / "net.pth")
+    assert isinstance(net.fc, nn.Linear)
+    words = ("clean", "dataset=digits", f"checkpoint={tmp_path}/net.pth", "normalize=imagenet", "--plan")
+    assert main([*words, f"store={tmp_path}/runs"]) == 0
+    assert "images of 224 px (by its 7x7 stem; " in capsys.readouterr().err
