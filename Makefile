@@ -30,13 +30,14 @@ test-quick: $(VENV)/.test
 	$(BIN)/python -m pytest -q -n 2
 
 test: lint
-	$(BIN)/python -m pytest -q -n 2 -m 'not gpu and not drill'
+	$(BIN)/python -m pytest -q -n 2 -m 'not gpu and not drill and not drill_long'
 
 drill: $(VENV)/.test
 	$(BIN)/python -m pytest -q -m drill
 
 drill-long: drill
 	$(BIN)/python scripts/check_mutants.py --control
+	$(BIN)/python -m pytest -q -m drill_long
 
 $(VENV)/.docs: pyproject.toml $(VENV)/.demo
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[docs]'

@@ -1,7 +1,6 @@
 import numpy as np
 import pytest
 from scipy import stats
-from statsmodels.stats.contingency_tables import mcnemar as statsmodels_mcnemar
 from statsmodels.stats.proportion import proportion_confint
 
 from robust_transfer.core import statistics
@@ -55,36 +54,6 @@ def test_mean_per_class_by_hand():
     assert statistics.mean_per_class([0, 3, 0, 5, 5, 5], [1, 1, 0, 0, 0, 0]) == pytest.approx(0.5)
 
 
-@pytest.mark.parametrize("b, c", [(0, 0), (3, 3), (9, 2), (0, 8), (40, 70)])
-def test_mcnemar_is_statsmodels_exact(b, c):
-    first = [True] * 20 + [True] * b + [False] * c + [False] * 11
-    second = [True] * 20 + [False] * b + [True] * c + [False] * 11
-    only_first, only_second, p = statistics.mcnemar(first, second)
-    assert (only_first, only_second) == (b, c)
-    expected = statsmodels_mcnemar([[20, b], [c, 11]], exact=True).pvalue if b + c else 1.0
-    assert p == pytest.approx(expected, abs=1e-12)
-
-
-def test_paired_bootstrap_finds_a_shift_and_no_more():
-    random = np.random.Generator(np.random.PCG64(2))
-    a = random.normal(size=400)
-    difference, low, high, p = statistics.paired_bootstrap(a + 0.2 + random.normal(size=400) * 0.1, a)
-    assert low < 0.2 < high and high - low < 0.05 and difference == pytest.approx(0.2, abs=0.02)
-    assert p == pytest.approx(2 / (statistics.RESAMPLES + 1))
-    assert statistics.paired_bootstrap(a, a)[3] == 1.0
-
-
-def test_paired_bootstrap_p_values_are_uniform_without_a_difference():
-    random = np.random.Generator(np.random.PCG64(3))
-    p = [statistics.paired_bootstrap(random.normal(size=60), np.zeros(60), seed=i)[3] for i in range(60)]
-    assert stats.kstest(p, "uniform").pvalue > 0.001
-
-
-def test_paired_tests_refuse_other_images():
-    with pytest.raises(ValueError, match="same images"):
-        statistics.mcnemar([1, 0], [1, 0, 1])
-
-
 def test_holm_by_hand():
     # 3 x 0.01, then 2 x 0.03, then no smaller than that
     assert statistics.holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
@@ -104,22 +73,3 @@ def test_fit_line_is_scipy_linregress():
 @pytest.mark.parametrize("x, y", [([1, 2], [3, 4]), ([1, 1, 1], [1, 2, 3]), ([1, 2, 3], [4, 4, 4])])
 def test_fit_line_of_too_little_is_nan(x, y):
     assert np.isnan(statistics.fit_line(x, y).r2)
-
-
-def test_r2_interval_contains_the_estimate_and_narrows_with_points():
-    random = np.random.Generator(np.random.PCG64(5))
-    x = random.normal(size=200)
-    y = x + random.normal(size=200)
-    wide, narrow = statistics.r2_interval(x[:15], y[:15]), statistics.r2_interval(x, y)
-    assert narrow[0] <= statistics.fit_line(x, y).r2 <= narrow[1]
-    assert narrow[1] - narrow[0] < wide[1] - wide[0]
-
-
-def test_r2_spread_is_fishers_interval_of_normal_resamples():
-    # If z of the resamples has deviation s, the interval is tanh(z -+ 1.96 s)^2, whatever their centre.
-    z = np.random.Generator(np.random.PCG64(6)).normal(1.0, 0.1, size=200_000)
-    low, high = statistics.r2_spread(0.9, np.tanh(z) ** 2)
-    centre = np.arctanh(np.sqrt(0.9))
-    assert (low, high) == pytest.approx(
-        [np.tanh(centre - 0.196) ** 2, np.tanh(centre + 0.196) ** 2], abs=1e-3
-    )

@@ -1,13 +1,12 @@
-"""Intervals, paired tests and fits over test images; NumPy and SciPy only, cheap to import.
+"""Intervals of one evaluation, adjusted p-values and line fits; cheap to import.
 
-N images, S seeds, D data sets, R bootstrap resamples. All intervals are two-sided, 95 % unless said.
+N images, D points, R bootstrap resamples. All intervals are two-sided, 95 % unless said.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -102,59 +101,6 @@ def index_resamples(
         yield generator.integers(0, n, size=(min(rows, resamples - start), n))
 
 
-# ---------------------------------------------------------------- paired tests
-
-
-def mcnemar(first: Values, second: Values) -> tuple[int, int, float]:
-    """Test whether two models are right equally often on the same images, exactly.
-
-    Parameters
-    ----------
-    first, second : (N,) booleans, one per image, in the same order
-
-    Returns
-    -------
-    (only_first, only_second, p) : discordant counts, and their two-sided binomial p-value
-
-    References
-    ----------
-    McNemar 1947, in its exact form: only_first ~ Binomial(discordant, 1/2).
-    """
-    from scipy.special import bdtr
-
-    a, b = _paired(first, second, bool)
-    only_first, only_second = int(np.sum(a & ~b)), int(np.sum(~a & b))
-    discordant = only_first + only_second
-    p = 1.0 if discordant == 0 else min(1.0, 2 * float(bdtr(min(only_first, only_second), discordant, 0.5)))
-    return only_first, only_second, p
-
-
-def paired_bootstrap(first: Values, second: Values, *, seed: int = 0) -> tuple[float, float, float, float]:
-    """Test the mean of `first - second` over the same images by a bootstrap of the differences.
-
-    Returns
-    -------
-    (difference, low, high, p) : p is twice the smaller share of resampled means on either side of 0,
-        at least 2 / (R + 1)
-    """
-    a, b = _paired(first, second, np.float64)
-    difference = a - b
-    generator = draws.generator("paired_bootstrap", difference.size, seed=seed)
-    blocks = index_resamples(difference.size, generator)
-    means = np.concatenate([difference[rows].mean(axis=1) for rows in blocks])
-    low, high = percentiles(means)
-    side = 1 + min(int(np.sum(means <= 0)), int(np.sum(means >= 0)))
-    return float(difference.mean()), low, high, min(1.0, 2 * side / (means.size + 1))
-
-
-def _paired(first: Values, second: Values, dtype: type) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-    a: npt.NDArray[Any] = np.asarray(first, dtype=dtype)
-    b: npt.NDArray[Any] = np.asarray(second, dtype=dtype)
-    if a.shape != b.shape or a.ndim != 1 or a.size == 0:
-        raise ValueError(f"shapes {a.shape} and {b.shape} (expected the same images, (N,) each)")
-    return a, b
-
-
 def holm(p_values: Sequence[float]) -> list[float]:
     """Adjust p-values so that the chance of any false rejection among them stays below the level.
 
@@ -201,31 +147,3 @@ def r_squared(x: Array, y: Array) -> Array:
     product = (dx * dx).sum(axis=-1) * (dy * dy).sum(axis=-1)
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.where(product > 0, (dx * dy).sum(axis=-1) ** 2 / product, np.nan)
-
-
-def r2_spread(r2: float, samples: Array) -> tuple[float, float]:
-    """Bound R^2 by the deviation of its resamples on Fisher's z scale, around the estimate itself.
-
-    Resampling images adds noise to points that are noisy already, which lowers R^2: percentiles of the
-    resamples may lie wholly below the estimate.
-
-    Parameters
-    ----------
-    r2 : the estimate
-    samples : (R,) its resamples
-    """
-    from scipy.special import ndtri
-
-    def z(value: Array | float) -> Array:
-        return np.arctanh(np.minimum(np.sqrt(value), 1 - 1e-12))
-
-    width = float(ndtri((1 + LEVEL) / 2)) * float(np.std(z(samples[np.isfinite(samples)]), ddof=1))
-    low, high = np.tanh([max(0.0, float(z(r2)) - width), float(z(r2)) + width])
-    return float(low) ** 2, float(high) ** 2
-
-
-def r2_interval(x: Values, y: Values, *, seed: int = 0) -> tuple[float, float]:
-    """Bound R^2 of `fit_line` by a bootstrap over the D points."""
-    a, b = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
-    generator = draws.generator("r2_interval", a.size, seed=seed)
-    return percentiles(np.concatenate([r_squared(a[r], b[r]) for r in index_resamples(a.size, generator)]))

@@ -5,7 +5,6 @@ import pytest
 from scipy import stats
 
 from robust_transfer.core.errors import EvaluationError
-from robust_transfer.report.analysis.averages import differences
 from robust_transfer.report.analysis.estimates import from_published, from_runs
 from robust_transfer.report.index.cells import Cell
 from robust_transfer.report.index.collect import collect
@@ -55,38 +54,119 @@ def test_a_draw_of_labels_for_each_seed_is_one_more_thing_that_varies(tmp_path):
     assert (result.seeds, result.varies) == (2, ("fine-tuning", "labels drawn"))
 
 
-def test_the_seed_interval_has_both_parts_of_the_variance(tmp_path):
-    # No image varies within a seed pair's agreement: with all images alike the variance is that of the seeds.
-    for seed, right in enumerate((0, 100)):
-        add_attack(tmp_path, "digits", right, 0, seed=seed)
-    samples = results(tmp_path, NONE)[NONE].estimates["sa"].samples
-    values, counts = np.unique(samples, return_counts=True)
-    assert values == pytest.approx([0, 0.5, 1])
-    assert counts / counts.sum() == pytest.approx([0.25, 0.5, 0.25], abs=0.03)
+def test_evaluations_of_one_model_are_one_replicate(tmp_path):
+    for seed in (0, 1, 2):
+        add_attack(tmp_path, "digits", 70, 50, settings={"seed": seed})
+    result = results(tmp_path, NONE)[NONE]
+    assert (result.seeds, result.estimates["ra"].deviation) == (1, None)
+    exact = stats.binomtest(50, 100).proportion_ci(method="exact")
+    found = result.estimates["ra"]
+    assert (found.low, found.high) == pytest.approx((exact.low, exact.high), abs=0.02)
 
 
-def test_gains_are_paired_over_images(tmp_path):
+def test_pretrainings_are_what_a_pretraining_is_replicated_over(tmp_path):
+    # Three pre-trainings decide everything, each fine-tuned three times: three units, not nine.
+    for number, right in enumerate((50, 70, 90)):
+        for seed in (0, 1, 2):
+            options = {"pretrain": "at", "pretrain_seed": number, "seed": seed, "split_seed": seed}
+            add_attack(tmp_path, "digits", right, 0, **options)
+    for seed in (0, 1, 2):
+        add_attack(tmp_path, "digits", 60, 0, seed=seed, split_seed=seed)
+    found = results(tmp_path, NONE, AT)
+    result, change = found[AT], found[AT].differences["sa"]
+    assert (result.pretrainings, result.seeds) == (3, 3)
+    half = stats.t.ppf(0.975, 2) * 0.2 / np.sqrt(3)
+    assert change.value == pytest.approx(0.1)
+    assert (change.high - change.low) / 2 == pytest.approx(half, rel=0.05)
+    assert result.estimates["sa"].low < 0.35 and result.estimates["sa"].high > 0.95
+
+
+def test_only_common_seeds_are_compared_and_that_is_said(tmp_path):
+    # Seed 0 failed without pre-training and is missing with it.
+    for seed, right in enumerate((30, 70, 70)):
+        add_attack(tmp_path, "digits", right, 0, seed=seed, split_seed=seed)
+    for seed in (1, 2):
+        add_attack(tmp_path, "digits", 70, 0, seed=seed, split_seed=seed, pretrain="at")
+    result = results(tmp_path, NONE, AT)[AT]
+    assert result.differences["sa"].value == result.gains["sa"].value == 0
+    assert result.tags == ("compared on 2 of 3 seeds, those in common",)
+    assert result.notices == result.tags
+
+
+def test_no_common_seed_is_no_comparison(tmp_path):
+    add_attack(tmp_path, "digits", 60, 0, seed=0)
+    add_attack(tmp_path, "digits", 70, 0, seed=1, pretrain="at")
+    result = results(tmp_path, NONE, AT)[AT]
+    assert not result.differences and not result.gains
+    assert result.tags == ("no seed in common with the models without pre-training",)
+
+
+def test_a_seed_that_one_pretraining_lacks_is_left_out_and_that_is_said(tmp_path):
+    for number, seeds in enumerate(((0, 1, 2), (0, 1))):
+        for seed in seeds:
+            add_attack(tmp_path, "digits", 50 + seed, 0, pretrain="at", pretrain_seed=number, seed=seed)
+    result = results(tmp_path, AT)[AT]
+    assert (result.pretrainings, result.seeds, len(result.runs)) == (2, 2, 4)
+    assert result.tags == ("unbalanced: 1 of 5 runs left out",)
+
+
+def test_pretrainings_with_seeds_of_their_own_are_clusters(tmp_path):
+    for number in (0, 1, 2):
+        for seed in (2 * number, 2 * number + 1):
+            add_attack(
+                tmp_path, "digits", 50 + 10 * number, 0, pretrain="at", pretrain_seed=number, seed=seed
+            )
+    result = results(tmp_path, AT)[AT]
+    assert (result.pretrainings, result.seeds, result.tags) == (3, 1, ())
+    assert result.estimates["sa"].value == pytest.approx(0.6)
+
+
+def test_one_model_a_cell_is_paired_over_images(tmp_path):
     # Right on the same images and 10 more: far less uncertain than two independent samples would be.
     add_attack(tmp_path, "digits", 60, 30)
     add_attack(tmp_path, "digits", 70, 30, pretrain="at")
-    gain = results(tmp_path, NONE, AT)[AT].gains
-    assert gain["sa"].value == pytest.approx(70 / 60 - 1)
-    independent = np.sqrt((0.3 / 0.7 + 0.4 / 0.6) / 100)
-    assert (gain["sa"].high - gain["sa"].low) / (2 * 1.96) < 0.6 * independent
-    assert (gain["ra"].value, gain["ra"].low, gain["ra"].high) == (0.0, 0.0, 0.0)
+    result = results(tmp_path, NONE, AT)[AT]
+    change, gain = result.differences["sa"], result.gains["sa"]
+    won = np.r_[np.ones(10), np.zeros(90)]
+    low, high = stats.t.interval(0.95, 99, won.mean(), stats.sem(won))
+    assert (change.low, change.high) == pytest.approx((low, high), abs=1e-6)
+    assert change.p == pytest.approx(stats.ttest_1samp(won, 0).pvalue)
+    assert gain.value == pytest.approx(70 / 60 - 1) and gain.low > 0 and gain.p == pytest.approx(change.p)
 
 
-def test_differences_are_paired_over_images_and_over_seeds_that_draw_the_same_labels(tmp_path):
+def test_where_nothing_differs_an_exact_bound_is_left(tmp_path):
+    add_attack(tmp_path, "digits", 60, 30)
+    add_attack(tmp_path, "digits", 70, 30, pretrain="at")
+    change = results(tmp_path, NONE, AT)[AT].differences["ra"]
+    upper = stats.binomtest(0, 100).proportion_ci(method="exact").high
+    assert (change.value, change.p) == (0, 1)
+    assert (change.low, change.high) == pytest.approx((-upper, upper))
+
+
+def test_a_cell_with_none_correct_under_several_seeds_has_an_upper_bound(tmp_path):
+    for seed in (0, 1, 2):
+        add_attack(tmp_path, "digits", 70, 0, seed=seed)
+    found = results(tmp_path, NONE)[NONE].estimates["ra"]
+    upper = stats.binomtest(0, 100).proportion_ci(method="exact").high
+    assert (found.low, found.high) == (0, pytest.approx(upper))
+
+
+def test_differences_pair_seeds_that_draw_the_same_labels(tmp_path):
     # Seed 1 drew worse labels for both models; each is right on the same images and `at` on ten more.
-    for seed, right in enumerate((70, 30)):
+    for seed, right in enumerate((70, 30, 50)):
         add_attack(tmp_path, "digits", right, 0, seed=seed)
         add_attack(tmp_path, "digits", right + 10, 0, seed=seed, pretrain="at")
     found = results(tmp_path, NONE, AT)
-    gap = differences(found[AT], found[NONE]).gains["sa"]
-    assert gap.value == pytest.approx(0.1)
-    # A difference of 0.1 whichever seeds are drawn: only the images that differ between the models vary.
-    assert np.std(gap.samples) == pytest.approx(np.sqrt(0.1 * 0.9 / 100), rel=0.35)
-    assert np.std(found[AT].estimates["sa"].samples) > 4 * np.std(gap.samples)
+    change, own = found[AT].differences["sa"], found[AT].estimates["sa"]
+    assert change.value == pytest.approx(0.1)
+    assert change.high - change.low < 0.3 * (own.high - own.low)
+
+
+def test_a_gain_is_not_told_where_the_reference_is_near_0(tmp_path):
+    add_attack(tmp_path, "digits", 60, 2)
+    add_attack(tmp_path, "digits", 70, 14, pretrain="at")
+    result = results(tmp_path, NONE, AT)[AT]
+    assert set(result.gains) == {"sa"} and set(result.differences) == {"sa", "ra"}
 
 
 def test_mode_decide_has_no_radius(tmp_path):

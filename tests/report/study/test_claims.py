@@ -28,7 +28,10 @@ def test_every_published_number_is_reproduced_from_the_published_tables(tmp_path
         "figure3_cr_r2_sa_acr": 0.94, "figure3_simclr_r2_sa_acr": 0.86,
     }  # fmt: skip
     assert {name: round(found[name].value, 2) for name in fits} == fits
-    assert all(found[claim.name].verdict == "holds" for claim in published.claims())
+    assert all(found[claim.name].verdict == "agrees" for claim in published.claims())
+    # Over sets like these one of the headline numbers is not distinct from 0.
+    acr = found["table3_cr_mean_rel_acr"]
+    assert (round(acr.low, 1), round(acr.high, 1)) == (-0.2, 14.8)
 
 
 def test_all_target_tasks_fails_and_names_the_sets(tmp_path):
@@ -39,7 +42,7 @@ def test_all_target_tasks_fails_and_names_the_sets(tmp_path):
         "all_sets_improve_3_cr_ra": {"food101", "birdsnap", "cars", "aircraft"},
     }
     for name, sets in falling.items():
-        assert found[name].verdict == "fails"
+        assert found[name].verdict == "differs"
         assert {part.split()[0] for part in found[name].detail.removeprefix("falls: ").split(", ")} == sets
         assert found[name].value == 12 - len(sets)
     assert len([name for name in found if name.startswith("all_sets_improve_")]) == 2 * 2 + 2 * 3
@@ -69,7 +72,7 @@ def test_runs_with_the_published_accuracies_hold_with_intervals(tmp_path):
     found = verdicts(study(tmp_path, tables=("2",)), "runs")
     for name in ("table2_at_mean_rel_sa", "table2_at_mean_rel_ra", "table2_simclr_mean_rel_ra"):
         claim = found[name]
-        assert claim.verdict == "holds"
+        assert claim.verdict == "agrees"
         assert claim.low < claim.value < claim.high
         assert claim.value == pytest.approx(claim.published, abs=0.3)
     fit = found["figure2_at_r2"]
@@ -82,13 +85,40 @@ def test_runs_with_other_accuracies_fail(tmp_path):
         shares = (16, 15) if cell.pretrain == "at" else (10, 9)
         add_attack(tmp_path, cell.dataset, *shares, 20, pretrain=cell.pretrain, source="imagenet")
     found = verdicts(tmp_path, "runs")
-    assert found["table2_at_mean_rel_sa"].verdict == "fails"
+    assert found["table2_at_mean_rel_sa"].verdict == "differs"
     assert found["table2_at_mean_rel_sa"].value == pytest.approx(60)
-    assert found["all_sets_improve_2_at_sa"].verdict == "holds"
+    assert found["all_sets_improve_2_at_sa"].verdict == "agrees"
     assert found["all_sets_improve_2_simclr_sa"].detail.startswith(
         "no set falls; no change: food101, cifar100"
     )
-    assert found["all_sets_improve_2_simclr_sa"].verdict == "fails"
+    # No set is shown to fall, and none to rise.
+    assert found["all_sets_improve_2_simclr_sa"].verdict == "inconclusive"
+
+
+def test_a_weak_experiment_proves_nothing(tmp_path):
+    # Truly 4 points below the published gains, on 60 images: neither agreement nor difference is shown.
+    random = np.random.Generator(np.random.PCG64(2))
+    for cell, values in published.results()["2"].items():
+        sa = values["sa"] - (0.04 if cell.pretrain != "none" else 0)
+        right = random.binomial(60, sa)
+        robust = random.binomial(right, values["ra"] / values["sa"])
+        options = {"pretrain": cell.pretrain, "source": "imagenet", "shift": int(random.integers(60))}
+        add_attack(tmp_path, cell.dataset, right, robust, 60, **options)
+    found = verdicts(tmp_path, "runs")
+    for name in ("table2_at_mean_rel_ra", "table2_simclr_mean_rel_ra"):
+        assert found[name].verdict == "inconclusive"
+        assert "ours minus published" in found[name].detail
+
+
+def test_a_set_that_falls_is_shown_to(tmp_path):
+    for cell in published.results()["2"]:
+        fell = cell.dataset == "cars" and cell.pretrain == "at"
+        sa = 100 if cell.pretrain == "none" else 60 if fell else 140
+        add_attack(tmp_path, cell.dataset, sa, 50, 200, pretrain=cell.pretrain, source="imagenet")
+    found = verdicts(tmp_path, "runs")
+    assert found["all_sets_improve_2_at_sa"].verdict == "differs"
+    assert "shown to fall: cars" in found["all_sets_improve_2_at_sa"].detail
+    assert found["all_sets_improve_2_simclr_sa"].verdict == "agrees"
 
 
 def test_the_files_hold_the_columns_that_were_promised(tmp_path):

@@ -3,7 +3,7 @@ import io
 
 import numpy as np
 import pytest
-from statsmodels.stats.contingency_tables import mcnemar
+from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
 from robust_transfer.core.errors import EvaluationError
@@ -23,27 +23,38 @@ def test_ours_stands_beside_published(tmp_path):
     assert "|       -0.2 |    yes |" in files["compare.md"]
 
 
-def test_tests_against_none_are_statsmodels_with_holm_over_the_sets(tmp_path):
+def test_tests_against_none_are_the_tests_of_their_intervals_with_holm_over_the_page(tmp_path):
     discordant = {"pets": (3, 17), "cars": (9, 11), "dtd": (2, 5)}
     for dataset, (lost, won) in discordant.items():
         add_attack(tmp_path, dataset, 50, 0, n=100)
         # shifted by `lost`: images 0..lost-1 are lost, 50..50+won-1 are won
         add_attack(tmp_path, dataset, 50 - lost + won, 0, n=100, shift=lost, pretrain="at", source="imagenet")
-    tests = [
-        t for t in compare.paired_tests(tables.build("2", "runs", collect(tmp_path))) if t.metric == "sa"
+    tests = compare.paired_tests({"2": tables.build("2", "runs", collect(tmp_path))})["2"]
+    for test in (test for test in tests if test.metric == "sa"):
+        lost, won = discordant[test.cell.dataset]
+        values = np.r_[np.ones(won), -np.ones(lost), np.zeros(100 - won - lost)]
+        reference = stats.ttest_1samp(values, 0)
+        assert test.p == pytest.approx(reference.pvalue)
+        assert (test.low, test.high) == pytest.approx(tuple(reference.confidence_interval()), abs=1e-6)
+        assert (test.pretrainings, test.seeds) == (1, 1)
+    assert {t.metric for t in tests} == {"sa", "ra"}
+    adjusted = multipletests([t.p for t in tests], method="holm")[1]
+    assert [t.p_holm for t in tests] == pytest.approx(list(adjusted))
+
+
+def test_all_seeds_are_tested_and_paired_by_seed(tmp_path):
+    # Seed 0 exists without pre-training alone; on the common seeds nothing differs.
+    for seed, right in enumerate((30, 70, 70)):
+        add_attack(tmp_path, "pets", right, 0, seed=seed)
+    for seed in (1, 2):
+        add_attack(tmp_path, "pets", 70, 0, seed=seed, pretrain="at", source="imagenet")
+    [test] = [
+        t
+        for t in compare.paired_tests({"2": tables.build("2", "runs", collect(tmp_path))})["2"]
+        if t.metric == "sa"
     ]
-    raw = {
-        d: mcnemar([[50 - lost, lost], [won, 50 - won]], exact=True).pvalue
-        for d, (lost, won) in discordant.items()
-    }
-    assert {t.cell.dataset: t.p for t in tests} == pytest.approx(raw)
-    order = [t.cell.dataset for t in tests]
-    assert [t.p_holm for t in tests] == pytest.approx(
-        list(multipletests([raw[d] for d in order], method="holm")[1])
-    )
-    assert {t.cell.dataset: t.difference for t in tests} == pytest.approx(
-        {"pets": 0.14, "cars": 0.02, "dtd": 0.03}
-    )
+    assert (test.difference, test.p, test.seeds) == (0, 1, 2)
+    assert test.notices == ("compared on 2 of 3 seeds, those in common",)
 
 
 def test_every_table_is_tested_and_each_pair_once(tmp_path):
@@ -61,11 +72,8 @@ def test_every_table_is_tested_and_each_pair_once(tmp_path):
     assert {t for t in tested if t[0] == "mini2"} == {("mini2", "at", "at"), ("mini2", "simclr", "at")}
     assert {t for t in tested if t[0] == "mini3"} == {("mini3", "cr", "cr"), ("mini3", "simclr", "cr")}
     assert {t[1] for t in tested if t[0] == "mini4"} == {"st"}
-    for family in (("mini2", "at", "ra"), ("mini3", "cr", "acr")):
-        found = [r for r in rows if (r["table"], r["pretrain"], r["metric"]) == family]
-        assert [r["shots"] for r in found] == ["2", "5", "20"]
-        expected = multipletests([float(r["p"]) for r in found], method="holm")[1]
-        assert [float(r["p_holm"]) for r in found] == pytest.approx(list(expected))
+    expected = multipletests([float(r["p"]) for r in rows], method="holm")[1]
+    assert [float(r["p_holm"]) for r in rows] == pytest.approx(list(expected))
 
 
 def test_two_certifications_are_paired(tmp_path):
@@ -76,7 +84,7 @@ def test_two_certifications_are_paired(tmp_path):
     runs = {run.path: run for run in collect(tmp_path).runs}
     tests = {t.metric: t for t in compare.compare_pair(runs[two], runs[one])}
     acr = tests["acr"]
-    assert acr.name == "paired bootstrap" and acr.low > 0
+    assert acr.name == "crossed random effects: images" and acr.low > 0
     assert acr.difference == pytest.approx(runs[two].metrics["acr"] - runs[one].metrics["acr"])
     # Pairing: far narrower than the two models' own intervals.
     stated = runs[one].intervals["acr"]

@@ -1,86 +1,140 @@
-"""Statements over several data sets: mean gains and fits of one gain on another, with their uncertainty.
+"""Statements over several data sets: means with intervals for these sets and for sets like these, and fits.
 
-D data sets, R bootstrap resamples.
+D data sets. Targets of one set that differ in the number of labels share its images and count as one set.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from robust_transfer.core import statistics
+from robust_transfer.report.analysis import crossed
 from robust_transfer.report.analysis.estimates import Estimate, Result
+from robust_transfer.report.analysis.samples import Sample
 
 Array = npt.NDArray[np.float64]
+Measure = Literal["gains", "differences", "estimates"]
 
 
-def mean_gain(results: Sequence[Result], metric: str) -> Estimate:
-    """Return the mean over data sets of their relative gains in `metric` (the study's average).
+@dataclass(frozen=True)
+class SetsMean:
+    """A mean over data sets, each of which counts alike.
 
-    Its interval resamples seeds and test images within each set; the sets themselves are given.
+    low, high, p : for these sets, over replicates and images; None for published numbers
+    like_low, like_high : for the mean of sets like these (t over sets), None for one set
+    new_low, new_high : for one more set like these (prediction interval)
+    heterogeneity : I squared, the share of the variance of set means that images and runs do not explain
+    sets : the mean of each set
     """
-    value = float(np.mean([result.gains[metric].value for result in results]))
-    samples = gain_samples(results, metric)
-    if samples is None:
-        return Estimate(value)
-    means = samples.mean(axis=1)
-    low, high = statistics.percentiles(means)
-    return Estimate(value, low, high, "bootstrap over seeds and images within sets", None, means)
+
+    value: float
+    low: float | None
+    high: float | None
+    p: float | None
+    method: str
+    like_low: float | None
+    like_high: float | None
+    new_low: float | None
+    new_high: float | None
+    heterogeneity: float | None
+    sets: Mapping[str, float]
+
+    @property
+    def falling(self) -> tuple[str, ...]:
+        """Sets whose mean is below 0."""
+        return tuple(name for name, value in self.sets.items() if value < 0)
+
+    @property
+    def rising(self) -> tuple[str, ...]:
+        """Sets whose mean is above 0."""
+        return tuple(name for name, value in self.sets.items() if value > 0)
+
+
+def over_sets(results: Sequence[Result], metric: str, measure: Measure) -> SetsMean:
+    """Return the mean over data sets of what results hold under `measure` in a metric."""
+    by_set: dict[str, list[Estimate]] = {}
+    for result in results:
+        by_set.setdefault(result.cell.dataset, []).append(getattr(result, measure)[metric])
+    means = {name: float(np.mean([e.value for e in found])) for name, found in by_set.items()}
+    value = float(np.mean(list(means.values())))
+    like, new = _over_like_sets(list(means.values()))
+    arrays = _aligned([[e.sample for e in found] for found in by_set.values()])
+    if arrays is None:
+        return SetsMean(value, None, None, None, "", *like, *new, None, means)
+    found = crossed.mean(*arrays)
+    own = [crossed.mean(values) for values in arrays]
+    share = _heterogeneity([m.value for m in own], [m.high - m.low for m in own])
+    return SetsMean(value, found.low, found.high, found.p, found.method, *like, *new, share, means)
+
+
+def _over_like_sets(means: Sequence[float]) -> tuple[tuple[float | None, float | None], ...]:
+    """Return the intervals of the mean of sets like these, and of one more set."""
+    from scipy.special import stdtrit
+
+    count = len(means)
+    if count < 2:
+        return (None, None), (None, None)
+    centre, deviation = float(np.mean(means)), float(np.std(means, ddof=1))
+    quantile = float(stdtrit(count - 1, (1 + statistics.LEVEL) / 2))
+    half, more = quantile * deviation / math.sqrt(count), quantile * deviation * math.sqrt(1 + 1 / count)
+    return (centre - half, centre + half), (centre - more, centre + more)
+
+
+def _heterogeneity(means: Sequence[float], widths: Sequence[float]) -> float | None:
+    """Return I squared: Cochran's Q beyond its degrees of freedom, as a share of Q."""
+    variances = (np.asarray(widths) / 3.92) ** 2
+    if len(means) < 2 or not np.all(variances > 0):
+        return None
+    centre = np.average(means, weights=1 / variances)
+    q = float(np.sum((np.asarray(means) - centre) ** 2 / variances))
+    return max(0.0, 1 - (len(means) - 1) / q) if q > 0 else 0.0
+
+
+def _aligned(sets: Sequence[Sequence[Sample | None]]) -> list[Array] | None:
+    """Return each set's values (P, S, N), averaged over its targets, at the coordinates that all share."""
+    known = [[sample for sample in found if sample is not None] for found in sets]
+    if any(len(ours) < len(theirs) for ours, theirs in zip(known, sets, strict=True)):
+        return None
+    every = [sample for found in known for sample in found]
+    pretrainings = [p for p in every[0].pretrainings if all(p in other.pretrainings for other in every)]
+    replicates = [s for s in every[0].replicates if all(s in other.replicates for other in every)]
+    if not pretrainings or not replicates:
+        return None
+    return [np.mean([sample.at(pretrainings, replicates) for sample in found], axis=0) for found in known]
 
 
 def having(results: Sequence[Result], metric: str) -> list[Result]:
-    """Return the results with a gain in `metric`: without pre-training it was above 0."""
-    return [result for result in results if metric in result.gains]
-
-
-def differences(first: Result, second: Result) -> Result:
-    """Return `first` with its gains replaced by its differences to `second`, in each metric's own unit.
-
-    Their intervals are paired ones: both results have the same data set, so they share its draws.
-    """
-    found = {}
-    for metric in (m for m in first.estimates if m in second.estimates):
-        ours, theirs = first.estimates[metric], second.estimates[metric]
-        assert ours.samples is not None and theirs.samples is not None
-        samples = ours.samples - theirs.samples
-        low, high = statistics.percentiles(samples)
-        found[metric] = Estimate(ours.value - theirs.value, low, high, "paired bootstrap", None, samples)
-    return replace(first, gains=found)
-
-
-def gain_samples(results: Sequence[Result], metric: str) -> Array | None:
-    """Return (R, D) resampled gains, None where a number is published and so cannot be resampled."""
-    samples = [result.gains[metric].samples for result in results]
-    known = [sample for sample in samples if sample is not None]
-    return np.stack(known, axis=1) if len(known) == len(samples) else None
+    """Return the results with gains in `metric` and SA: without pre-training both are distinct from 0."""
+    return [result for result in results if {"sa", metric} <= result.gains.keys()]
 
 
 @dataclass(frozen=True)
 class GainFit:
-    """The line of relative gains in one metric on relative gains in SA, one point a data set."""
+    """The line of relative gains in one metric on relative gains in SA, one point a target.
+
+    slope_low, slope_high : 95 % interval of the slope over targets like these
+    """
 
     line: statistics.Line
-    low: float
-    high: float
-    method: str
+    slope_low: float
+    slope_high: float
 
 
-def fit_gains(results: Sequence[Result], metric: str) -> GainFit:
-    """Fit gains in `metric` on gains in SA over data sets; needs three sets, else NaN.
+def fit_gains(results: Sequence[Result], metric: str, measure: Measure = "gains") -> GainFit:
+    """Fit gains (or differences) in `metric` on those in SA; needs three targets, else NaN."""
+    from scipy.special import stdtrit
 
-    The interval of R^2 resamples seeds and images within sets where there are records (`r2_spread`), else the
-    sets themselves (`r2_interval`).
-    """
-    x = [result.gains["sa"].value for result in results]
-    y = [result.gains[metric].value for result in results]
+    x, y = ([getattr(result, measure)[m].value for result in results] for m in ("sa", metric))
     line = statistics.fit_line(x, y)
-    x_samples, y_samples = gain_samples(results, "sa"), gain_samples(results, metric)
-    if not np.isfinite(line.r2):
-        return GainFit(line, float("nan"), float("nan"), "")
-    if x_samples is None or y_samples is None:
-        return GainFit(line, *statistics.r2_interval(x, y), "bootstrap over data sets")
-    low, high = statistics.r2_spread(line.r2, statistics.r_squared(x_samples, y_samples))
-    return GainFit(line, low, high, "bootstrap over seeds and images within sets")
+    if not math.isfinite(line.r2):
+        return GainFit(line, math.nan, math.nan)
+    residual = np.asarray(y) - line.intercept - line.slope * np.asarray(x)
+    error = math.sqrt(float(residual @ residual) / (len(x) - 2) / (len(x) * float(np.var(x))))
+    half = float(stdtrit(len(x) - 2, (1 + statistics.LEVEL) / 2)) * error
+    return GainFit(line, line.slope - half, line.slope + half)

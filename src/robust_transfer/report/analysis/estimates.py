@@ -1,46 +1,39 @@
-"""Numbers of a table's cells with their uncertainty: seeds, images, gains, cost.
+"""Numbers of a table's cells with their uncertainty: replicates, images, differences, gains, cost.
 
-S seeds, N images, R bootstrap resamples.
-
-With one seed the interval is the evaluation's own (exact for accuracies). With several, images and seeds are
-both resampled. Cells of one data set are measured on the same images, and cells with the same seeds on models
-that saw the same few labels: they share the draws, so that the interval of a gain or a difference is a paired
-one.
+One model has the evaluation's own interval (exact for accuracies). Several have that of their mean over
+replicates and images (`crossed`). Cells of one data set are measured on the same images, and models with the
+same seeds saw the same few labels: differences and gains pair both, by coordinates.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-import numpy as np
-import numpy.typing as npt
-
-from robust_transfer.core import draws, statistics
-from robust_transfer.core.errors import EvaluationError
+from robust_transfer.report.analysis import crossed
+from robust_transfer.report.analysis.samples import Sample, paired, samples
 from robust_transfer.report.index import published
 from robust_transfer.report.index.cells import Cell
 from robust_transfer.report.index.collect import Index, Run
+from robust_transfer.report.index.coordinates import grid_of
 from robust_transfer.report.index.costs import Cost, cost_of
 from robust_transfer.report.index.protocols import Choice
-from robust_transfer.report.index.records import per_image
-
-Array = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A number, its 95 % interval and its deviation over seeds.
+    """A number, its 95 % interval, the p-value of its being 0, and its deviation over models.
 
-    samples : (R,) bootstrap resamples behind the interval; None for published numbers
+    sample : values whose mean is the number; None for published numbers
     """
 
     value: float
     low: float | None = None
     high: float | None = None
     method: str = ""
+    p: float | None = None
     deviation: float | None = None
-    samples: Array | None = field(default=None, repr=False, compare=False)
+    sample: Sample | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True)
@@ -48,22 +41,28 @@ class Result:
     """A filled cell.
 
     estimates : by metric; sa and ra as fractions
-    gains : by metric, relative to no pre-training, as fractions
-    seeds : number of runs that differ by seeds alone
+    differences, gains : by metric, to no pre-training on the same images and seeds; gains relative, as
+        fractions, and only where the metric without pre-training is distinct from 0
+    pretrainings, seeds : independent pre-trainings (0: none), and replicates of what follows each
+    tags : what a reader must know of how the runs were put together
     """
 
     cell: Cell
     estimates: Mapping[str, Estimate]
+    differences: Mapping[str, Estimate] = field(default_factory=dict)
     gains: Mapping[str, Estimate] = field(default_factory=dict)
     num_images: int | None = None
+    pretrainings: int = 0
     seeds: int = 0
     runs: tuple[Run, ...] = ()
     cost: Cost | None = None
+    tags: tuple[str, ...] = ()
 
     @property
-    def marks(self) -> tuple[str, ...]:
-        """Marks of any of the runs."""
-        return tuple(sorted({mark for run in self.runs for mark in run.marks}))
+    def notices(self) -> tuple[str, ...]:
+        """Tags of the result, and tags and warnings of any of its runs."""
+        own = (notice for run in self.runs for notice in (*run.marks, *run.summary.flags))
+        return tuple(sorted({*self.tags, *own}))
 
     @property
     def varies(self) -> tuple[str, ...]:
@@ -73,121 +72,109 @@ class Result:
 
 
 def from_published(cells: Sequence[Cell]) -> dict[Cell, Result]:
-    """Return the published values of cells, with gains and without intervals."""
+    """Return the published values of cells, with differences and gains and without intervals."""
     known = published.all_cells()
     found = {}
     for cell in cells:
-        estimates = {metric: Estimate(value) for metric, value in known[cell].items()}
-        reference = known.get(cell.reference) if cell.pretrain != "none" else None
-        gains = {} if reference is None else _gains(known[cell], reference)
-        found[cell] = Result(cell, estimates, {metric: Estimate(value) for metric, value in gains.items()})
+        ours = known[cell]
+        reference = (known.get(cell.reference) or {}) if cell.pretrain != "none" else {}
+        found[cell] = Result(
+            cell,
+            {metric: Estimate(value) for metric, value in ours.items()},
+            {m: Estimate(ours[m] - value) for m, value in reference.items()},
+            {m: Estimate(ours[m] / value - 1) for m, value in reference.items() if value > 0},
+        )
     return found
 
 
 def from_runs(index: Index, choice: Choice) -> dict[Cell, Result]:
     """Return the results of the chosen runs."""
-    groups: dict[Cell, list[Cell]] = {}
-    for cell in choice.runs:
-        groups.setdefault(cell.group, []).append(cell)
-    found: dict[Cell, Result] = {}
-    for cells in groups.values():
-        measured = {cell: _estimates(choice.runs[cell]) for cell in cells}
-        for cell in cells:
-            reference = measured.get(cell.reference) if cell.pretrain != "none" else None
-            runs = choice.runs[cell]
-            found[cell] = Result(
-                cell,
-                measured[cell],
-                {} if reference is None else gain_estimates(measured[cell], reference),
-                runs[0].num_images,
-                len(runs),
-                runs,
-                cost_of(index, runs),
-            )
-    return found
+    measured = {cell: _measured(index, cell, runs) for cell, runs in choice.runs.items()}
+    return {
+        cell: _against(result, measured[cell.reference])
+        if cell.pretrain != "none" and cell.reference in measured
+        else result
+        for cell, result in measured.items()
+    }
 
 
-def _gains(values: Mapping[str, float], reference: Mapping[str, float]) -> dict[str, float]:
-    return {m: values[m] / reference[m] - 1 for m in values if reference.get(m, 0) > 0}
+def _measured(index: Index, cell: Cell, runs: tuple[Run, ...]) -> Result:
+    grid = grid_of(runs)
+    kept = tuple(run for run in runs if run not in grid.left_out)
+    tags = [f"unbalanced: {len(grid.left_out)} of {len(runs)} runs left out"] if grid.left_out else []
+    return Result(
+        cell,
+        {metric: _estimate(metric, sample, kept) for metric, sample in samples(grid).items()},
+        num_images=runs[0].num_images,
+        pretrainings=0 if cell.pretrain == "none" else len(grid.pretrainings),
+        seeds=len(grid.replicates),
+        runs=kept,
+        cost=cost_of(index, kept),
+        tags=tuple(tags),
+    )
 
 
-def gain_estimates(found: Mapping[str, Estimate], reference: Mapping[str, Estimate]) -> dict[str, Estimate]:
-    """Return relative gains over `reference` on the same images, with paired bootstrap intervals."""
-    values = {m: e.value for m, e in found.items()}
-    gains = _gains(values, {m: e.value for m, e in reference.items()})
-    estimates = {}
-    for metric, gain in gains.items():
-        ours, theirs = found[metric].samples, reference[metric].samples
-        assert ours is not None and theirs is not None
-        # A resample without a right image has no gain relative to it: NaN, which intervals leave out.
-        samples = np.full_like(ours, np.nan)
-        np.divide(ours, theirs, out=samples, where=theirs > 0)
-        samples -= 1
-        low, high = statistics.percentiles(samples)
-        estimates[metric] = Estimate(gain, low, high, "paired bootstrap", None, samples)
-    return estimates
+def _against(result: Result, reference: Result) -> Result:
+    """Add differences and gains, and say what they leave out."""
+    differences = {m: difference(result, reference, m) for m in result.estimates}
+    gains = {m: gain(result, reference, m) for m in result.estimates}
+    tags = list(result.tags)
+    pairs = [d.sample.replicates for d in differences.values() if d is not None and d.sample is not None]
+    most = max(result.seeds, reference.seeds)
+    if not pairs:
+        tags.append("no seed in common with the models without pre-training")
+    elif len(pairs[0]) < most:
+        tags.append(f"compared on {len(pairs[0])} of {most} seeds, those in common")
+    return replace(
+        result,
+        differences={m: d for m, d in differences.items() if d is not None},
+        gains={m: g for m, g in gains.items() if g is not None},
+        tags=tuple(tags),
+    )
 
 
-def _estimates(runs: Sequence[Run]) -> dict[str, Estimate]:
-    values = image_values(runs)
-    stacked = np.concatenate([values[metric].T for metric in values], axis=1)  # (N, metrics x S)
-    samples = resample(stacked, runs)
-    found = {}
-    for position, (metric, per_seed) in enumerate(values.items()):
-        means = per_seed.mean(axis=1)
-        if len(runs) == 1:
-            stated = runs[0].intervals.get(metric) or {}
-            low, high, method = stated.get("low"), stated.get("high"), stated.get("method", "")
-            deviation = None
-        else:
-            low, high = statistics.percentiles(samples[:, position])
-            method, deviation = "bootstrap over seeds and images", float(means.std(ddof=1))
-        value = float(means.mean())
-        found[metric] = Estimate(value, low, high, method, deviation, samples[:, position])
-    return found
+def _estimate(metric: str, sample: Sample, runs: Sequence[Run]) -> Estimate:
+    value = float(sample.values.mean())
+    stated = runs[0].intervals.get(metric)
+    if len(runs) == 1 and stated:
+        bounds = (stated.get("low"), stated.get("high"), str(stated.get("method", "")))
+        return Estimate(value, *bounds, sample=sample)
+    means = sample.values.mean(axis=2)
+    deviation = float(means.std(ddof=1)) if means.size > 1 else None
+    # Radii have no upper end that a count of images could stand for.
+    found = crossed.mean(sample.values) if metric == "acr" else crossed.proportion(sample.values)
+    return Estimate(value, max(0.0, found.low), found.high, found.method, None, deviation, sample)
 
 
-def image_values(runs: Sequence[Run]) -> dict[str, Array]:
-    """Return {metric: (S, N) value of each image under each run}; all runs hold the same images.
+def difference(first: Result, second: Result, metric: str) -> Estimate | None:
+    """Return `first` minus `second` in a metric's own unit, None where they share no seeds or no images."""
+    pair = _pair(first, second, metric)
+    if pair is None:
+        return None
+    values = pair[0].values - pair[1].values
+    found = crossed.mean(values)
+    # No two accuracies differ by more than 1, which an interval from few models does not know.
+    low, high = (found.low, found.high) if metric == "acr" else (max(-1.0, found.low), min(1.0, found.high))
+    sample = Sample(values, pair[0].pretrainings, pair[0].replicates)
+    return Estimate(found.value, low, high, found.method, found.p, None, sample)
 
-    Raises
-    ------
-    EvaluationError : runs of one cell have different images
+
+def gain(first: Result, second: Result, metric: str) -> Estimate | None:
+    """Return `first` / `second` - 1; None also where `second` is not distinct from 0.
+
+    The sample's mean is the gain, and its spread that of the gain for small deviations.
     """
-    found = [per_image(run) for run in runs]
-    first = found[0][0]
-    for run, (index, _) in zip(runs, found, strict=True):
-        if not np.array_equal(index, first):
-            raise EvaluationError(
-                f"{run.path} has other images than {runs[0].path}", f"rt-report verify {run.key}"
-            )
-    return {metric: np.stack([values[metric] for _, values in found]) for metric in found[0][1]}
+    pair = _pair(first, second, metric)
+    found = crossed.ratio(pair[0].values, pair[1].values) if pair else None
+    if pair is None or found is None:
+        return None
+    base = pair[1].values.mean()
+    values = found.value + (pair[0].values - (1 + found.value) * pair[1].values) / base
+    sample = Sample(values, pair[0].pretrainings, pair[0].replicates)
+    return Estimate(found.value, max(-1.0, found.low), found.high, found.method, found.p, None, sample)
 
 
-def resample(values: Array, runs: Sequence[Run]) -> Array:
-    """Bootstrap metric means over images and seeds.
-
-    Parameters
-    ----------
-    values : (N, M x S), the S runs of a metric side by side
-    runs : their data set keys the draws of images, their seeds as well those of seeds
-
-    Returns
-    -------
-    (R, M)
-    """
-    n, seeds, dataset = len(values), len(runs), runs[0].dataset
-    blocks = statistics.index_resamples(n, draws.generator(f"images/{dataset}", n))
-    # Counting how often an image was drawn and multiplying is faster than gathering its values.
-    means = np.concatenate([_counts(rows, n) @ values for rows in blocks]) / n
-    means = means.reshape(len(means), -1, seeds)
-    names = "/".join(str(run.seeds["fine-tuning"]) for run in runs)
-    generator = draws.generator(f"seeds/{dataset}/{names}", seeds)
-    weights = generator.multinomial(seeds, [1 / seeds] * seeds, size=len(means)) / seeds
-    chosen: Array = np.einsum("rms,rs->rm", means, weights)
-    return chosen
-
-
-def _counts(rows: npt.NDArray[np.int64], n: int) -> Array:
-    offset = rows + n * np.arange(len(rows))[:, None]
-    return np.bincount(offset.ravel(), minlength=n * len(rows)).reshape(len(rows), n).astype(np.float64)
+def _pair(first: Result, second: Result, metric: str) -> tuple[Sample, Sample] | None:
+    known = [result.estimates.get(metric) for result in (first, second)]
+    ours, theirs = (estimate.sample if estimate else None for estimate in known)
+    return paired(ours, theirs) if ours is not None and theirs is not None else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -66,5 +67,13 @@ def per_image(run: Run) -> tuple[Array, dict[str, Array]]:
 
     A metric that the run's settings do not measure is left out.
     """
-    columns = read_columns(run.path / "records.csv", ("index", *run.spec.metric_columns))
+    path = run.path / "records.csv"
+    # A page of tables asks for the same records several times; a file that changes is read anew.
+    changed = path.stat().st_mtime_ns if path.exists() else 0
+    columns = _columns(path, ("index", *run.spec.metric_columns), changed)
     return columns["index"], run.spec.values(columns, run.settings)
+
+
+@lru_cache(maxsize=512)
+def _columns(path: Path, names: tuple[str, ...], changed: int) -> dict[str, Array]:
+    return read_columns(path, names)

@@ -8,9 +8,9 @@ from robust_transfer.report.index.collect import Run, commits
 from robust_transfer.report.output.formats import comma_separated, page
 from robust_transfer.report.study import notes
 from robust_transfer.report.study.blocks import Grid, Paragraph
-from robust_transfer.report.study.claims import FAILS, HOLDS, UNKNOWN, Verdict
+from robust_transfer.report.study.claims import AGREES, DIFFERS, INCONCLUSIVE, UNKNOWN, Verdict
 
-COLUMNS = ("claim", "published", "value", "low", "high", "verdict", "detail")
+COLUMNS = ("claim", "published", "value", "low", "high", "verdict", "detail", "notices")
 
 
 def grid(found: Sequence[Verdict]) -> Grid:
@@ -24,15 +24,17 @@ def grid(found: Sequence[Verdict]) -> Grid:
             _text(v, v.high),
             v.verdict,
             v.detail,
+            "; ".join(v.notices),
         )
         for v in found
     )
-    return Grid(COLUMNS, rows, notes=2)
+    return Grid(COLUMNS, rows, notes=3)
 
 
 def to_markdown(found: Sequence[Verdict], source: str, runs: Sequence[Run]) -> str:
     """Write the claims as a Markdown table."""
-    counted = ", ".join(f"{sum(v.verdict == name for v in found)} {name}" for name in (HOLDS, FAILS, UNKNOWN))
+    words = (AGREES, DIFFERS, INCONCLUSIVE, UNKNOWN)
+    counted = ", ".join(f"{sum(v.verdict == word for v in found)} {word}" for word in words)
     origin = notes.origin(runs) if source == "runs" else ("source: the study's published tables",)
     return page([grid(found), Paragraph((counted,)), Paragraph(origin, small=True)])
 
@@ -52,5 +54,5 @@ def _text(verdict: Verdict, value: float | None) -> str:
 def to_csv(found: Sequence[Verdict], runs: Sequence[Run]) -> str:
     """Write the claims in full precision, with what they came from."""
     keys, commit = " ".join(dict.fromkeys(run.key for run in runs)), " ".join(commits(runs))
-    rows = [[*(getattr(v, name) for name in COLUMNS), keys, commit] for v in found]
+    rows = [[*(getattr(v, name) for name in COLUMNS[:-1]), "; ".join(v.notices), keys, commit] for v in found]
     return comma_separated((*COLUMNS, "stages", "commit"), rows)

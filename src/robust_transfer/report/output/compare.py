@@ -12,14 +12,18 @@ from robust_transfer.report.output.formats import comma_separated, page
 from robust_transfer.report.output.probes import probes_csv, probes_grid
 from robust_transfer.report.study import notes, registry
 from robust_transfer.report.study.blocks import Block, Grid, Paragraph
-from robust_transfer.report.study.compare import Test, compare_pair, discordance, new_tests
+from robust_transfer.report.study.compare import Test, compare_pair, discordance, paired_tests
 from robust_transfer.report.study.probes import linear_probes
 from robust_transfer.report.study.tables import Table, build
-from robust_transfer.report.study.wording import interval_text, metric_text, model_text
+from robust_transfer.report.study.wording import interval_text, metric_text, model_text, units_text
 
 MODEL = ("table", "dataset", "shots", "pretrain", "finetune", "sigma", "metric")
-BESIDE = (*MODEL, "published", "ours", "low", "high")
-TESTS = (*MODEL, "test", "difference", "low", "high", "p", "p_holm")
+BESIDE = (*MODEL, "published", "ours", "low", "high", "pretrainings", "seeds", "notices")
+TESTS = (*MODEL, "test", "difference", "low", "high", "p", "p_holm", "pretrainings", "seeds", "notices")
+HOLM = (
+    "p (Holm) is adjusted over all tests of this page; p is below 0.05 just where the interval excludes 0. "
+    "What stands in several tables is tested in the first."
+)
 
 
 def beside_grid(tables: Mapping[str, Table]) -> Grid:
@@ -38,11 +42,12 @@ def beside_grid(tables: Mapping[str, Table]) -> Grid:
         )
         interval = interval_text(metric, found.low, found.high)
         name = (table, cell.target, _model(cell), TITLES[metric])
-        rows.append(
-            (*name, metric_text(metric, value), metric_text(metric, found.value), interval, signed, inside)
-        )
+        units = units_text(result.pretrainings, result.seeds)
+        numbers = (metric_text(metric, value), metric_text(metric, found.value), interval, signed, inside)
+        rows.append((*name, *numbers, units, "; ".join(result.notices)))
     headers = ("table", "dataset", "model", "metric", "published", "ours", "95 %", "difference", "inside")
-    return Grid(headers, tuple(rows), 4, "Ours beside published (SA, RA in %, ACR in L2)")
+    title = "Ours beside published (SA, RA in %, ACR in L2)"
+    return Grid((*headers, "units", "notices"), tuple(rows), 4, title, notes=2)
 
 
 def _model(cell: Cell) -> str:
@@ -61,7 +66,8 @@ def beside_csv(tables: Mapping[str, Table]) -> str:
         found, scale = result.estimates[metric], 1.0 if metric == "acr" else 100.0
         numbers = [None if v is None else v * scale for v in (value, found.value, found.low, found.high)]
         origin = (" ".join(run.key for run in result.runs), " ".join(commits(result.runs)))
-        rows.append([*_place(table, cell, metric), *numbers, *origin])
+        units = (result.pretrainings, result.seeds, "; ".join(result.notices))
+        rows.append([*_place(table, cell, metric), *numbers, *units, *origin])
     return comma_separated((*BESIDE, "stages", "commit"), rows)
 
 
@@ -83,19 +89,21 @@ def tests_grid(tests: Sequence[Test], title: str) -> Grid:
         scale, digits = (1.0, 3) if test.metric == "acr" else (100.0, 1)
         numbers = [f"{scale * value:+.{digits}f}" for value in (test.difference, test.low, test.high)]
         text = f"{numbers[0]} [{numbers[1]}, {numbers[2]}]"
-        names = (test.cell.target, _model(test.cell), TITLES[test.metric], test.name)
-        rows.append((*names, text, f"{test.p:.2g}", f"{test.p_holm:.2g}"))
-    headers = ("dataset", "model", "metric", "test", "difference [95 %]", "p", "p (Holm)")
-    return Grid(headers, tuple(rows), 4, title)
+        names = (test.cell.target, _model(test.cell), TITLES[test.metric])
+        units = units_text(test.pretrainings, test.seeds)
+        p_values = (f"{test.p:.2g}", f"{test.p_holm:.2g}")
+        rows.append((*names, units, text, *p_values, "; ".join(test.notices)))
+    headers = ("dataset", "model", "metric", "units", "difference [95 %]", "p", "p (Holm)", "notices")
+    return Grid(headers, tuple(rows), 4, title, notes=1)
 
 
 def tests_csv(tables: Mapping[str, Sequence[Test]]) -> str:
     """Write paired tests in full precision, by the table they belong to; a pair's to none."""
     rows = []
     for table, t in ((table, test) for table, tests in tables.items() for test in tests):
-        origin = (f"{t.runs[0].key} {t.runs[1].key}", " ".join(commits(t.runs)))
-        numbers = (t.difference, t.low, t.high, t.p, t.p_holm)
-        rows.append((*_place(table, t.cell, t.metric), t.name, *numbers, *origin))
+        origin = (" ".join(run.key for run in t.runs), " ".join(commits(t.runs)))
+        numbers = (t.difference, t.low, t.high, t.p, t.p_holm, t.pretrainings, t.seeds)
+        rows.append((*_place(table, t.cell, t.metric), t.name, *numbers, "; ".join(t.notices), *origin))
     return comma_separated((*TESTS, "stages", "commit"), rows)
 
 
@@ -103,19 +111,15 @@ def store_files(index: Index) -> dict[str, str]:
     """Return the files of `rt-report compare`: Markdown first, then both tables as CSV."""
     tables = {name: build(name, "runs", index) for name in registry.tables()}
     ours = {name: table for name, table in tables.items() if table.spec.published}
-    tests = new_tests(tables)
+    tests = paired_tests(tables)
     used = {run.key: run for table in tables.values() for r in table.results.values() for run in r.runs}
     beside = beside_grid(ours)
     blocks: list[Block] = [beside if beside.rows else Paragraph(("No run stands in a published table yet.",))]
     for name, found in tests.items():
-        title = f"Table {name}: against no pre-training, on the same images; Holm over the targets"
+        title = f"Table {name}: against no pre-training, on the same images and seeds"
         blocks.append(tests_grid(found, title))
     if tests:
-        blocks.append(
-            Paragraph(
-                ("Of several seeds, the first is tested; what stands in several tables, in the first.",)
-            )
-        )
+        blocks.append(Paragraph((HOLM,)))
     probes = linear_probes(index)
     if probes:
         blocks.append(probes_grid(probes))

@@ -9,11 +9,13 @@ from typing import Any
 
 from robust_transfer.core.errors import EvaluationError
 from robust_transfer.report.analysis.averages import GainFit, fit_gains, having
+from robust_transfer.report.analysis.conditional import mechanical_r2
 from robust_transfer.report.analysis.estimates import Estimate, Result
 from robust_transfer.report.index.cells import TITLES
 from robust_transfer.report.output import canvas, labels
 from robust_transfer.report.output.drawings import Drawing, source_of
 from robust_transfer.report.study import notes
+from robust_transfer.report.study.claims import images_published
 from robust_transfer.report.study.tables import Table
 from robust_transfer.report.study.tables import caption as table_caption
 
@@ -39,12 +41,14 @@ def gains_figure(table: Table) -> Drawing:
     few = [f"{p}: {len(found)} data sets, no fit" for (_, p), found in groups.items() if len(found) < 3]
     caption = " ".join(
         [
-            "Relative gain over no pre-training, one point a target; lines are least-squares fits,",
-            f"R² with its 95 % interval ({_methods(fits.values())})." if _methods(fits.values()) else "",
+            "Relative gain over no pre-training, one point a target, with 95 % intervals from runs;",
+            "lines are least-squares fits, slopes with 95 % intervals over targets like these.",
+            *_mechanical(groups, table),
             *(f"{line}." for line in (*few, *_undefined(table, metrics))),
             "" if table.source == "runs" else "Published numbers, rounded as printed.",
             f"{notes.scale(table.ordered)}." if table.spec.small else "",
             *(f"{line}." for line in notes.measured(table.ordered)),
+            *_units(table),
             SHARED_IMAGES,
         ]
     )
@@ -69,10 +73,11 @@ def points_figure(table: Table) -> Drawing:
     metrics = ["ra", "acr"] if any("acr" in r.gains for found in groups.values() for r in found) else ["ra"]
     caption = " ".join(
         [
-            "Relative gain over no pre-training, 95 % intervals (paired bootstrap over images and seeds);",
+            "Relative gain over no pre-training, 95 % intervals over images and seeds;",
             "the dotted line is equal gain. One data set gives no fit.",
             "SA and RA are measured on the same test images.",
             table_caption(table),
+            *_units(table),
         ]
     )
 
@@ -90,7 +95,7 @@ def points_figure(table: Table) -> Drawing:
 
 def _drawing(table: Table, caption: str, metrics: Sequence[str], draw: Any, groups: Groups) -> Drawing:
     results = [result for found in groups.values() for result in found]
-    rows = [_row(result, metric) for metric in metrics for result in results if metric in result.gains]
+    rows = [_row(result, metric) for metric in metrics for result in having(results, metric)]
     source = source_of(run for result in table.results.values() for run in result.runs)
     name = f"figure-{table.spec.name}" + ("-published" if table.source == "published" else "")
     return Drawing(name, caption, (1, len(metrics)), draw, COLUMNS, tuple(rows), source)
@@ -110,15 +115,27 @@ def _grouped(table: Table) -> Groups:
     return groups
 
 
+def _units(table: Table) -> list[str]:
+    """Say how many images and units there are, and every tag and warning."""
+    results = table.ordered
+    if table.source != "runs":
+        return []
+    notices = [f"Notice {line}." for line in notes.noticed(results)]
+    return [*notes.images(results), notes.varying(results), *notices]
+
+
 def _undefined(table: Table, metrics: Sequence[str]) -> list[str]:
     """Name the targets without a point: what is 0 without pre-training has no relative gain."""
     lines = []
     for metric in metrics:
         known = [result for result in table.ordered if result.cell.reference in table.results]
-        without = [r.cell for r in known if r.cell.pretrain != "none" and metric not in r.gains]
+        without = [
+            r.cell for r in known if r.cell.pretrain != "none" and not {"sa", metric} <= r.gains.keys()
+        ]
         if without:
             names = ", ".join(f"{cell.target} ({cell.pretrain})" for cell in without)
-            lines.append(f"No {TITLES[metric]} gain, as it is 0 without pre-training: {names}")
+            why = "as it is not distinct from 0 without pre-training"
+            lines.append(f"No {TITLES[metric]} gain, {why}: {names}")
     return lines
 
 
@@ -130,8 +147,19 @@ def _row(result: Result, metric: str) -> tuple[object, ...]:
     return (*place, *(None if v is None else 100 * v for v in numbers))
 
 
-def _methods(fits: Any) -> str:
-    return ", ".join(sorted({fit.method for fit in fits} - {""}))
+def _mechanical(groups: Groups, table: Table) -> list[str]:
+    """Say what R squared would be had RA/SA of no target changed."""
+    lines = []
+    for (_, pretrain), found in groups.items():
+        pairs = [
+            (r if r.num_images else replace(r, num_images=images_published(r.cell)), reference)
+            for r in having(found, "ra")
+            if (reference := table.reference(r)) is not None
+        ]
+        if drawn := mechanical_r2(pairs, "gains"):
+            span = f"{drawn.median:.2f} [{drawn.low:.2f}, {drawn.high:.2f}]"
+            lines.append(f"Had RA/SA of no target changed with {pretrain}, R² of RA would be {span}.")
+    return lines
 
 
 def _points(
@@ -143,13 +171,20 @@ def _points(
     y = [100 * result.gains[metric].value for result in shown]
     label = pretrain
     if math.isfinite(fit.line.r2):
-        label += f": R² = {fit.line.r2:.2f} [{fit.low:.2f}, {fit.high:.2f}]"
+        label += f": R² = {fit.line.r2:.2f}, slope {fit.line.slope:.2f}"
+        label += f" [{fit.slope_low:.2f}, {fit.slope_high:.2f}]"
         ends = [min(x), max(x)]
         axis.plot(
             ends, [100 * fit.line.intercept + fit.line.slope * e for e in ends], color=color, linewidth=1
         )
     marker = canvas.MARKERS[position % len(canvas.MARKERS)]
     axis.scatter(x, y, s=18, color=color, marker=marker, label=label, zorder=3)
+    for result in shown:
+        gains = (result.gains["sa"], result.gains[metric])
+        errors = [_errors(gain) for gain in gains]
+        if all(error is not None for error in errors):
+            place = [100 * gain.value for gain in gains]
+            axis.errorbar(*place, xerr=errors[0], yerr=errors[1], color=color, linewidth=0.5, alpha=0.5)
 
 
 def _names(groups: Groups, metric: str) -> list[tuple[float, float, str, str]]:
@@ -177,7 +212,7 @@ def _whiskers(axis: Any, result: Result, metric: str, label: str, position: int)
 
 
 def _errors(found: Estimate) -> list[list[float]] | None:
-    if found.low is None or found.high is None:
+    if found.low is None or found.high is None or not math.isfinite(found.high - found.low):
         return None
     return [[100 * max(0.0, found.value - found.low)], [100 * max(0.0, found.high - found.value)]]
 

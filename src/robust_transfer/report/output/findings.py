@@ -11,7 +11,10 @@ from robust_transfer.report.study.blocks import Heading, Paragraph, bullets
 from robust_transfer.report.study.findings import INTERVALS, Finding, sentences
 from robust_transfer.report.study.tables import Table
 
-COLUMNS = ("finding", "value", "low", "high", "unit", "method", "verdict", "targets", "sentence")
+COLUMNS = (
+    "finding", "value", "low", "high", "like_low", "like_high", "unit", "method", "p", "p_holm", "verdict",
+    "targets", "sentence",
+)  # fmt: skip
 
 
 def to_markdown(found: Sequence[Finding], tables: Mapping[str, Table]) -> str:
@@ -19,14 +22,15 @@ def to_markdown(found: Sequence[Finding], tables: Mapping[str, Table]) -> str:
     known = {cell: result for table in tables.values() for cell, result in table.results.items()}
     cells = list(dict.fromkeys(cell for table in tables.values() for cell in table.cells))
     results = list(known.values())
-    origin = notes.provenance(results)
+    origin = notes.provenance(results)[:1]
     blocks = [
         Heading(f"What the miniature study found ({notes.scale(results) or 'no run yet'})"),
         Paragraph((INTERVALS + notes.few_seeds(results),)),
         *(bullets(sentences(found)) or [Paragraph(("No two models that can be compared yet.",))]),
         *bullets(notes.measured(results)),
+        *bullets(notes.noticed(results)),
         *notes.missing(mini_study.TABLES[0], cells, known),
-        *([Paragraph(origin, small=True)] if origin else []),
+        *([Paragraph((*origin, "stages: findings.csv names those behind each sentence"))] if origin else []),
     ]
     return page(blocks)
 
@@ -37,5 +41,5 @@ def to_csv(found: Sequence[Finding]) -> str:
     for finding in found:
         keys = " ".join(dict.fromkeys(run.key for run in finding.runs))
         values = [getattr(finding, name) for name in COLUMNS]
-        rows.append([*values, keys, " ".join(commits(finding.runs))])
-    return comma_separated((*COLUMNS, "stages", "commit"), rows)
+        rows.append([*values, "; ".join(finding.notices), keys, " ".join(commits(finding.runs))])
+    return comma_separated((*COLUMNS, "notices", "stages", "commit"), rows)

@@ -18,6 +18,18 @@ LATEX = {
     "σ": r"$\sigma$",
     "−": "$-$",
     "–": "--",
+    "∞": r"$\infty$",
+    "†": r"\dag{}",
+    "‡": r"\ddag{}",
+    "§": r"\S{}",
+    "¶": r"\P{}",
+    "²": r"\textsuperscript{2}",
+    "{": r"\{",
+    "}": r"\}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "$": r"\$",
+    "\\": r"\textbackslash{}",
 }
 
 
@@ -39,10 +51,13 @@ def markdown(grid: Grid) -> str:
     )
 
 
-def latex(grid: Grid, *, caption: str = "", label: str = "") -> str:
-    """Write a grid as a LaTeX table with booktabs rules."""
+def latex(grid: Grid, *, caption: str = "", label: str = "", below: Sequence[str] = ()) -> str:
+    """Write a grid as a LaTeX table with booktabs rules; `below` are notes under it."""
     columns = "".join("l" if grid.is_left(i) else "r" for i in range(len(grid.headers)))
-    body = [" & ".join(map(escape, row)) + r" \\" for row in grid.rows]
+    body = [
+        " & ".join(_cell(text, (i, j) in grid.bold) for j, text in enumerate(row)) + r" \\"
+        for i, row in enumerate(grid.rows)
+    ]
     lines = [
         r"\begin{table}",
         r"\centering",
@@ -50,14 +65,32 @@ def latex(grid: Grid, *, caption: str = "", label: str = "") -> str:
         *([rf"\label{{{label}}}"] if label else []),
         rf"\begin{{tabular}}{{{columns}}}",
         r"\toprule",
-        " & ".join(map(escape, grid.headers)) + r" \\",
+        *_headers(grid),
         r"\midrule",
         *body,
         r"\bottomrule",
         r"\end{tabular}",
+        *(rf"\par\footnotesize {escape(line)}" for line in below),
         r"\end{table}",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _cell(text: str, bold: bool) -> str:
+    return rf"\textbf{{{escape(text)}}}" if bold else escape(text)
+
+
+def _headers(grid: Grid) -> list[str]:
+    """Return the header rows: groups of columns over the columns where there are groups."""
+    if not grid.groups:
+        return [" & ".join(map(escape, grid.headers)) + r" \\"]
+    above, rules, short, column = [""] * grid.labels, [], list(grid.headers[: grid.labels]), grid.labels
+    for name, span in grid.groups:
+        above.append(rf"\multicolumn{{{span}}}{{c}}{{{escape(name)}}}")
+        rules.append(rf"\cmidrule(lr){{{column + 1}-{column + span}}}")
+        short += [header.removeprefix(f"{name} ") for header in grid.headers[column : column + span]]
+        column += span
+    return [" & ".join(above) + r" \\", "".join(rules), " & ".join(map(escape, short)) + r" \\"]
 
 
 def escape(text: str) -> str:

@@ -19,7 +19,7 @@ from robust_transfer.report.output.drawings import Drawing
 from robust_transfer.report.study import claims, findings, mini_study, notes, registry, tables
 from robust_transfer.report.study.blocks import Block, Bullets, Code, Grid, Heading, Paragraph
 from robust_transfer.report.study.tables import Table
-from robust_transfer.report.study.wording import interval_text, metric_text, model_text, percent
+from robust_transfer.report.study.wording import change_text, interval_text, metric_text, model_text
 
 STYLE = """
 :root { color-scheme: light dark; --line: #8884; --soft: #777; --fall: #c02020; --rise: #1a7f37; }
@@ -80,7 +80,7 @@ def page(index: Index, directory: Path) -> str:
 def _table_section(table: Table, directory: Path) -> str:
     layout = table.spec.arrangement.layout(table.cells)
     headers = _row([*layout.labels, *(column.header for column in layout.columns)], len(layout.labels), "th")
-    symbols = notes.mark_symbols(table.ordered)
+    symbols = notes.symbols(table.ordered)
     rows = []
     for label, cells in layout.rows:
         values = [
@@ -89,7 +89,7 @@ def _table_section(table: Table, directory: Path) -> str:
         rows.append(_row([*map(escape, label), *values], len(label)))
     parts = [
         f"<p>{escape(tables.caption(table))} "
-        "Under each number: its 95 % interval, and its gain relative to no pre-training.</p>",
+        "Under each number: its 95 % interval, and its difference to no pre-training (points; ACR: L2).</p>",
         f'<div class="wide"><table>{headers}{"".join(rows)}</table></div>',
         _grid(tables.cost_grid(table)),
         *map(_block, tables.footer(table)),
@@ -100,21 +100,21 @@ def _table_section(table: Table, directory: Path) -> str:
 def _cell(result: Result | None, metric: str, symbols: dict[str, str], directory: Path) -> str:
     if result is None or metric not in result.estimates:
         return "–"
-    found, gain = result.estimates[metric], result.gains.get(metric)
+    found, change = result.estimates[metric], result.differences.get(metric)
     spread = "" if found.deviation is None else f" ± {metric_text(metric, found.deviation)}"
-    marks = "".join(symbols[mark] for mark in result.marks)
+    marks = "".join(symbols[notice] for notice in result.notices)
     text = _link(result.runs[0], f"{metric_text(metric, found.value)}{spread}{marks}", directory)
     more = (
         [_link(run, str(i), directory) for i, run in enumerate(result.runs, start=1)]
-        if result.seeds > 1
+        if len(result.runs) > 1
         else []
     )
     seeds = f" <sup>{' '.join(more)}</sup>" if more else ""
     interval = f"<small>{interval_text(metric, found.low, found.high)}</small>"
-    if gain is None:
+    if change is None:
         return text + seeds + interval
-    kind, arrow = ("fall", "▼ ") if gain.value < 0 else ("rise", "")
-    return f'{text}{seeds}{interval}<small class="{kind}">{arrow}{percent(gain.value, signed=True)} %</small>'
+    kind, arrow = ("fall", "▼ ") if change.value < 0 else ("rise", "")
+    return f'{text}{seeds}{interval}<small class="{kind}">{arrow}{change_text(metric, change)}</small>'
 
 
 def _link(run: Run, text: str, directory: Path) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from robust_transfer.report.analysis.estimates import Result
+from robust_transfer.report.analysis.estimates import Estimate, Result
 from robust_transfer.report.index.cells import Cell
 from robust_transfer.report.index.collect import commits
 from robust_transfer.report.output.formats import comma_separated, latex, page
@@ -13,10 +13,11 @@ from robust_transfer.report.study.tables import Table, caption, cost_grid, foote
 
 COLUMNS = (
     "table", "dataset", "shots", "pretrain", "finetune", "evaluator", "sigma", "metric", "unit", "value",
-    "low", "high", "interval", "deviation", "seeds", "varies", "num_images", "gain", "gain_low", "gain_high",
-    "pretrain_seconds", "finetune_seconds", "evaluate_seconds", "device", "marks", "stages", "commit",
-    "run",
+    "low", "high", "interval", "deviation", "pretrainings", "seeds", "varies", "num_images", "difference",
+    "difference_low", "difference_high", "p", "gain", "gain_low", "gain_high", "pretrain_seconds",
+    "finetune_seconds", "evaluate_seconds", "device", "notices", "stages", "commit", "run",
 )  # fmt: skip
+BOLD = "Bold: the best of a row and metric, and every value whose interval reaches it."
 
 
 def file_name(table: Table) -> str:
@@ -57,18 +58,26 @@ def _csv_row(spec: TableSpec, cell: Cell, metric: str, result: Result | None) ->
     if result is None or metric not in result.estimates:
         empty = len(COLUMNS) - len(place) - 2
         return [*place, unit, *[None] * empty, spec.commands([cell])[0] if result is None else None]
-    found, gain, cost = result.estimates[metric], result.gains.get(metric), result.cost
+    found, cost = result.estimates[metric], result.cost
     scaled = [_scaled(v, scale) for v in (found.value, found.low, found.high)]
-    gains = [_scaled(v, 100.0) for v in ((gain.value, gain.low, gain.high) if gain else (None, None, None))]
+    change, gain = result.differences.get(metric), result.gains.get(metric)
+    changes = [_scaled(v, scale) for v in _bounds(change)] + [change.p if change else None]
+    changes += [_scaled(v, 100.0) for v in _bounds(gain)]
     costs = [cost.pretrain, cost.finetune, cost.evaluate, cost.device] if cost else [None] * 4
-    seeds = [result.seeds, " ".join(result.varies), result.num_images] if result.runs else [None] * 3
+    units = [result.pretrainings, result.seeds, " ".join(result.varies), result.num_images]
     return [
-        *[*place, unit, *scaled, found.method, _scaled(found.deviation, scale), *seeds, *gains, *costs],
-        "; ".join(result.marks),
+        *[*place, unit, *scaled, found.method, _scaled(found.deviation, scale)],
+        *(units if result.runs else [None] * 4),
+        *[*changes, *costs],
+        "; ".join(result.notices),
         " ".join(run.key for run in result.runs),
         " ".join(commits(result.runs)),
         None,
     ]
+
+
+def _bounds(found: Estimate | None) -> tuple[float | None, float | None, float | None]:
+    return (found.value, found.low, found.high) if found else (None, None, None)
 
 
 def _scaled(value: float | None, scale: float) -> float | None:
@@ -84,4 +93,6 @@ def to_latex(table: Table) -> str:
     grid = presentation.grid(results) if presentation else main_grid(table)
     sentence = title(table).split(": ", 1)[1]
     text = f"{sentence[0].upper()}{sentence[1:]}. {caption(table)}"
-    return comments + latex(grid, caption=text, label=f"tab:{table.spec.name}")
+    below = [*notes.images(results), notes.varying(results), *notes.noticed(results)] if results else []
+    below += [BOLD] if grid.bold else []
+    return comments + latex(grid, caption=text, label=f"tab:{table.spec.name}", below=below)

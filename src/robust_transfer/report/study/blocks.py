@@ -37,13 +37,19 @@ class Code:
 
 @dataclass(frozen=True)
 class Grid:
-    """Text cells under headers; all but the first `labels` and last `notes` columns are aligned right."""
+    """Text cells under headers; all but the first `labels` and last `notes` columns are aligned right.
+
+    groups : (name, number of columns) over all columns after the labels, where headers begin with names
+    bold : (row, column) of the best cells
+    """
 
     headers: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     labels: int = 1
     title: str = ""
     notes: int = 0
+    groups: tuple[tuple[str, int], ...] = ()
+    bold: frozenset[tuple[int, int]] = frozenset()
 
     def is_left(self, column: int) -> bool:
         """Tell whether a column is aligned left."""

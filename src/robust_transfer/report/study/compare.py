@@ -1,4 +1,4 @@
-"""Paired tests between models on the same images."""
+"""Paired tests between models on the same images: the test that the interval of the difference inverts."""
 
 from __future__ import annotations
 
@@ -9,18 +9,22 @@ import numpy as np
 
 from robust_transfer.core import statistics
 from robust_transfer.core.errors import EvaluationError
-from robust_transfer.report.analysis.estimates import image_values
+from robust_transfer.report.analysis import crossed
+from robust_transfer.report.analysis.samples import samples
 from robust_transfer.report.index.cells import TITLES, Cell
 from robust_transfer.report.index.collect import Run
+from robust_transfer.report.index.coordinates import grid_of
 from robust_transfer.report.study.tables import Table
 
 
 @dataclass(frozen=True)
 class Test:
-    """A paired test of a model against another one on the same images.
+    """A paired test of models against others on the same images and seeds.
 
     difference, low, high : in the metric's own unit (fractions; radii for acr)
-    p_holm : adjusted over the targets of one model and metric, or over the metrics of a pair
+    p_holm : adjusted over all tests of a page
+    pretrainings, seeds : independent units behind the difference
+    notices : tags and warnings of the runs
     """
 
     cell: Cell
@@ -31,80 +35,93 @@ class Test:
     high: float
     p: float
     p_holm: float
-    runs: tuple[Run, Run]
+    pretrainings: int
+    seeds: int
+    notices: tuple[str, ...]
+    runs: tuple[Run, ...]
 
 
-def paired_tests(table: Table) -> list[Test]:
-    """Test every pre-training of a table against none on each target, with Holm over the targets.
+def paired_tests(tables: Mapping[str, Table]) -> dict[str, list[Test]]:
+    """Test every pre-training of every table against none on each target, with Holm over all tests.
 
-    Of several seeds the first of each cell is compared: a test over images knows no seeds.
+    What stands in several tables is tested in the first.
     """
-    families: dict[tuple[str, str, float | None, str], list[Test]] = {}
-    for cell in table.cells:
-        ours, none = table.results.get(cell), table.results.get(cell.reference)
-        if cell.pretrain == "none" or ours is None or none is None:
-            continue
-        for metric in ours.estimates.keys() & none.estimates.keys():
-            test = compare_runs(ours.runs[0], none.runs[0], metric)
-            families.setdefault((cell.finetune, cell.pretrain, cell.sigma, metric), []).append(test)
-    adjusted = []
-    for (*_, metric), tests in sorted(families.items(), key=lambda item: list(TITLES).index(item[0][3])):
-        p_values = statistics.holm([test.p for test in tests])
-        adjusted += [_with_holm(test, metric, p) for test, p in zip(tests, p_values, strict=True)]
-    return adjusted
+    found: dict[str, list[Test]] = {}
+    done: set[tuple[str, ...]] = set()
+    for name, table in tables.items():
+        for test in _tests(table):
+            what = (test.metric, *(run.key for run in test.runs))
+            if what not in done:
+                found.setdefault(name, []).append(test)
+                done.add(what)
+    adjusted = iter(_with_holm([test for tests in found.values() for test in tests]))
+    return {name: [next(adjusted) for _ in tests] for name, tests in found.items()}
 
 
-def _with_holm(test: Test, metric: str, p_holm: float) -> Test:
-    return replace(test, metric=metric, p_holm=p_holm)
+def _tests(table: Table) -> list[Test]:
+    found = []
+    for metric in TITLES:
+        for result in table.ordered:
+            change = result.differences.get(metric)
+            if change is None or change.sample is None or change.p is None:
+                continue
+            assert change.low is not None and change.high is not None
+            reference = table.results[result.cell.reference]
+            numbers = (change.value, change.low, change.high, change.p, change.p)
+            units = (len(change.sample.pretrainings), len(change.sample.replicates))
+            notices = tuple(sorted({*result.notices, *reference.notices}))
+            runs = (*result.runs, *reference.runs)
+            found.append(Test(result.cell, metric, change.method, *numbers, *units, notices, runs))
+    return found
 
 
-def compare_runs(first: Run, second: Run, metric: str) -> Test:
-    """Test one metric between two evaluations of the same images: McNemar, or a paired bootstrap for ACR.
-
-    Raises
-    ------
-    EvaluationError : the two have other images, or one lacks the metric
-    """
-    values = image_values([first, second]).get(metric)
-    if values is None:
-        raise EvaluationError(f"{first.key} and {second.key} have no {TITLES[metric]} both")
-    a, b = values
-    difference, low, high, p = statistics.paired_bootstrap(a, b)
-    name = "paired bootstrap"
-    if metric != "acr":
-        name, p = "McNemar exact", statistics.mcnemar(a > 0, b > 0)[2]
-    return Test(first.cell, metric, name, difference, low, high, p, p, (first, second))
+def _with_holm(tests: list[Test]) -> list[Test]:
+    p_values = statistics.holm([test.p for test in tests])
+    return [replace(test, p_holm=p) for test, p in zip(tests, p_values, strict=True)]
 
 
 def compare_pair(first: Run, second: Run) -> list[Test]:
-    """Test every common metric between two evaluations, with Holm over the metrics."""
+    """Test every common metric between two models, with Holm over the metrics.
+
+    Raises
+    ------
+    EvaluationError : the two measure different things, or hold different images
+    """
     if (first.dataset, first.evaluator) != (second.dataset, second.evaluator):
         raise EvaluationError(
             f"{first.path.name} and {second.path.name} measure different things",
             "compare two evaluations of one kind on one data set",
         )
-    metrics = [m for m in TITLES if first.metrics.get(m) is not None and second.metrics.get(m) is not None]
-    tests = [compare_runs(first, second, metric) for metric in metrics]
-    adjusted = statistics.holm([test.p for test in tests]) if tests else []
-    return [_with_holm(test, test.metric, p) for test, p in zip(tests, adjusted, strict=True)]
+    ours, theirs = image_values(first, second)
+    tests = []
+    for metric in (metric for metric in TITLES if metric in ours and metric in theirs):
+        found = crossed.mean(ours[metric] - theirs[metric])
+        notices = tuple(sorted({n for run in (first, second) for n in (*run.marks, *run.summary.flags)}))
+        numbers = (found.value, found.low, found.high, found.p, found.p)
+        tests.append(Test(first.cell, metric, found.method, *numbers, 1, 1, notices, (first, second)))
+    return _with_holm(tests)
 
 
-def new_tests(tables: Mapping[str, Table]) -> dict[str, list[Test]]:
-    """Test the models of every table; those that stand in several tables only in the first."""
-    found: dict[str, list[Test]] = {}
-    done: set[tuple[str, ...]] = set()
-    for name, table in tables.items():
-        tests = {(t.metric, *(run.key for run in t.runs)): t for t in paired_tests(table)}
-        if fresh := [test for what, test in tests.items() if what not in done]:
-            found[name] = fresh
-        done |= tests.keys()
-    return found
+def image_values(*runs: Run) -> list[dict[str, statistics.Array]]:
+    """Return {metric: (1, 1, N) values} of runs of the same images, which may have any seeds."""
+    same = {run.key: samples(grid_of((run,))) for run in runs}
+    for run in runs[1:]:
+        _check_images(runs[0], run)
+    return [{metric: sample.values for metric, sample in same[run.key].items()} for run in runs]
+
+
+def _check_images(first: Run, second: Run) -> None:
+    from robust_transfer.report.index.records import per_image
+
+    if not np.array_equal(per_image(first)[0], per_image(second)[0]):
+        raise EvaluationError(
+            f"{second.path} has other images than {first.path}", f"rt-report verify {second.key}"
+        )
 
 
 def discordance(first: Run, second: Run) -> str:
     """Say on how many images only one of two models is right."""
-    values = image_values([first, second])["sa"]
-    only_first, only_second, _ = statistics.mcnemar(values[0] > 0, values[1] > 0)
-    both = int(np.sum((values[0] > 0) & (values[1] > 0)))
-    n = values.shape[1]
-    return f"right of {n}: both {both}, only {first.key} {only_first}, only {second.key} {only_second}"
+    one, other = (values["sa"] > 0 for values in image_values(first, second))
+    counts = [int(np.sum(found)) for found in (one & other, one & ~other, ~one & other)]
+    both, only_first, only_second = counts
+    return f"right of {one.size}: both {both}, only {first.key} {only_first}, only {second.key} {only_second}"

@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from robust_transfer.report.analysis.averages import differences, having
-from robust_transfer.report.analysis.estimates import Result
+from robust_transfer.report.analysis.estimates import Result, difference, gain
 from robust_transfer.report.index.cells import METHODS, Cell
 from robust_transfer.report.index.collect import Run
 from robust_transfer.report.study import mini_study
 
 Known = Mapping[Cell, Result]
-GAIN, DIFFERENCE = "gain", "difference"
 
 
 @dataclass(frozen=True)
@@ -27,9 +25,19 @@ class Comparison:
     pairs: Sequence[tuple[Result, Result]]
     wanted: int
 
-    def results(self, measure: str, metric: str) -> list[Result]:
-        """Return the first of each pair with `gains` that hold relative gains or differences."""
-        return having([a if measure == GAIN else differences(a, b) for a, b in self.pairs], metric)
+    def changes(self, metric: str) -> list[tuple[Result, Result]]:
+        """Return the pairs, the first with its differences to and gains over the second in a metric and SA.
+
+        Pairs without a common seed are left out.
+        """
+        found = []
+        for ours, theirs in self.pairs:
+            names = tuple(dict.fromkeys(("sa", metric)))
+            differences = {m: change for m in names if (change := difference(ours, theirs, m)) is not None}
+            gains = {m: change for m in names if (change := gain(ours, theirs, m)) is not None}
+            if metric in differences:
+                found.append((replace(ours, differences=differences, gains=gains), theirs))
+        return found
 
     @property
     def runs(self) -> tuple[Run, ...]:
@@ -37,13 +45,30 @@ class Comparison:
         return tuple(run for pair in self.pairs for result in pair for run in result.runs)
 
     @property
+    def notices(self) -> tuple[str, ...]:
+        """Tags and warnings of every result behind the pairs."""
+        return tuple(sorted({n for pair in self.pairs for result in pair for n in result.notices}))
+
+    @property
     def scope(self) -> str:
-        """Say what the numbers hold for."""
+        """Say what the numbers hold for, and over how many independent units they are known."""
         sizes = sorted({str(run.lineage.image_size) for run in self.runs})
-        seeds = sorted({result.seeds for pair in self.pairs for result in pair})
+        results = [result for pair in self.pairs for result in pair]
+        seeds = sorted({result.seeds for result in results})
+        counts = sorted({result.pretrainings for result in results if result.pretrainings})
         count = str(used) if (used := len(self.pairs)) == self.wanted else f"{used} of {self.wanted}"
-        number = "-".join(str(seed) for seed in dict.fromkeys((seeds[0], seeds[-1])))
-        return f"on {count} targets of {'- or '.join(sizes)}-pixel images, {number} seeds"
+        sets = len({result.cell.dataset for result in results})
+        place = f"on {count} targets of {sets} sets of {'- or '.join(sizes)}-pixel images"
+        units = (
+            f"pre-trainings: {_range(counts)}, seeds: {_range(seeds)}"
+            if counts
+            else f"seeds: {_range(seeds)}"
+        )
+        return f"{place}, {units}"
+
+
+def _range(counts: Sequence[int]) -> str:
+    return "-".join(str(count) for count in dict.fromkeys((counts[0], counts[-1]))) if counts else "0"
 
 
 def pretrainings(known: Known, track: str, pretrain: str, other: str) -> Comparison:
@@ -51,8 +76,11 @@ def pretrainings(known: Known, track: str, pretrain: str, other: str) -> Compari
     cells = [cell for cell in mini_study.compared((track,)) if cell.pretrain == track]
     wanted = [(replace(cell, pretrain=pretrain), replace(cell, pretrain=other)) for cell in cells]
     names = [METHODS.get(method, method) for method in (track, pretrain, other)]
-    subject = f"With {names[0]} fine-tuning, {names[1]} pre-training instead of {names[2]}"
-    return Comparison(f"{pretrain}_over_{other}_{track}", subject, _known(known, wanted), len(wanted))
+    known_pairs = _known(known, wanted)
+    ones = all(ours.pretrainings == 1 for ours, _ in known_pairs)
+    what = f"this {names[1]} pre-trained network" if ones else f"{names[1]} pre-training"
+    subject = f"With {names[0]} fine-tuning, {what} instead of {names[2]}"
+    return Comparison(f"{pretrain}_over_{other}_{track}", subject, known_pairs, len(wanted))
 
 
 def last_layer(known: Known) -> Comparison:

@@ -1,6 +1,8 @@
-"""What the miniature study found, in sentences: means over targets with their 95 % intervals.
+"""What the miniature study found, in sentences: means over data sets with calibrated 95 % intervals.
 
-A gain is relative to no pre-training and explodes where that is near chance; a difference in points does not.
+Differences in points come first: a gain relative to no pre-training explodes where that is near chance, and
+is left out on targets where it is not distinct from 0. Every verdict rests on the interval and p-value of a
+difference, Holm-adjusted over all verdicts of the page.
 """
 
 from __future__ import annotations
@@ -8,16 +10,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
-
-from robust_transfer.report.analysis.averages import fit_gains, mean_gain
-from robust_transfer.report.analysis.estimates import Estimate
+from robust_transfer.core import statistics
+from robust_transfer.report.analysis.averages import SetsMean, over_sets
+from robust_transfer.report.analysis.conditional import conditional, mechanical_r2
 from robust_transfer.report.index.cells import TITLES
 from robust_transfer.report.index.collect import Run
 from robust_transfer.report.study import mini_study
 from robust_transfer.report.study.comparisons import (
-    DIFFERENCE,
-    GAIN,
     Comparison,
     last_layer,
     plain_last_layer,
@@ -27,29 +26,43 @@ from robust_transfer.report.study.tables import Table
 from robust_transfer.report.study.wording import percent
 
 INTERVALS = (
-    "Intervals are 95 %; they resample seeds and test images, not targets: they do not cover other data sets."
+    "Intervals are 95 %, over test images and replicates of these data sets; in braces those of the mean of "
+    "sets like these. Verdicts are adjusted by Holm over this page."
 )
-IMPROVES, LOWERS, UNCLEAR = "improves", "lowers", "no clear change"
-VERBS = {IMPROVES: IMPROVES, LOWERS: LOWERS, UNCLEAR: "makes no clear change to"}
+IMPROVES, LOWERS, MIXED, UNCLEAR = "improves", "lowers", "differs between sets", "no clear change"
+VERBS = {
+    IMPROVES: "improves",
+    LOWERS: "lowers",
+    MIXED: "changes, with signs that differ between sets,",
+    UNCLEAR: "makes no clear change to",
+}
 
 
 @dataclass(frozen=True)
 class Finding:
     """A number in `unit`, what it says, and the runs behind it.
 
-    low, high : None for counts
-    verdict : whether the interval excludes 0; empty where that asks nothing
+    low, high : for these sets; None for counts
+    like_low, like_high : for the mean of sets like these
+    p, p_holm : None where nothing is tested
+    verdict : set where p is
+    sentence : has {verb} where the verdict goes
     """
 
     finding: str
     value: float
     low: float | None
     high: float | None
+    like_low: float | None
+    like_high: float | None
     unit: str
     method: str
+    p: float | None
+    p_holm: float | None
     verdict: str
     targets: int
     sentence: str
+    notices: tuple[str, ...]
     runs: tuple[Run, ...]
 
 
@@ -62,114 +75,159 @@ def findings(tables: Mapping[str, Table]) -> list[Finding]:
         for pretrain in (track, "simclr", "st"):
             against = pretrainings(known, track, pretrain, "none")
             found += [finding for metric in metrics for finding in _means(against, metric, gains=True)]
-            found += [finding for metric in metrics[1:] for finding in _fits(against, metric)]
-            found += _directions(against)
+            found += _conditional(against) + _explained(against)
         found += _means(pretrainings(known, track, track, "st"), "ra")
         found += _means(pretrainings(known, track, "simclr", track), "ra")
-    return [*found, *_means(last_layer(known), "ra"), *_level(plain_last_layer(known), "sa")]
+    found += [*_means(last_layer(known), "ra"), *_level(plain_last_layer(known), "sa")]
+    return _judged(found)
+
+
+def _judged(found: Sequence[Finding]) -> list[Finding]:
+    """Give every finding that is tested its adjusted p-value, and its verdict and verb by that."""
+    tested = [finding.p for finding in found if finding.p is not None]
+    adjusted = iter(statistics.holm(tested))
+    judged = []
+    for finding in found:
+        if finding.p is None:
+            judged.append(finding)
+            continue
+        p_holm = next(adjusted)
+        verdict = UNCLEAR if p_holm >= 1 - statistics.LEVEL else finding.verdict
+        sentence = finding.sentence.replace("{verb}", VERBS[verdict])
+        judged.append(replace(finding, p_holm=p_holm, verdict=verdict, sentence=sentence))
+    return judged
 
 
 def _means(compared: Comparison, metric: str, *, gains: bool = False) -> list[Finding]:
     """Return the mean difference in a metric, and the mean relative gain over the targets that have one."""
-    results = compared.results(DIFFERENCE, metric)
+    results = [ours for ours, _ in compared.changes(metric)]
     if not results:
         return []
-    unit, scale = ("L2", 1.0) if metric == "acr" else ("points", 100.0)
-    mean = mean_gain(results, metric)
-    says = f"{compared.subject} {VERBS[_verdict(mean)]} {TITLES[metric]}: {_text(mean, unit)}"
-    found = [(DIFFERENCE, mean, scale, unit, len(results))]
-    relative = compared.results(GAIN, metric) if gains else []
+    unit = "L2" if metric == "acr" else "points"
+    mean = over_sets(results, metric, "differences")
+    says = f"{compared.subject} {{verb}} {TITLES[metric]}: {_text(mean, unit)}{_between(mean)}"
+    found = [_finding(compared, f"{metric}_difference", mean, unit, len(results), says, tested=True)]
+    relative = [result for result in results if metric in result.gains] if gains else []
     if relative:
-        mean = mean_gain(relative, metric)
-        says += f"; mean relative gain {_text(mean, '%')}, {_verdict(mean)}{_left_out(mean)}"
-        found.append((GAIN, mean, 100.0, "%", len(relative)))
-    without = [r.cell.target for r in results if r.cell not in {other.cell for other in relative}]
-    if gains and without:
-        says += f", undefined on {len(without)} ({', '.join(without)}), where none has 0"
+        gain = over_sets(relative, metric, "gains")
+        without = [r.cell.target for r in results if metric not in r.gains]
+        text = f"{compared.subject}: mean relative gain in {TITLES[metric]} {_text(gain, '%')}"
+        if without:
+            text += f", left out on {len(without)} ({', '.join(without)}), where the other is near 0"
+        found.append(_finding(compared, f"{metric}_gain", gain, "%", len(relative), text))
+    return found
+
+
+def _conditional(compared: Comparison) -> list[Finding]:
+    """Return the change in robustness on the images that both models classify right."""
+    changes = [change for pair in compared.pairs if (change := conditional(*pair)) is not None]
+    if not changes:
+        return []
+    mean = over_sets(changes, "ra", "differences")
+    says = f"{compared.subject} {{verb}} RA among images that both classify right: {_text(mean, 'points')}"
+    says += _between(mean)
+    return [_finding(compared, "ra_if_both_right", mean, "points", len(changes), says, tested=True)]
+
+
+def _explained(compared: Comparison) -> list[Finding]:
+    """Return R2 of the change in RA on that in SA, beside what it is if RA/SA of no target changed."""
+    changes = compared.changes("ra")
+    found = mechanical_r2(changes, "differences")
+    if found is None:
+        return []
+    reference = f"{found.median:.2f} [{found.low:.2f}, {found.high:.2f}]"
+    says = f"{compared.subject}: R2 of the difference in RA on that in SA is {found.r2:.2f}"
+    says += f" over {len(changes)} targets; had RA/SA of no target changed, it would be {reference}"
     return [
-        _finding(compared, f"{metric}_{measure}", mean, scale, unit, count, says, _verdict(mean))
-        for measure, mean, scale, unit, count in found
-    ]
-
-
-def _fits(compared: Comparison, metric: str) -> list[Finding]:
-    """Return how much of the change in a metric the change in SA explains, over targets."""
-    found, texts = [], []
-    for measure in (GAIN, DIFFERENCE):
-        results = compared.results(measure, metric)
-        fit = fit_gains(results, metric) if len(results) >= 3 else None
-        if fit is not None and np.isfinite(fit.line.r2):
-            found.append((measure, Estimate(fit.line.r2, fit.low, fit.high, fit.method), len(results)))
-            interval = f"{fit.line.r2:.2f} [{fit.low:.2f}, {fit.high:.2f}] over {len(results)} targets"
-            texts.append(f"R² of the {measure} in {TITLES[metric]} on that in SA is {interval}")
-    mechanical = f"in part mechanical, as SA and {TITLES[metric]} are measured on the same images"
-    says = f"{compared.subject}: {'; '.join(texts)}; {mechanical}"
-    return [_finding(compared, f"{metric}_on_sa_{m}_r2", r2, 1.0, "R2", n, says) for m, r2, n in found]
-
-
-def _directions(compared: Comparison) -> list[Finding]:
-    """Return on how many targets RA rises, and falls, by an interval of its own."""
-    results = compared.results(DIFFERENCE, "ra")
-    verdicts = [(_verdict(result.gains["ra"]), result.cell.target) for result in results]
-    found = {
-        word: [target for verdict, target in verdicts if verdict == wanted]
-        for word, wanted in (("rises", IMPROVES), ("falls", LOWERS))
-    }
-    rising, falling = (f"{len(t)} ({', '.join(t)})" if t else "0" for t in found.values())
-    says = f"{compared.subject}: RA rises with a 95 % interval above 0 on {rising}"
-    says += f", falls with one below 0 on {falling}"
-    counts = {word: Estimate(float(len(t)), method="bootstrap of each target") for word, t in found.items()}
-    return [
-        _finding(compared, f"ra_{word}", count, 1.0, "targets", len(results), says)
-        for word, count in counts.items()
-        if results
+        Finding(
+            finding=f"{compared.name}_ra_on_sa_r2",
+            value=found.r2,
+            low=found.low,
+            high=found.high,
+            like_low=None,
+            like_high=None,
+            unit="R2",
+            method="bounds of R2 had RA/SA of no target changed",
+            p=None,
+            p_holm=None,
+            verdict="",
+            targets=len(changes),
+            sentence=f"{says} ({compared.scope}).",
+            notices=compared.notices,
+            runs=compared.runs,
+        )
     ]
 
 
 def _level(compared: Comparison, metric: str) -> list[Finding]:
     """Return the mean of a metric itself, which is compared with nothing."""
-    results = [replace(result, gains=result.estimates) for result, _ in compared.pairs]
+    results = [result for result, _ in compared.pairs]
     if not results:
         return []
-    mean = mean_gain(results, metric)
+    mean = over_sets(results, metric, "estimates")
     value, low, high = (percent(v) for v in (mean.value, mean.low, mean.high))
     says = f"{compared.subject} reaches {TITLES[metric]} {value} % [{low}, {high}]"
-    return [_finding(compared, metric, mean, 100.0, "%", len(results), says)]
+    return [_finding(compared, metric, mean, "%", len(results), says)]
 
 
 def _finding(
     compared: Comparison,
     name: str,
-    found: Estimate,
-    scale: float,
+    mean: SetsMean,
     unit: str,
     targets: int,
     says: str,
-    verdict: str = "",
+    *,
+    tested: bool = False,
 ) -> Finding:
-    low, high = (None if bound is None else scale * bound for bound in (found.low, found.high))
-    place = (f"{compared.name}_{name}", scale * found.value, low, high, unit, found.method)
-    return Finding(*place, verdict, targets, f"{says} ({compared.scope}).", compared.runs)
+    scale = 1.0 if unit == "L2" else 100.0
+
+    def scaled(value: float | None) -> float | None:
+        return None if value is None else scale * value
+
+    return Finding(
+        finding=f"{compared.name}_{name}",
+        value=scale * mean.value,
+        low=scaled(mean.low),
+        high=scaled(mean.high),
+        like_low=scaled(mean.like_low),
+        like_high=scaled(mean.like_high),
+        unit=unit,
+        method=mean.method,
+        p=mean.p if tested else None,
+        p_holm=None,
+        verdict=_direction(mean) if tested else "",
+        targets=targets,
+        sentence=f"{says} ({compared.scope}).",
+        notices=compared.notices,
+        runs=compared.runs,
+    )
 
 
-def _left_out(mean: Estimate) -> str:
-    """Say in how many resamples a gain is relative to 0: its interval comes out too narrow then."""
-    share = 0.0 if mean.samples is None else float(np.mean(~np.isfinite(mean.samples)))
-    return f" ({percent(share)} % of the resamples left out, where none has 0)" if share else ""
+def _direction(mean: SetsMean) -> str:
+    if mean.falling and mean.rising:
+        return MIXED
+    return IMPROVES if mean.value > 0 else LOWERS
 
 
-def _verdict(found: Estimate) -> str:
-    if found.low is None or found.high is None:
-        return UNCLEAR
-    return IMPROVES if found.low > 0 else LOWERS if found.high < 0 else UNCLEAR
+def _between(mean: SetsMean) -> str:
+    """Say how sets differ."""
+    if len(mean.sets) < 2:
+        return ""
+    share = "" if mean.heterogeneity is None else f"; I2 {100 * mean.heterogeneity:.0f} %"
+    return f"; rises on {len(mean.rising)} of {len(mean.sets)} sets{share}"
 
 
-def _text(found: Estimate, unit: str) -> str:
-    bounds = (found.value, found.low, found.high)
-    texts = [f"{v:+.3f}" if unit == "L2" and v is not None else percent(v, signed=True) for v in bounds]
-    return f"{texts[0]} {unit} [{texts[1]}, {texts[2]}]"
+def _text(mean: SetsMean, unit: str) -> str:
+    def write(value: float | None) -> str:
+        return f"{value:+.3f}" if unit == "L2" and value is not None else percent(value, signed=True)
+
+    text = f"{write(mean.value)} {unit} [{write(mean.low)}, {write(mean.high)}]"
+    if mean.like_low is None:
+        return text
+    return f"{text} {{{write(mean.like_low)}, {write(mean.like_high)}}}"
 
 
 def sentences(found: Sequence[Finding]) -> list[str]:
-    """Return the sentences once each: some hold two numbers."""
-    return list(dict.fromkeys(finding.sentence for finding in found))
+    """Return the sentences."""
+    return [finding.sentence for finding in found]

@@ -11,7 +11,7 @@ from robust_transfer.report.index.cells import TITLES, Cell
 from robust_transfer.report.index.collect import Run, commits
 from robust_transfer.report.study.blocks import Block, Bullets, Code, Paragraph
 from robust_transfer.report.study.spec import TableSpec
-from robust_transfer.report.study.wording import percent
+from robust_transfer.report.study.wording import change_text, percent
 
 SYMBOLS = "*†‡§¶"
 MOST_LEFT_OUT = 6
@@ -31,22 +31,41 @@ def measured(results: Iterable[Result]) -> list[str]:
     ]
 
 
-def varying(results: Iterable[Result]) -> str:
-    """Say what the ± of a table varies."""
-    counts = sorted({r.seeds for r in results if r.runs})
-    varies = sorted({name for r in results for name in r.varies})
+def images(results: Sequence[Result]) -> list[str]:
+    """Say how many test images there are."""
+    counts = [result.num_images for result in results if result.num_images]
+    return [f"Test images a cell: {_range(counts)}."] if counts else []
+
+
+def varying(results: Sequence[Result]) -> str:
+    """Say what the ± of a table varies, and over how many independent units."""
+    known = [result for result in results if result.runs]
+    varies = sorted({name for result in known for name in result.varies})
+    seeds = _range([result.seeds for result in known])
+    networks = [result.pretrainings for result in known if result.pretrainings]
+    pretrainings = f"; independent pre-trainings a cell: {_range(networks)}" if networks else ""
     if not varies:
-        return "One seed a cell: the intervals are over test images alone."
+        return f"One model a cell: the intervals are over test images alone{pretrainings}."
     return (
-        f"± is the standard deviation over {'-'.join(map(str, counts[:1] + counts[1:][-1:]))} seeds "
-        f"(varied: {', '.join(varies)}); intervals resample test images and seeds." + few_seeds(results)
+        f"± is the standard deviation over models; seeds a cell: {seeds} (varied: {', '.join(varies)})"
+        f"{pretrainings}. Intervals are 95 %, over test images and what was varied.{few_seeds(known)}"
     )
 
 
-def few_seeds(results: Iterable[Result]) -> str:
-    """Warn of intervals over few seeds."""
-    most = max((result.seeds for result in results), default=0)
-    return " Few seeds: such intervals come out too narrow." if 1 < most < 10 else ""
+def _range(counts: Sequence[int]) -> str:
+    return "-".join(str(count) for count in dict.fromkeys((min(counts), max(counts)))) if counts else "0"
+
+
+def few_seeds(results: Sequence[Result]) -> str:
+    """Say what few replicates cannot show."""
+    networks = [result.pretrainings for result in results if result.pretrainings]
+    seeds = [result.seeds for result in results if result.runs]
+    says = ""
+    if networks and min(networks) == 1:
+        says += " With one pre-training, what is said holds for this pre-trained network, not for its method."
+    if seeds and 1 < min(seeds) < 5:
+        says += " With few seeds, intervals are wide, and small effects are not seen."
+    return says
 
 
 def scale(results: Iterable[Result]) -> str:
@@ -62,24 +81,33 @@ def scale(results: Iterable[Result]) -> str:
     return sizes if lineages else ""
 
 
-def mark_symbols(results: Iterable[Result]) -> dict[str, str]:
-    """Give each mark that occurs a symbol."""
-    marks = sorted({mark for result in results for mark in result.marks})
-    return {mark: SYMBOLS[i] if i < len(SYMBOLS) else f"({i})" for i, mark in enumerate(marks)}
+def symbols(results: Iterable[Result]) -> dict[str, str]:
+    """Give each tag and warning that occurs a symbol."""
+    found = sorted({notice for result in results for notice in result.notices})
+    return {notice: SYMBOLS[i] if i < len(SYMBOLS) else f"({i})" for i, notice in enumerate(found)}
+
+
+def noticed(results: Sequence[Result]) -> list[str]:
+    """Return each tag and warning after its symbol, with the targets where not all have it."""
+    lines = []
+    for notice, symbol in symbols(results).items():
+        targets = list(dict.fromkeys(r.cell.target for r in results if notice in r.notices))
+        everywhere = len(targets) == len({r.cell.target for r in results})
+        lines.append(f"{symbol} {notice}" + ("" if everywhere else f" ({', '.join(targets)})"))
+    return lines
 
 
 def falls(results: Iterable[Result]) -> list[str]:
-    """Return one line for each pre-training and metric under which some set falls, with the sets."""
+    """Return one line for each pre-training and metric under which some set falls, with its interval."""
     lines: dict[tuple[str, str, str], list[str]] = {}
     for result in results:
-        for metric in result.estimates:
-            found = lines.setdefault((result.cell.finetune, result.cell.pretrain, metric), [])
-            if metric in result.gains and result.gains[metric].value < 0:
-                found.append(f"{result.cell.target} {percent(result.gains[metric].value, signed=True)}%")
+        for metric, change in result.differences.items():
+            if change.value < 0:
+                place = (result.cell.finetune, result.cell.pretrain, metric)
+                lines.setdefault(place, []).append(f"{result.cell.target} {change_text(metric, change)}")
     return [
-        f"{TITLES[metric]} falls with pre-training {pretrain}, fine-tuning {finetune}: {', '.join(found)}"
+        f"{TITLES[metric]} is lower with pre-training {pretrain}, fine-tuning {finetune}: {', '.join(found)}"
         for (finetune, pretrain, metric), found in lines.items()
-        if found
     ]
 
 

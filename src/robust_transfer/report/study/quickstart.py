@@ -10,7 +10,7 @@ from robust_transfer.report.index.collect import Index, Run
 from robust_transfer.report.index.protocols import Requirements
 from robust_transfer.report.study.blocks import Block, Grid, Paragraph
 from robust_transfer.report.study.spec import Arrangement, Presentation, TableSpec
-from robust_transfer.report.study.wording import interval_text, metric_text, percent
+from robust_transfer.report.study.wording import change_text, interval_text, metric_text
 
 TRACKS = {"at": "AT track: robustness against an attack", "cr": "CR track: certified robustness"}
 CONCLUDE = (
@@ -40,8 +40,10 @@ def grid(results: Sequence[Result]) -> Grid:
             interval = interval_text(metric, found.low, found.high)
             name = f"{TITLES[metric]}{unit}"
             label = (result.cell.finetune.upper(), result.cell.pretrain, name)
-            rows.append((*label, _mean(metric, found), interval, _gain(result.gains.get(metric))))
-    headers = ("track", "pretrain", "metric", "mean", "95 % interval", "gain % [95 %]")
+            rows.append(
+                (*label, _mean(metric, found), interval, _change(metric, result.differences.get(metric)))
+            )
+    headers = ("track", "pretrain", "metric", "mean", "95 % interval", "against none [95 %]")
     return Grid(headers, tuple(rows), 3)
 
 
@@ -50,11 +52,8 @@ def _mean(metric: str, found: Estimate) -> str:
     return metric_text(metric, found.value) + spread
 
 
-def _gain(found: Estimate | None) -> str:
-    if found is None:
-        return ""
-    value, low, high = (percent(v, signed=True) for v in (found.value, found.low, found.high))
-    return f"{value} [{low}, {high}]"
+def _change(metric: str, found: Estimate | None) -> str:
+    return "" if found is None else change_text(metric, found)
 
 
 def caption(results: Sequence[Result]) -> str:

@@ -5,18 +5,28 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from robust_transfer.report.analysis.averages import having, mean_gain
-from robust_transfer.report.analysis.estimates import Result, from_published, from_runs
+from robust_transfer.report.analysis.averages import over_sets
+from robust_transfer.report.analysis.estimates import Estimate, Result, from_published, from_runs
+from robust_transfer.report.index import published
 from robust_transfer.report.index.cells import TITLES, Cell
 from robust_transfer.report.index.collect import Index, Run
 from robust_transfer.report.index.costs import duration
 from robust_transfer.report.index.protocols import choose
 from robust_transfer.report.study import notes, registry
 from robust_transfer.report.study.blocks import Block, Grid, Paragraph, bullets
-from robust_transfer.report.study.spec import TableSpec
-from robust_transfer.report.study.wording import interval_text, metric_text, percent
+from robust_transfer.report.study.spec import Column, TableSpec
+from robust_transfer.report.study.wording import (
+    change_text,
+    gain_text,
+    interval_text,
+    metric_text,
+    units_text,
+)
 
-UNITS = "SA, RA and gains in %, ACR in L2 units of [0, 1] pixels; gains are relative to no pre-training."
+UNITS = (
+    "SA, RA and relative gains in %, ACR in L2 units of [0, 1] pixels; differences in points (ACR: L2), "
+    "against no pre-training on the same images and seeds."
+)
 
 
 @dataclass(frozen=True)
@@ -36,6 +46,14 @@ class Table:
     def ordered(self) -> list[Result]:
         """The filled cells in the table's order."""
         return [self.results[cell] for cell in self.cells if cell in self.results]
+
+    def reference(self, result: Result) -> Result | None:
+        """Return what a result's differences and gains are relative to."""
+        cell = result.cell.reference
+        known = self.results.get(cell)
+        if known is None and self.source == "published" and cell in published.all_cells():
+            return from_published([cell])[cell]
+        return known
 
 
 def build(name: str, source: str, index: Index) -> Table:
@@ -72,7 +90,6 @@ def sections(table: Table) -> list[Block]:
 def footer(table: Table) -> list[Block]:
     """Return what stands under a table."""
     results = table.ordered
-    marks = [f"{symbol} {mark}" for mark, symbol in notes.mark_symbols(results).items()]
     varying = notes.varying(results) if table.source == "runs" and results else ""
     origin = notes.provenance(table.results.values())
     return [
@@ -80,7 +97,7 @@ def footer(table: Table) -> list[Block]:
         *([Paragraph((varying,))] if varying else []),
         *bullets(notes.falls(results)),
         *bullets(notes.mean_per_class(results)),
-        *bullets(marks),
+        *bullets(notes.noticed(results)),
         *notes.missing(table.spec, table.cells, table.results),
         *notes.left_out(table.left_out),
         *([Paragraph(origin, small=True)] if origin else []),
@@ -90,13 +107,34 @@ def footer(table: Table) -> list[Block]:
 def main_grid(table: Table) -> Grid:
     """Return a table's numbers arranged as in the study."""
     layout = table.spec.arrangement.layout(table.cells)
-    symbols = notes.mark_symbols(table.ordered)
-    rows = []
-    for label, cells in layout.rows:
-        texts = [_value(table.results.get(cells[c.group]), c.metric, symbols) for c in layout.columns]
+    symbols = notes.symbols(table.ordered)
+    rows, bold = [], set()
+    for position, (label, cells) in enumerate(layout.rows):
+        results = [table.results.get(cells[column.group]) for column in layout.columns]
+        texts = [_value(r, c.metric, symbols) for r, c in zip(results, layout.columns, strict=True)]
         rows.append((*label, *texts))
+        bold |= {(position, len(label) + best) for best in _best(results, layout.columns)}
     headers = (*layout.labels, *(column.header for column in layout.columns))
-    return Grid(headers, tuple(rows), len(layout.labels))
+    groups: dict[str, int] = {}
+    for column in layout.columns:
+        name = column.header.removesuffix(TITLES[column.metric]).strip()
+        groups[name] = groups.get(name, 0) + 1
+    return Grid(headers, tuple(rows), len(layout.labels), groups=tuple(groups.items()), bold=frozenset(bold))
+
+
+def _best(results: Sequence[Result | None], columns: Sequence[Column]) -> list[int]:
+    """Return the columns of a row that are best in their metric, or whose interval reaches the best."""
+    found = []
+    for metric in TITLES:
+        known = {
+            position: result.estimates[metric]
+            for position, (result, column) in enumerate(zip(results, columns, strict=True))
+            if result is not None and column.metric == metric and metric in result.estimates
+        }
+        best = max((estimate.value for estimate in known.values()), default=0.0)
+        if len(known) > 1:
+            found += [p for p, e in known.items() if (e.value if e.high is None else e.high) >= best]
+    return found
 
 
 def _value(result: Result | None, metric: str, symbols: Mapping[str, str]) -> str:
@@ -104,11 +142,11 @@ def _value(result: Result | None, metric: str, symbols: Mapping[str, str]) -> st
         return "–"
     found = result.estimates[metric]
     spread = "" if found.deviation is None else f"±{metric_text(metric, found.deviation)}"
-    return metric_text(metric, found.value) + spread + "".join(symbols[mark] for mark in result.marks)
+    return metric_text(metric, found.value) + spread + "".join(symbols[notice] for notice in result.notices)
 
 
 def detail_grids(table: Table) -> list[Grid]:
-    """Return for each kind of model: images, seeds, intervals and gains of every set, and the mean gain."""
+    """Return for each kind of model what is known of every set, and means over sets."""
     kinds: dict[tuple[object, ...], list[Result]] = {}
     for result in table.ordered:
         cell = result.cell
@@ -119,25 +157,57 @@ def detail_grids(table: Table) -> list[Grid]:
 
 def _detail(results: Sequence[Result], runs: bool) -> Grid:
     cell = results[0].cell
-    gained = [metric for metric in cell.metrics if any(metric in r.gains for r in results)]
+    changed = [metric for metric in cell.metrics if any(metric in r.differences for r in results)]
     sigma = "" if cell.sigma is None else f", sigma {cell.sigma:g}"
     headers = ["dataset"]
-    headers += ["n", "seeds", *(f"{TITLES[m]} [95 %]" for m in cell.metrics)] if runs else []
-    headers += [f"{TITLES[m]} gain" for m in gained]
+    headers += ["n", "units", *(f"{TITLES[m]} [95 %]" for m in cell.metrics)] if runs else []
+    headers += [f"{TITLES[m]} {what}" for m in changed for what in ("difference", "gain %")]
     rows = []
     for result in results:
         row = [result.cell.target]
         if runs:
-            row += [str(result.num_images), str(result.seeds)]
+            row += [str(result.num_images), units_text(result.pretrainings, result.seeds)]
             row += [_interval(result, metric) for metric in cell.metrics]
-        row += [percent(_gain(result, metric), signed=True) for metric in gained]
+        row += [text for metric in changed for text in _changes(result, metric)]
         rows.append(tuple(row))
-    if gained:
-        means = [percent(mean_gain(having(results, metric), metric).value, signed=True) for metric in gained]
-        rows.append(("mean", *[""] * (len(headers) - 1 - len(means)), *means))
-    return Grid(
-        tuple(headers), tuple(rows), 1, f"Pre-training {cell.pretrain}, fine-tuning {cell.finetune}{sigma}"
-    )
+    blank = [""] * (3 + len(cell.metrics) if runs else 1)
+    for label, part in MEANS.items() if changed else ():
+        texts = [text for metric in changed for text in _mean(results, metric, part)]
+        if any(texts):
+            rows.append((label, *blank[1:], *texts))
+    title = f"Pre-training {cell.pretrain}, fine-tuning {cell.finetune}{sigma}"
+    return Grid(tuple(headers), tuple(rows), 1, title)
+
+
+# Rows under a table of sets: which bounds of a mean over sets they hold.
+MEANS = {
+    "mean": ("low", "high"),
+    "sets like these": ("like_low", "like_high"),
+    "one more set": ("new_low", "new_high"),
+}
+
+
+def _changes(result: Result, metric: str) -> tuple[str, str]:
+    change, gain = result.differences.get(metric), result.gains.get(metric)
+    return (change_text(metric, change) if change else "–", gain_text(gain) if gain else "–")
+
+
+def _mean(results: Sequence[Result], metric: str, part: tuple[str, str]) -> tuple[str, str]:
+    """Write the means over sets of differences and of gains, with the bounds that `part` names."""
+    texts = []
+    for measure in ("differences", "gains"):
+        known = [result for result in results if metric in getattr(result, measure)]
+        if not known:
+            texts.append("–")
+            continue
+        mean = over_sets(known, metric, "gains" if measure == "gains" else "differences")
+        bounds = [getattr(mean, name) for name in part]
+        if part[0] != "low" and bounds[0] is None:
+            texts.append("")
+            continue
+        shown = Estimate(mean.value, *bounds)
+        texts.append(gain_text(shown) if measure == "gains" else change_text(metric, shown))
+    return texts[0], texts[1]
 
 
 def _interval(result: Result, metric: str) -> str:
@@ -145,10 +215,6 @@ def _interval(result: Result, metric: str) -> str:
     if found is None:
         return "–"
     return f"{metric_text(metric, found.value)} {interval_text(metric, found.low, found.high)}".strip()
-
-
-def _gain(result: Result, metric: str) -> float | None:
-    return result.gains[metric].value if metric in result.gains else None
 
 
 def cost_grid(table: Table) -> Grid:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+
+from robust_transfer.report.analysis.estimates import Estimate
 from robust_transfer.store.records import Lineage
 
 
@@ -9,6 +12,8 @@ def percent(value: float | None, *, signed: bool = False) -> str:
     """Write a fraction in percent with one decimal; signed ones from 100 % on without."""
     if value is None:
         return "–"
+    if math.isinf(value):
+        return "∞" if value > 0 else "-∞"
     if signed and abs(value) >= 1:
         return f"{100 * value:+.0f}"
     return f"{100 * value:+.1f}" if signed else f"{100 * value:.1f}"
@@ -26,6 +31,31 @@ def interval_text(metric: str, low: float | None, high: float | None) -> str:
     if low is None or high is None:
         return ""
     return f"[{metric_text(metric, low)}, {metric_text(metric, high)}]"
+
+
+def change_text(metric: str, change: Estimate) -> str:
+    """Write a difference in points (or radii) with its interval."""
+    scale, digits = (1.0, 3) if metric == "acr" else (100.0, 1)
+    if change.low is None or change.high is None:
+        return f"{scale * change.value:+.{digits}f}"
+    value, low, high = (f"{scale * v:+.{digits}f}" for v in (change.value, change.low, change.high))
+    return f"{value} [{low}, {high}]"
+
+
+def gain_text(gain: Estimate) -> str:
+    """Write a relative gain in percent with its interval."""
+    value = percent(gain.value, signed=True)
+    if gain.low is None or gain.high is None:
+        return value
+    return f"{value} [{percent(gain.low, signed=True)}, {percent(gain.high, signed=True)}]"
+
+
+def units_text(pretrainings: int, seeds: int) -> str:
+    """Count what is independent: 0 pre-trainings where there is none."""
+    replicates = f"{seeds} seed{'s' if seeds != 1 else ''}"
+    if not pretrainings:
+        return replicates
+    return f"{pretrainings} pre-training{'s' if pretrainings != 1 else ''} x {replicates}"
 
 
 def model_text(lineage: Lineage) -> str:

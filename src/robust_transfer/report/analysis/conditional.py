@@ -1,0 +1,102 @@
+"""Robustness given correctness: what is left of a change in RA beside the change in SA.
+
+RA counts images that are right and stay so, and so moves with SA by construction. Two measures take that
+out: robustness among the images that two models both classify right, and the R squared of changes in RA on
+changes in SA that would be seen if RA/SA of each target had stayed as it was.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from robust_transfer.core import draws, statistics
+from robust_transfer.report.analysis import crossed
+from robust_transfer.report.analysis.averages import Measure
+from robust_transfer.report.analysis.estimates import Estimate, Result
+from robust_transfer.report.analysis.samples import Sample, paired
+
+DRAWS = 2000
+
+
+def conditional(first: Result, second: Result) -> Result | None:
+    """Return `first` with the difference in RA among the images that both classify right, None without any.
+
+    Per image, seed and pre-training: both right, and robust under one and not under the other.
+    """
+    pairs = [_pair(first, second, metric) for metric in ("sa", "ra")]
+    if pairs[0] is None or pairs[1] is None:
+        return None
+    (our_sa, their_sa), (our_ra, their_ra) = pairs[0], pairs[1]
+    both = our_sa.values * their_sa.values
+    share = float(both.mean())
+    if share == 0:
+        return None
+    lost_or_won = our_ra.values * their_sa.values - their_ra.values * our_sa.values
+    value = float(lost_or_won.mean()) / share
+    # Its spread for small deviations of both means; the test is that of lost_or_won alone.
+    values = value + (lost_or_won - value * both) / share
+    found = crossed.mean(values)
+    sample = Sample(values, our_sa.pretrainings, our_sa.replicates)
+    estimate = Estimate(value, found.low, found.high, found.method, found.p, None, sample)
+    return replace(first, differences={"ra": estimate})
+
+
+def _pair(first: Result, second: Result, metric: str) -> tuple[Sample, Sample] | None:
+    known = [result.estimates.get(metric) for result in (first, second)]
+    ours, theirs = (estimate.sample if estimate else None for estimate in known)
+    return paired(ours, theirs) if ours is not None and theirs is not None else None
+
+
+@dataclass(frozen=True)
+class Mechanical:
+    """R squared, and its median and central 95 % if RA/SA of each target had not changed."""
+
+    r2: float
+    median: float
+    low: float
+    high: float
+
+
+def mechanical_r2(pairs: Sequence[tuple[Result, Result]], measure: Measure) -> Mechanical | None:
+    """Return the R squared of changes in RA on changes in SA beside its mechanical reference.
+
+    The reference draws, for each target, correct images by the SA of either model and robust ones among them
+    by the second model's RA/SA, on as many images as were measured. None with fewer than three targets.
+    """
+    known = [
+        (ours, theirs)
+        for ours, theirs in pairs
+        if {"sa", "ra"} <= getattr(ours, measure).keys()
+        and ours.num_images
+        and theirs.estimates["sa"].value > 0
+    ]
+    if len(known) < 3:
+        return None
+    changes = ([getattr(ours, measure)[metric].value for ours, _ in known] for metric in ("sa", "ra"))
+    r2 = statistics.fit_line(*changes).r2
+    generator = draws.generator("mechanical", len(known))
+    drawn = np.array([_redrawn(generator, ours, theirs, measure) for ours, theirs in known])  # (D, 2, R)
+    references_r2 = statistics.r_squared(drawn[:, 0].T, drawn[:, 1].T)
+    finite = references_r2[np.isfinite(references_r2)]
+    if not math.isfinite(r2) or not finite.size:
+        return None
+    low, median, high = np.quantile(finite, [0.025, 0.5, 0.975])
+    return Mechanical(r2, float(median), float(low), float(high))
+
+
+def _redrawn(
+    generator: np.random.Generator, ours: Result, theirs: Result, measure: Measure
+) -> list[statistics.Array]:
+    """Draw (R,) changes in SA and in RA of one target."""
+    n = int(ours.num_images or 0)
+    before, after = theirs.estimates["sa"].value, ours.estimates["sa"].value
+    kept = min(1.0, theirs.estimates["ra"].value / before)
+    right = [generator.binomial(n, share, size=DRAWS) for share in (before, after)]
+    robust = [generator.binomial(count, kept) for count in right]
+    if measure == "gains":
+        return [np.where(a > 0, b / np.maximum(a, 1) - 1, np.nan) for a, b in (right, robust)]
+    return [(b - a) / n for a, b in (right, robust)]
