@@ -82,4 +82,4 @@ def test_help_imports_no_torch():
         "except SystemExit as end: sys.exit(end.code or 'torch' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
-    assert done.returncode == 0 and "status|check|fetch|import" in done.stdout
+    assert done.returncode == 0 and "status|check|fetch|import|cache" in done.stdout

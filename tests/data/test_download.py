@@ -21,7 +21,7 @@ MD5 = hashlib.md5(BODY).hexdigest()
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
-    """/file serves ranges, /plain does not, /short breaks off half way, /html sends a page; 404 for the rest."""
+    """/file serves ranges, /plain does not, /short breaks off, /html sends a page, else 404."""
 
     def log_message(self, *args):
         pass

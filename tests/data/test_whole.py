@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import shutil
+from pathlib import Path
 
 import pytest
 
@@ -11,7 +14,9 @@ from robust_transfer.core.errors import DataError
 from robust_transfer.data import catalogue, open_dataset
 from robust_transfer.data.check import unreadable_images
 from robust_transfer.data.entries import _entries
+from robust_transfer.data.imagenet_words import words
 from robust_transfer.data.status import describe, status
+from robust_transfer.data.whole import class_hash
 
 
 @pytest.fixture
@@ -20,7 +25,7 @@ def small(tmp_path, monkeypatch):
 
     def build(name):
         BUILDERS[name](tmp_path)
-        entry = dataclasses.replace(catalogue.get(name), file_md5={}, data_hash={})
+        entry = dataclasses.replace(catalogue.get(name), file_md5={}, data_hash={}, class_hash="")
         listings = {
             split: catalogue.official_listing(name, tmp_path, split, verify=False)
             for split in ("train", "test")
@@ -28,7 +33,9 @@ def small(tmp_path, monkeypatch):
         counts = {split: listing.expected for split, listing in listings.items()}
         hashes = {split: listing.official_hash() for split, listing in listings.items()}
         classes = len(listings["train"].class_names)
-        entry = dataclasses.replace(entry, **counts, num_classes=classes, data_hash=hashes)
+        official = class_hash(listings["train"].class_names)
+        more = {"num_classes": classes, "data_hash": hashes, "class_hash": official, "words": ""}
+        entry = dataclasses.replace(entry, **counts, **more)
         monkeypatch.setitem(_entries(), name, entry)
         return tmp_path
 
@@ -121,3 +128,43 @@ def test_images_one_folder_deeper_are_found_and_named(tmp_path):
     with pytest.raises(DataError, match="none of the 4 listed train images") as caught:
         open_dataset("cars", tmp_path, "train", verify=False)
     assert "one folder deeper: rt-data import cars --from" in caught.value.hints[0]
+
+
+def test_folders_of_imagenet_by_number_are_refused(small):
+    root = small("imagenet")
+    assert answers("imagenet", root) == dict.fromkeys(("status", "plan", "check", "run"), True)
+    for part in ("train", "val"):
+        for number, wnid in enumerate(("n01440764", "n01443537")):
+            (root / f"imagenet/{part}/{wnid}").rename(root / f"imagenet/{part}/{number}")
+    assert answers("imagenet", root) == dict.fromkeys(("status", "plan", "check", "run"), False)
+    assert "classes of imagenet" in catalogue.missing("imagenet", root, "test")
+
+
+def test_the_classes_of_imagenet_are_those_that_others_list_and_have_words():
+    from timm.data import ImageNetInfo
+
+    wnids = ImageNetInfo().label_names()
+    assert class_hash(wnids) == catalogue.get("imagenet").class_hash
+    assert len(words()) == 1000
+    for wnid, word in {
+        "n01440764": "tench",
+        "n02124075": "Egyptian cat",
+        "n15075141": "toilet tissue",
+    }.items():
+        assert words()[wnids.index(wnid)] == word
+
+
+REAL = os.environ.get("RT_REAL_DATA")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not REAL, reason="RT_REAL_DATA names no folder with the archives of real images")
+def test_real_sets_are_what_the_catalogue_says(tmp_path):
+    for archive in ("caltech101-72px.tar", *(f"tiny-imagenet-{i}of3.tar" for i in (1, 2, 3))):
+        shutil.unpack_archive(Path(REAL) / archive, tmp_path)
+    assert answers("caltech101", tmp_path) == dict.fromkeys(("status", "plan", "check", "run"), True)
+    assert len(open_dataset("tiny_imagenet", tmp_path, "test")) == 10_000
+    with pytest.raises(DataError, match="expected 100000 images of 200 classes, found 44000 of 200"):
+        open_dataset("tiny_imagenet", tmp_path, "train")
+    train = open_dataset("tiny_imagenet", tmp_path, "train", verify=False)
+    assert len(train) == 44_000 and train.class_names[0] == "goldfish"

@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from robust_transfer.cli.errors import command, report_user_error
 from robust_transfer.cli.parser import Parser
@@ -13,56 +14,32 @@ from robust_transfer.core.errors import DataError
 from robust_transfer.data import catalogue
 
 DEFAULT_ROOT = "data/"
+Action = Callable[[list[str], str, argparse.Namespace], int]
 SHOWN = 20  # unreadable images of a set that are named
 
 
 @command("rt-data")
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run `rt-data status|check|fetch|import [D ...]`."""
+    """Run `rt-data status|check|fetch|import|cache [D ...]`."""
     arguments = _parser().parse_args(argv)
     names = arguments.datasets
     for name in names:
         catalogue.get(name)  # a misspelt name is an error before anything is printed
     root = arguments.root or os.environ.get("RT_DATA") or DEFAULT_ROOT
-    actions = {"status": _status, "check": _check, "fetch": _fetch, "import": _import}
-    return actions[arguments.action](names, root, arguments)
+    act = ACTIONS[arguments.action][0]
+    return act(names, root, arguments)
 
 
 def _parser() -> Parser:
     parser = Parser(prog="rt-data", description=__doc__)
     actions = parser.add_subparsers(
-        dest="action", required=True, metavar="status|check|fetch|import", parser_class=Parser
+        dest="action", required=True, metavar="|".join(ACTIONS), parser_class=Parser
     )
-    texts = {
-        "status": "one line a set: ok, partial or missing, images found / expected, size, terms",
-        "check": "open and decode every image; exit 2 if a set is not whole",
-        "fetch": "download what can be downloaded, say where the rest goes, unpack what is there",
-        "import": "lay out, by links, a set that lies in another layout: class folders, a copy, parquet",
-    }
-    for action, text in texts.items():
+    for action, (_, text, number, options) in ACTIONS.items():
         sub = actions.add_parser(action, help=text, description=text)
-        number = "+" if action in ("check", "fetch") else "*"
-        if action == "import":
-            sub.add_argument("datasets", nargs=1, metavar="D", help="the set")
-            sub.add_argument(
-                "--from", dest="origin", required=True, metavar="PATH", help="folder, archive or parquet file"
-            )
-            sub.add_argument("--copy", action="store_true", help="copy the files (default: link to them)")
-        else:
-            sub.add_argument("datasets", nargs=number, metavar="D", help=", ".join(catalogue.names()))
-        sub.add_argument("--root", help="folder with all sets (default: $RT_DATA, else data/)")
-        if action in ("status", "check"):
-            sub.add_argument(
-                "--partition", type=int, help="official partition of sun397 and dtd (default: 1)"
-            )
-        if action == "check":
-            sub.add_argument(
-                "--no-verify",
-                dest="verify",
-                action="store_false",
-                help="decode what is there of a partial set",
-            )
-            sub.add_argument("--workers", type=int, help="processes that decode (default: one a core)")
+        sub.add_argument("datasets", nargs=number, metavar="D", help=", ".join(catalogue.names()))
+        for option in ("--root", *options):
+            sub.add_argument(option, **OPTIONS[option])
     return parser
 
 
@@ -130,10 +107,72 @@ def _import(names: list[str], root: str, arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _cache(names: list[str], root: str, arguments: argparse.Namespace) -> int:
+    from robust_transfer.data import open_dataset
+    from robust_transfer.data.cache import AUTO, cached
+
+    def cache(name: str) -> None:
+        options = {"partition": _partition(name, arguments), "verify": arguments.verify}
+        dataset = open_dataset(name, root, "train", **options)
+        done = cached(dataset, root, arguments.folder or AUTO, build=True) is not dataset
+        print(f"{name}: {len(dataset):,} training images {'are' if done else 'are not'} kept decoded")
+
+    return _each(names, cache)
+
+
 def _fetch(names: list[str], root: str, arguments: argparse.Namespace) -> int:
     from robust_transfer.data.fetch import fetch
 
     return _each(names, lambda name: fetch(name, root))
+
+
+# name: what runs, what it does, how many sets, options
+ACTIONS: dict[str, tuple[Action, str, str | int, tuple[str, ...]]] = {
+    "status": (
+        _status,
+        "one line a set: ok, partial or missing, images found / expected, size, terms",
+        "*",
+        ("--partition",),
+    ),
+    "check": (
+        _check,
+        "open and decode every image; exit 2 if a set is not whole",
+        "+",
+        ("--partition", "--no-verify", "--workers"),
+    ),
+    "fetch": (
+        _fetch,
+        "download what can be downloaded, say where the rest goes, unpack what is there",
+        "+",
+        (),
+    ),
+    "import": (
+        _import,
+        "lay out, by links, a set that lies in another layout: class folders, a copy, parquet",
+        1,
+        ("--from", "--copy"),
+    ),
+    "cache": (
+        _cache,
+        "decode the training images once, for all epochs and runs to come",
+        "+",
+        ("--partition", "--no-verify", "--folder"),
+    ),
+}
+OPTIONS: dict[str, dict[str, Any]] = {
+    "--root": {"help": "folder with all sets (default: $RT_DATA, else data/)"},
+    "--partition": {"type": int, "help": "official partition of sun397 and dtd (default: 1)"},
+    "--no-verify": {"dest": "verify", "action": "store_false", "help": "take what is there of a partial set"},
+    "--workers": {"type": int, "help": "processes that decode (default: one a core)"},
+    "--from": {
+        "dest": "origin",
+        "required": True,
+        "metavar": "PATH",
+        "help": "folder, archive or parquet file",
+    },
+    "--copy": {"action": "store_true", "help": "copy the files (default: link to them)"},
+    "--folder": {"help": "where to (default: decoded/ below the root); data.cache=DIR reads from there"},
+}
 
 
 if __name__ == "__main__":

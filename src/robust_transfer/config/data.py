@@ -62,3 +62,8 @@ class DataConfig:
     root: str = option("folder with all data sets, in torchvision's layout", identity=False)
     verify: bool = option("counts and checksums must be the catalogue's", identity=False)
     on_error: str = option("an image cannot be read", choices=("stop", "skip"), identity=False)
+    cache: str = option(
+        "images decoded once, for training: auto (below the root, where the disk has room), off, or a folder",
+        identity=False,
+        default="off",
+    )

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from robust_transfer.core.errors import ConfigError
 from robust_transfer.data import catalogue, splits
+from robust_transfer.data.entries import load
 from robust_transfer.data.selection import Selection
+from robust_transfer.data.whole import class_hash
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -33,13 +37,24 @@ class ImageDataset:
         self.paths = [listing.paths[row] for row in rows]
         self.labels = [listing.labels[row] for row in rows]
         self.expected = len(rows) + len(listing.absent)
-        self._read, self._rows = listing.read, rows
+        self.reader: Callable[[int], Image.Image] = listing.read
+        self._rows: Sequence[int] = rows
 
     def __len__(self) -> int:
         return len(self._rows)
 
     def __getitem__(self, position: int) -> tuple[Image.Image, int]:
-        return self._read(self._rows[position]), self.labels[position]
+        return self.read(position), self.labels[position]
+
+    def read(self, position: int) -> Image.Image:
+        """Return the image at one position, RGB."""
+        return self.reader(self._rows[position])
+
+    def reading(self, reader: Callable[[int], Image.Image]) -> ImageDataset:
+        """Return this data set with its images read by another reader: position -> RGB image."""
+        other = copy.copy(self)
+        other.reader, other._rows = reader, range(len(self))
+        return other
 
     def fingerprint(self) -> str:
         """Hash the list of (path, label): what a stage stores to know the data it was computed from."""
@@ -92,6 +107,8 @@ def open_selection(
 
     official = "test" if split == "test" else "train"
     listing = catalogue.official_listing(name, root, official, selection, verify=verify)
+    if entry.words and class_hash(listing.class_names) == entry.class_hash:
+        listing = listing._replace(class_names=list(load(entry.words)()))
     return ImageDataset(name, split, listing, _rows(listing, split, selection), on_error=on_error)
 
 

@@ -6,6 +6,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
+from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,8 @@ class Entry:
     archives: tuple[Archive, ...] = ()
     file_md5: Mapping[str, str] = field(default_factory=dict)
     data_hash: Mapping[str, str] = field(default_factory=dict)
+    class_hash: str = ""
+    words: str = ""
 
     @property
     def top(self) -> str:
@@ -61,6 +64,12 @@ class Entry:
     def size(self, split: str) -> int | None:
         """Return how many images the official split lists: of test, or of the training set."""
         return self.test if split == "test" else self.train
+
+
+def load(where: str) -> Any:
+    """Return what `module:name` names."""
+    module, _, name = where.partition(":")
+    return getattr(import_module(module), name)
 
 
 def names() -> tuple[str, ...]:

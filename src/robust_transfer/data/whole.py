@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,6 +47,7 @@ def check_whole(entry: Entry, root: Path, split: str, partition: int | None, lis
         return
     check_files(root, entry)
     _check_counts(entry, split, listing)
+    _check_classes(entry, root, listing)
     _check_list(entry, split, partition, listing)
     _check_images(entry, root, split, listing)
 
@@ -56,6 +59,22 @@ def _check_counts(entry: Entry, split: str, listing: Listing) -> None:
             f"{entry.name} {split} is not the official split (expected {entry.size(split)} images of "
             f"{entry.num_classes} classes, found {images} of {classes})",
             f"rt-data fetch {entry.name}",
+            RUN_ANYWAY,
+        )
+
+
+def class_hash(class_names: Iterable[str]) -> str:
+    """Hash the names of classes in the order of their labels."""
+    return hashlib.sha256("".join(f"{name}\n" for name in class_names).encode()).hexdigest()
+
+
+def _check_classes(entry: Entry, root: Path, listing: Listing) -> None:
+    if entry.class_hash and class_hash(listing.class_names) != entry.class_hash:
+        shown = ", ".join(listing.class_names[:4])
+        raise DataError(
+            f"the classes of {entry.name} below {root / entry.folder} are not the official ones, or in "
+            f"another order (found {shown}, ...): labels would be others than every checkpoint's",
+            f"name them as the set does: {entry.layout}",
             RUN_ANYWAY,
         )
 

@@ -18,6 +18,7 @@ from robust_transfer.config.runtime import RuntimeConfig
 from robust_transfer.config.schedules import PlateauSchedule
 from robust_transfer.core.errors import ConfigError
 from robust_transfer.core.logging import logger
+from robust_transfer.data.cache import cached
 from robust_transfer.data.dataset import ImageDataset
 from robust_transfer.data.loaders import Batch, MakeView, MakeViews, steps_per_epoch, training_batches
 from robust_transfer.data.opening import open_split
@@ -75,6 +76,7 @@ def train(job: TrainingJob, context: Context) -> dict[str, Any]:
     directory = Path(job.directory)
     directory.mkdir(parents=True, exist_ok=True)
     dataset = open_split(job.dataset, job.data, "train", generated=job.generated)
+    dataset = _decoded_once(job, dataset, context)
     model = _starting_model(job, dataset)
     objective = build(job.method)
     try:
@@ -106,6 +108,17 @@ def train(job: TrainingJob, context: Context) -> dict[str, Any]:
         "num_train_images": len(dataset),
         "world_size": context.world_size,
     }
+
+
+def _decoded_once(job: TrainingJob, dataset: ImageDataset, context: Context) -> ImageDataset:
+    """Read images from a cache; the first process makes it where they will be read more than once."""
+    steps = steps_per_epoch(len(dataset), job.method.batch_size)
+    epochs, most = job.method.epochs, job.method.max_steps
+    again = (epochs is None or epochs > 1) and (most is None or most > steps)
+    if context.is_main:
+        cached(dataset, job.data.root, job.data.cache, build=again)
+    context.barrier()
+    return cached(dataset, job.data.root, job.data.cache, build=False)
 
 
 def _starting_model(job: TrainingJob, dataset: ImageDataset) -> Classifier:

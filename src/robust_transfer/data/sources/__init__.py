@@ -10,12 +10,11 @@ against each other.
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from robust_transfer.core.errors import DataError
-from robust_transfer.data.entries import Entry
+from robust_transfer.data.entries import Entry, load
 
 if TYPE_CHECKING:
     from robust_transfer.data.listing import Listing
@@ -30,7 +29,8 @@ def list_split(entry: Entry, root: Path, split: str, partition: int | None = Non
     """
     assert split in ("train", "test")
     try:
-        listing = _reader(entry)(root / entry.folder, split, *([partition] if entry.partitions else []))
+        reader: Callable[..., Listing] = load(entry.reader)
+        listing = reader(root / entry.folder, split, *([partition] if entry.partitions else []))
         return listing.below(root, entry.folder)
     except (KeyError, IndexError, TypeError, ValueError) as error:
         if isinstance(error, DataError):
@@ -40,9 +40,3 @@ def list_split(entry: Entry, root: Path, split: str, partition: int | None = Non
             f"({type(error).__name__}: {error})",
             f"unpack its archive again: rt-data fetch {entry.name}",
         ) from error
-
-
-def _reader(entry: Entry) -> Callable[..., Listing]:
-    module, _, function = entry.reader.partition(":")
-    reader: Callable[..., Listing] = getattr(import_module(module), function)
-    return reader
