@@ -12,10 +12,12 @@ from robust_transfer.core.lazy import lazily
 if TYPE_CHECKING:
     from robust_transfer.objectives.byol import byol_loss
     from robust_transfer.objectives.consistency import consistency_loss
+    from robust_transfer.objectives.dynacl import dynacl_schedule
     from robust_transfer.objectives.eps_schedule import scheduled_eps
     from robust_transfer.objectives.macer import macer_loss
     from robust_transfer.objectives.momentum import ema_decay
     from robust_transfer.objectives.objective import Metrics, Noise, Objective, Progress, Views, build
+    from robust_transfer.objectives.pretext import pretext_loss, rotate_quarters, shuffle_patches
     from robust_transfer.objectives.simclr import nt_xent
     from robust_transfer.objectives.smoothed import smoothed_cross_entropy
     from robust_transfer.objectives.smoothmix import smoothmix_loss
@@ -30,9 +32,13 @@ _HOME = {
     "build": "objective",
     "byol_loss": "byol",
     "consistency_loss": "consistency",
+    "dynacl_schedule": "dynacl",
     "ema_decay": "momentum",
     "nt_xent": "simclr",
     "macer_loss": "macer",
+    "pretext_loss": "pretext",
+    "rotate_quarters": "pretext",
+    "shuffle_patches": "pretext",
     "scheduled_eps": "eps_schedule",
     "smoothed_cross_entropy": "smoothed",
     "smoothmix_loss": "smoothmix",
@@ -47,10 +53,14 @@ __all__ = [
     "build",
     "byol_loss",
     "consistency_loss",
+    "dynacl_schedule",
     "ema_decay",
     "macer_loss",
     "nt_xent",
+    "pretext_loss",
+    "rotate_quarters",
     "scheduled_eps",
+    "shuffle_patches",
     "smoothed_cross_entropy",
     "smoothmix_loss",
     "trades_loss",

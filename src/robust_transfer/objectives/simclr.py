@@ -37,6 +37,13 @@ def nt_xent(a: Tensor, b: Tensor, temperature: float, decoupled: bool = False) -
     return _contrast(views, views, 0, temperature, decoupled)
 
 
+def nt_xent_of_all(a: Tensor, b: Tensor, temperature: float, decoupled: bool = False) -> Tensor:
+    """Return `nt_xent` with the images of all processes as negatives, averaged over the local anchors."""
+    local = _normalise(a, b)
+    everyone = gather(local.transpose(0, 1)).transpose(0, 1)
+    return _contrast(local, everyone, rank() * len(a), temperature, decoupled)
+
+
 def _normalise(a: Tensor, b: Tensor) -> Tensor:
     """Return both views at unit length, (2, B, D)."""
     return functional.normalize(torch.stack((widen(a), widen(b))), dim=2)
@@ -106,8 +113,6 @@ class SimCLR(Objective):
         """Return the scaled loss of the two views; log it unscaled, and the mean cosine of the pairs."""
         # One pass over both views: BatchNorm sees the views together, as the authors' does.
         a, b = model(torch.cat(batch.images)).chunk(2)
-        local = _normalise(a, b)
-        everyone = gather(local.transpose(0, 1)).transpose(0, 1)
-        loss = _contrast(local, everyone, rank() * len(a), self.config.temperature, self.config.decoupled)
-        alignment = (local[0] * local[1]).sum(1).mean()
-        return self.config.loss_scale * loss, {"nt_xent": loss.detach(), "alignment": alignment.detach()}
+        loss = nt_xent_of_all(a, b, self.config.temperature, self.config.decoupled)
+        alignment = functional.cosine_similarity(widen(a.detach()), widen(b.detach())).mean()
+        return self.config.loss_scale * loss, {"nt_xent": loss.detach(), "alignment": alignment}

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from robust_transfer.config.methods.acl import ACLConfig
 from robust_transfer.config.methods.adversarial import AdversarialConfig, AttackConfig
 from robust_transfer.config.methods.byol import BYOLConfig
 from robust_transfer.config.methods.consistency import ConsistencyConfig
+from robust_transfer.config.methods.dynacl import DynACLConfig
 from robust_transfer.config.methods.gaussian import GaussianConfig
 from robust_transfer.config.methods.macer import MACERConfig
+from robust_transfer.config.methods.pretext import JigsawConfig, RotationConfig
 from robust_transfer.config.methods.simclr import SimCLRConfig
 from robust_transfer.config.methods.smoothadv import SmoothAdvConfig
 from robust_transfer.config.methods.smoothmix import SmoothMixConfig
@@ -18,15 +21,19 @@ from robust_transfer.config.methods.untrained import CheckpointConfig, NoneConfi
 __all__ = [
     "FINETUNE",
     "PRETRAIN",
+    "ACLConfig",
     "AdversarialConfig",
     "AttackConfig",
     "BYOLConfig",
     "CheckpointConfig",
     "ConsistencyConfig",
+    "DynACLConfig",
     "GaussianConfig",
+    "JigsawConfig",
     "LinearConfig",
     "MACERConfig",
     "NoneConfig",
+    "RotationConfig",
     "SimCLRConfig",
     "SmoothAdvConfig",
     "SmoothMixConfig",
@@ -47,6 +54,10 @@ PRETRAIN: dict[str, type] = {
     "smoothmix": SmoothMixConfig,
     "simclr": SimCLRConfig,
     "byol": BYOLConfig,
+    "acl": ACLConfig,
+    "dynacl": DynACLConfig,
+    "rotation": RotationConfig,
+    "jigsaw": JigsawConfig,
     "checkpoint": CheckpointConfig,
 }
 FINETUNE: dict[str, type] = {
