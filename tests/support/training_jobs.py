@@ -71,6 +71,7 @@ SPECIFIC = {
 # Shipped sizes that would take most of a test's time.
 SMALLER: dict[str, dict] = {
     "byol": {"projection_hidden": 16, "projection_dim": 8},
+    "moco": {"projection_dim": 8, "queue_size": 9, "bn_group": 2},
 }
 
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from robust_transfer.objectives.dynacl import dynacl_schedule
     from robust_transfer.objectives.eps_schedule import scheduled_eps
     from robust_transfer.objectives.macer import macer_loss
+    from robust_transfer.objectives.moco import enqueue, info_nce
     from robust_transfer.objectives.momentum import ema_decay
     from robust_transfer.objectives.objective import Metrics, Noise, Objective, Progress, Views, build
     from robust_transfer.objectives.pretext import pretext_loss, rotate_quarters, shuffle_patches
@@ -34,6 +35,8 @@ _HOME = {
     "consistency_loss": "consistency",
     "dynacl_schedule": "dynacl",
     "ema_decay": "momentum",
+    "enqueue": "moco",
+    "info_nce": "moco",
     "nt_xent": "simclr",
     "macer_loss": "macer",
     "pretext_loss": "pretext",
@@ -55,6 +58,8 @@ __all__ = [
     "consistency_loss",
     "dynacl_schedule",
     "ema_decay",
+    "enqueue",
+    "info_nce",
     "macer_loss",
     "nt_xent",
     "pretext_loss",

@@ -9,6 +9,7 @@ from robust_transfer.config.methods.consistency import ConsistencyConfig
 from robust_transfer.config.methods.dynacl import DynACLConfig
 from robust_transfer.config.methods.gaussian import GaussianConfig
 from robust_transfer.config.methods.macer import MACERConfig
+from robust_transfer.config.methods.moco import MoCoConfig
 from robust_transfer.config.methods.pretext import JigsawConfig, RotationConfig
 from robust_transfer.config.methods.simclr import SimCLRConfig
 from robust_transfer.config.methods.smoothadv import SmoothAdvConfig
@@ -32,6 +33,7 @@ __all__ = [
     "JigsawConfig",
     "LinearConfig",
     "MACERConfig",
+    "MoCoConfig",
     "NoneConfig",
     "RotationConfig",
     "SimCLRConfig",
@@ -54,6 +56,7 @@ PRETRAIN: dict[str, type] = {
     "smoothmix": SmoothMixConfig,
     "simclr": SimCLRConfig,
     "byol": BYOLConfig,
+    "moco": MoCoConfig,
     "acl": ACLConfig,
     "dynacl": DynACLConfig,
     "rotation": RotationConfig,
