@@ -1,12 +1,15 @@
 """Images per second of one core: our training loader against torchvision's, and two ways to SimCLR's views.
 
     python scripts/benchmark_data.py [--images 512] [--workers 1] [--rounds 5]
+    python scripts/benchmark_data.py --real DIR [--rounds 10]
 
-Both read the same 500x375 JPEG files (synthetic, 90 kB on average), crop, flip and batch them; the pixels are
-the same. The plain loader makes float32 and normalises in the worker, ours hands uint8 on. SimCLR's views are
-made by our loader whole (augment_on=cpu), or cropped alone and left to the device (augment_on=device). All
-are timed in CPU seconds of the parent and its workers together, in turn; the best round counts, because other
-work on the machine can only slow a round down.
+Both read the same JPEG files, crop, flip and batch them; the pixels are the same. The files are synthetic
+(500x375, 90 kB on average), or photographs below DIR: caltech101/ and class folders in dtd10/train, as they are
+there, with crops of 64 pixels, and encoded again at sizes in which such sets are published, with crops of 224; our
+loader then also reads from its cache of decoded images. The plain loader makes float32 and normalises in the
+worker, ours hands uint8 on. SimCLR's views are made by our loader whole (augment_on=cpu), or cropped alone and
+left to the device (augment_on=device). All are timed in CPU seconds of the parent and its workers together, in
+turn; the best round counts, because other work on the machine can only slow a round down.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ from __future__ import annotations
 import argparse
 import os
 import resource
+import shutil
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -31,6 +35,7 @@ from torchvision import transforms
 from torchvision.datasets import ImageFolder
 
 from robust_transfer.data import open_dataset
+from robust_transfer.data.cache import cached
 from robust_transfer.data.loaders import training_batches
 from robust_transfer.data.transforms import train_transform
 from robust_transfer.data.views import two_views
@@ -52,11 +57,11 @@ def write_images(root: Path, num_images: int) -> float:
     return total / num_images / 1000
 
 
-def read_plain(root: Path, workers: int) -> int:
+def read_plain(root: Path, workers: int, image_size: int = IMAGE_SIZE) -> int:
     """Read one epoch with the usual recipe."""
     transform = transforms.Compose(
         [
-            transforms.RandomResizedCrop(IMAGE_SIZE),
+            transforms.RandomResizedCrop(image_size),
             transforms.RandomHorizontalFlip(),
             transforms.ToTensor(),
             transforms.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
@@ -67,9 +72,9 @@ def read_plain(root: Path, workers: int) -> int:
     return sum(len(labels) for _, labels in loader)
 
 
-def read_ours(root: Path, workers: int, transforms: Sequence[Callable]) -> int:
+def read_ours(root: Path, workers: int, transforms: Sequence[Callable], cache: str = "off") -> int:
     """Read one epoch with our loader."""
-    dataset = open_dataset("imagefolder", root, "train")
+    dataset = cached(open_dataset("imagefolder", root, "train"), root, cache, build=False)
     batches = training_batches(
         dataset,
         lambda epoch: transforms,
@@ -103,6 +108,58 @@ def rate(read: Callable[[Path, int], int], root: Path, workers: int) -> tuple[fl
     return images / (cpu_seconds() - cpu), images / (time.perf_counter() - wall)
 
 
+# name: folder of class folders below --real, side of a crop, size to encode again at, images
+REAL = {
+    "Caltech-101 at 72 px": ("caltech101/101_ObjectCategories", 64, None, 640),
+    "DTD at 72 px": ("dtd10/train", 64, None, 512),
+    "photographs of 300x200": ("caltech101/101_ObjectCategories", 224, (300, 200), 192),
+    "photographs of 640x480": ("dtd10/train", 224, (640, 480), 128),
+}
+
+
+def copy_photographs(source: Path, root: Path, size: tuple[int, int] | None, num_images: int) -> None:
+    """Lay out evenly spaced photographs below root/train, encoded again where a size is given."""
+    files = sorted(source.glob("*/*.jpg"))
+    for position in np.linspace(0, len(files) - 1, num_images).astype(int):
+        file = files[position]
+        target = root / "train" / file.parent.name / file.name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if size is None:
+            shutil.copyfile(file, target)
+        else:
+            Image.open(file).convert("RGB").resize(size, Image.Resampling.BICUBIC).save(target, quality=92)
+
+
+def compare_real(folder: Path, rounds: int) -> list[dict]:
+    """Time epochs of photographs: the usual recipe, ours, ours from decoded images."""
+    rows = []
+    for name, (source, image_size, size, num_images) in REAL.items():
+        with tempfile.TemporaryDirectory() as place:
+            root = Path(place)
+            copy_photographs(folder / source, root, size, num_images)
+            cached(open_dataset("imagefolder", root, "train"), root, "auto", build=True)
+            make = (train_transform(image_size, "crop_flip"),)
+            readers = {
+                "plain": partial(read_plain, image_size=image_size),
+                "our loader": partial(read_ours, transforms=make),
+                "our loader, images decoded once": partial(read_ours, transforms=make, cache="auto"),
+            }
+            for workers in (0, 1):
+                costs: dict[str, list[float]] = {reader: [] for reader in readers}
+                for _ in range(rounds):
+                    for reader, read in readers.items():
+                        costs[reader].append(1 / rate(read, root, workers)[0])
+                what = f"reading {name}, crops of {image_size} px, {workers} worker{'s' * (workers != 1)}"
+                for ours in list(readers)[1:]:
+                    row = compared(what, ours, "ImageFolder and DataLoader", costs["plain"], costs[ours])
+                    print(
+                        f"{what}, {ours}: {row['ratio']:.2f} [{row['low']:.2f}, {row['high']:.2f}]",
+                        flush=True,
+                    )
+                    rows.append(row)
+    return rows
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -110,9 +167,15 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=512)
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--real", type=Path, help="folder with photographs: caltech101/ and dtd10/")
     parser.add_argument("--json", type=Path, help="write the results here too")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
+    if arguments.real:
+        rows = compare_real(arguments.real, arguments.rounds)
+        if arguments.json:
+            save(arguments.json, rows)
+        return
     with tempfile.TemporaryDirectory() as folder:
         kilobytes = write_images(Path(folder), arguments.images)
         print(

@@ -11,7 +11,7 @@ from torchvision.transforms import transforms as tv
 
 from robust_transfer.core import rng
 from robust_transfer.core.errors import ConfigError
-from robust_transfer.data.transforms import eval_transform, train_transform
+from robust_transfer.data.transforms import draw_crop, eval_transform, train_transform
 
 
 def picture(width=50, height=37):
@@ -53,6 +53,23 @@ def test_training_crops_and_flips():
             assert out.shape == (3, 16, 16)
             mirrored[augment] += int(out[0, :, 0].mean() > out[0, :, -1].mean() + 1)
     assert mirrored["crop"] == 0 and 10 < mirrored["crop_flip"] < 40
+
+
+@pytest.mark.parametrize("size", [(50, 37), (72, 108), (1, 1), (3, 200), (200, 3), (640, 480)])
+def test_crops_are_drawn_and_made_number_by_number_as_by_torchvision(size):
+    image = picture(*size)
+    for augment, more in (("crop_flip", [tv.RandomHorizontalFlip()]), ("crop", [])):
+        theirs = tv.Compose([tv.RandomResizedCrop(16), *more, F.pil_to_tensor])
+        for i in range(40):
+            with rng.global_state(0, "test", i):
+                ours, after = train_transform(16, augment)(image), torch.rand(1)
+            with rng.global_state(0, "test", i):
+                assert torch.equal(ours, theirs(image)) and torch.equal(after, torch.rand(1))
+    for i in range(40):
+        with rng.global_state(1, "test", i):
+            drawn = draw_crop(*size, (0.2, 0.9))
+        with rng.global_state(1, "test", i):
+            assert drawn == tv.RandomResizedCrop.get_params(image, [0.2, 0.9], [3 / 4, 4 / 3])
 
 
 def test_unknown_augment_is_refused():

@@ -21,6 +21,8 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as F
 from torchvision.transforms import transforms as tv
 
+from robust_transfer.data.transforms import draw_crop
+
 BRIGHTNESS, CONTRAST, SATURATION, HUE = range(4)  # as torchvision numbers them
 ADJUST = (F.adjust_brightness, F.adjust_contrast, F.adjust_saturation, F.adjust_hue)
 
@@ -137,8 +139,7 @@ def _happens(probability: float) -> bool:
 
 def _draw_crop(image: Image.Image, recipe: ViewRecipe) -> tuple[int, int, int, int]:
     if recipe.pad_crop is None:
-        drawn = tv.RandomResizedCrop.get_params(image, list(recipe.area), [3 / 4, 4 / 3])
-        return cast("tuple[int, int, int, int]", drawn)
+        return draw_crop(*image.size, recipe.area)
     top, left = (torch.randint(2 * recipe.pad_crop + 1, (2,)) - recipe.pad_crop).tolist()
     return top, left, recipe.size, recipe.size
 
