@@ -262,7 +262,7 @@ def test_bad_input(line, what, hint, places, tmp_path, capsys, monkeypatch):
     if "device=cuda" in line and torch.cuda.is_available():
         pytest.skip("this machine has a CUDA device")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(run, "_launch", nothing_may_run)
+    monkeypatch.setattr(run.Runner, "launch", nothing_may_run)
     program, *words = line.split(" ")
     words = [word.format(new=tmp_path / "new", **places) for word in words]
     before = listing(places["dir"])

@@ -26,7 +26,7 @@ CASES = [
 
 def by_hand(name, job, indices, **options):
     function, names = FUNCTIONS[name]
-    settings = {field: getattr(job.settings, field) for field in names}
+    settings = {field: getattr(job.stage.config, field) for field in names}
     pixels, labels = digit_pixels()
     return function(
         fitted_model(), pixels[indices], labels[indices], index=indices, **{**settings, **options}
@@ -44,7 +44,11 @@ def test_records_are_those_of_the_public_function(model_file, tmp_path, name, se
     table = records(job)
     indices = [int(r["index"]) for r in table]
     result = by_hand(
-        name, job, indices, batch_size=job.settings.batch_size, gradient_model=fast_inference(fitted_model())
+        name,
+        job,
+        indices,
+        batch_size=job.stage.config.batch_size,
+        gradient_model=fast_inference(fitted_model()),
     )
     assert flags(table, "robust") == result.robust.tolist()
     assert [int(r["clean_prediction"]) for r in table] == result.clean_prediction.tolist()
@@ -85,7 +89,7 @@ def test_what_every_record_keeps(model_file, tmp_path, name):
         right = row["clean_prediction"] == row["label"]
         assert row["correct"] == str(int(right))
         assert float(row["distance"]) <= 0.5 * (1 + 1e-6)
-        assert 0 <= int(row["gradient_steps"]) <= 2 * (job.settings.num_steps + 1)
+        assert 0 <= int(row["gradient_steps"]) <= 2 * (job.stage.config.num_steps + 1)
         if row["robust"] == "1":
             assert right and row["adversarial_prediction"] == row["label"]
         else:

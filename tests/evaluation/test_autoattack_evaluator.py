@@ -38,7 +38,7 @@ def test_records_are_those_of_the_public_function(job):
         pixels[indices],
         labels[indices],
         index=indices,
-        eps=job.settings.eps,
+        eps=job.stage.config.eps,
         num_steps=4,
         num_queries=20,
         batch_size=8,

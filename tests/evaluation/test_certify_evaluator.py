@@ -30,7 +30,7 @@ CASES = [
 def by_hand(job, model, index):
     pixels, labels = digit_pixels()
     names = ("sigma", "n0", "n", "alpha", "seed")
-    settings = {**{name: getattr(job.settings, name) for name in names}, **job.settings.rule}
+    settings = {**{name: getattr(job.stage.config, name) for name in names}, **job.stage.config.rule}
     return certify(model, pixels[index], label=int(labels[index]), index=index, **settings)
 
 
@@ -95,7 +95,7 @@ def test_rows_fold_in_any_order_and_a_unit_that_stands_twice_counts_once(model_f
     job = make_job("certify", tmp_path, model_file, mode="decide", n=3000)
     run(job)
     _, rows = read_journal(tmp_path / "journal.0.csv")
-    evaluator = CertifyEvaluator(job.settings)
+    evaluator = CertifyEvaluator(job.stage.config)
     labels = digit_pixels()[1].tolist()
     expected = evaluator.records(rows, labels)
     assert [str(r["count_top"]) for r in expected] == [r["count_top"] for r in records(job)]
@@ -112,11 +112,11 @@ def test_a_unit_with_two_different_counts_is_refused(model_file, tmp_path):
     unit = next(r for r in rows if r["purpose"] == "estimate")
     other = {**unit, "count": str(int(unit["count"]) - 1)}
     with pytest.raises(EvaluationError, match=f"image {unit['index']} has two different counts"):
-        CertifyEvaluator(job.settings).records([*rows, other], digit_pixels()[1].tolist())
+        CertifyEvaluator(job.stage.config).records([*rows, other], digit_pixels()[1].tolist())
     pick = next(r for r in rows if r["purpose"] == "select")
     other = {**pick, "guess": str((int(pick["guess"]) + 1) % 10)}
     with pytest.raises(EvaluationError, match=f"image {pick['index']} has two different"):
-        CertifyEvaluator(job.settings).records([*rows, other], digit_pixels()[1].tolist())
+        CertifyEvaluator(job.stage.config).records([*rows, other], digit_pixels()[1].tolist())
 
 
 def test_units_of_another_size_are_never_summed_as_if_they_were_whole(model_file, tmp_path, monkeypatch):

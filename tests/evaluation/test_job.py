@@ -171,7 +171,7 @@ def test_the_summary_follows_from_the_records(finished):
         assert summary["metrics"]["sa"] == pytest.approx(correct.mean())
         per_class = np.mean([correct[labels == k].mean() for k in sorted(set(labels))])
         assert summary["metrics"]["sa_per_class"] == pytest.approx(per_class)
-        assert summary["num_images"] == len(table) == summary["subset"] == job.settings.subset
+        assert summary["num_images"] == len(table) == summary["subset"] == job.stage.config.subset
         assert sum(summary["counts"].values()) == len(table)
         assert summary["counts"]["right"] == correct.sum()
         low, high = (summary["intervals"]["sa"][side] for side in ("low", "high"))

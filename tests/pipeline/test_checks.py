@@ -86,14 +86,14 @@ def test_a_plateau_needs_images_to_measure_on():
         (["runtime.devices=3", "finetune.batch_size=33"], None),
     ],
 )
-def test_devices_that_do_not_divide_a_batch_are_refused_without_torch(words, what, tmp_path):
+def test_devices_that_do_not_divide_a_batch_are_refused_without_torch(words, what):
     config = composed("pretrain=none", "finetune=cr", "dataset=pets", *words)
     stages = training_stages(config)
     if what is None:
-        check_devices(stages, tmp_path, config.runtime)
+        check_devices(stages, config.runtime)
         return
     with pytest.raises(ConfigError, match=what):
-        check_devices(stages, tmp_path, config.runtime)
+        check_devices(stages, config.runtime)
 
 
 def test_the_plan_refuses_such_devices_too(tmp_path, capsys):

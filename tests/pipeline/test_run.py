@@ -104,14 +104,14 @@ def test_a_finished_stage_is_reused_where_its_data_are_gone(whole, monkeypatch):
 
 def fail_in(monkeypatch, kind, error):
     """Let stages of a kind fail after they began."""
-    real = module._launch
+    real = module.Runner.launch
 
-    def launch(stage, *rest):
+    def launch(runner, stage, directory):
         if stage.kind == kind:
             raise error
-        return real(stage, *rest)
+        return real(runner, stage, directory)
 
-    monkeypatch.setattr(module, "_launch", launch)
+    monkeypatch.setattr(module.Runner, "launch", launch)
 
 
 @pytest.mark.parametrize("kind", ["pretrain", "finetune", "eval"])
@@ -184,14 +184,14 @@ def test_a_sweep_with_one_wrong_job_is_refused_whole(tmp_path, capsys):
 @pytest.mark.parametrize("on_failure", ["stop", "continue"])
 def test_a_job_that_fails_stops_the_sweep_or_not(on_failure, tmp_path, monkeypatch, capsys):
     root = tmp_path / "runs"
-    real = module._launch
+    real = module.Runner.launch
 
-    def launch(stage, *rest):
+    def launch(runner, stage, directory):
         if stage.kind == "finetune" and stage.config.seed == 1:
             raise DataError("image 7 cannot be read", "restore it")
-        return real(stage, *rest)
+        return real(runner, stage, directory)
 
-    monkeypatch.setattr(module, "_launch", launch)
+    monkeypatch.setattr(module.Runner, "launch", launch)
     words = tiny("none", "st", root, "seed=0,1,2", "evaluators=[clean]", f"on_failure={on_failure}")
     assert main(["-m", *words]) == 2
     streams = capsys.readouterr()

@@ -11,10 +11,12 @@ from robust_transfer.config.evaluation import AdaptiveConfig, DecideConfig, Eval
 from robust_transfer.config.runtime import RuntimeConfig
 from robust_transfer.data import open_dataset
 from robust_transfer.distributed.context import Context, single
-from robust_transfer.evaluation.job import EvaluationJob, evaluate
+from robust_transfer.evaluation.job import evaluate
 from robust_transfer.models.checkpoint import save_model
 from robust_transfer.models.normalized import Classifier
+from robust_transfer.store.job import ModelFile, StageJob
 from robust_transfer.store.records import Lineage
+from robust_transfer.store.stage_config import StageConfig
 from small_model import small_model
 from tiny_runs import composed
 
@@ -83,30 +85,24 @@ def settings_of(name: str, **changes) -> EvaluatorConfig:
     return cls(**{**dataclasses.asdict(CONFIG.evaluator_settings["certify"]), **rule, **changes})
 
 
-def make_job(name: str, directory: Path, model: Path, *, dataset=None, **settings) -> EvaluationJob:
+def make_job(name: str, directory: Path, model: Path, *, dataset=None, **settings) -> StageJob:
     """Build a job; settings given here win over the small ones, and those over the shipped configs."""
     directory.mkdir(parents=True, exist_ok=True)
-    return EvaluationJob(
-        evaluator=name,
-        settings=settings_of(name, **settings),
+    stage = StageConfig(
+        kind="eval",
+        key="a" * 64,
+        identity={"evaluator": name, "image_size": 8, "whole_image": True},
+        config=settings_of(name, **settings),
+        model=CONFIG.model,
         dataset=dataset or CONFIG.dataset,
-        data=CONFIG.data,
-        runtime=RUNTIME,
-        image_size=8,
-        whole_image=True,
-        model=model,
-        reading=None,
-        directory=directory,
-        key="a" * 12,
-        parent="b" * 12,
         generated=None,
         lineage=Lineage(pretrain="none", finetune="st"),
         marks=(),
-        commit=None,
     )
+    return StageJob(stage, ModelFile(model, "b" * 64), CONFIG.data, RUNTIME, directory)
 
 
-def run(job: EvaluationJob) -> bytes:
+def run(job: StageJob) -> bytes:
     """Run an evaluation in this process and return the bytes of its records."""
     evaluate(job, single("cpu"))
     return (job.directory / "records.csv").read_bytes()
@@ -121,7 +117,7 @@ class Shard(Context):
         pass
 
 
-def run_shards(job: EvaluationJob, number: int) -> bytes:
+def run_shards(job: StageJob, number: int) -> bytes:
     """Measure each shard of `number` in a directory of its own, then fold all journals in the job's."""
     for rank in range(number):
         alone = dataclasses.replace(job, directory=job.directory / f"of-{rank}")
@@ -134,10 +130,10 @@ def run_shards(job: EvaluationJob, number: int) -> bytes:
     return run(job)
 
 
-def records(job: EvaluationJob) -> list[dict[str, str]]:
+def records(job: StageJob) -> list[dict[str, str]]:
     with open(job.directory / "records.csv", newline="") as stream:
         return list(csv.DictReader(stream))
 
 
-def journal_lines(job: EvaluationJob, shard: int = 0) -> list[bytes]:
+def journal_lines(job: StageJob, shard: int = 0) -> list[bytes]:
     return (job.directory / f"journal.{shard}.csv").read_bytes().splitlines(keepends=True)

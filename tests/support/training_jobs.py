@@ -20,7 +20,9 @@ from robust_transfer.config.methods import (
 from robust_transfer.config.model import ModelConfig
 from robust_transfer.config.runtime import RuntimeConfig
 from robust_transfer.config.schedules import CosineSchedule, PlateauSchedule, StepSchedule
-from robust_transfer.training.job import TrainingJob
+from robust_transfer.store.job import ModelFile, StageJob
+from robust_transfer.store.records import Lineage
+from robust_transfer.store.stage_config import StageConfig
 
 METHODS = sorted(name for name, c in {**PRETRAIN, **FINETUNE}.items() if issubclass(c, TrainingConfig))
 COMMON = {
@@ -114,10 +116,21 @@ def make_runtime(**changes) -> RuntimeConfig:
     return RuntimeConfig(**{**values, **changes})
 
 
-def make_job(name: str, directory: Path, *, runtime: RuntimeConfig | None = None, **changes) -> TrainingJob:
-    """A stage on 5 digits a class, 50 images, 5 steps an epoch at the common batch size."""
-    return TrainingJob(
-        method=make_method(name, **changes),
+def make_job(
+    name: str,
+    directory: Path,
+    *,
+    runtime: RuntimeConfig | None = None,
+    parent: Path | None = None,
+    validation_fraction: float = 0.0,
+    **changes,
+) -> StageJob:
+    """A stage on 5 digits per class, 50 images, 5 steps an epoch at the common batch size."""
+    stage = StageConfig(
+        kind="finetune" if parent else "pretrain",
+        key="0" * 12,
+        identity={},
+        config=make_method(name, **changes),
         model=ModelConfig(arch="resnet18_small", width=4, image_size=16, normalize="none"),
         dataset=DatasetConfig(
             name="digits",
@@ -127,14 +140,17 @@ def make_job(name: str, directory: Path, *, runtime: RuntimeConfig | None = None
             partition=None,
             split_seed=0,
             augment="none",
-            validation_fraction=0.0,
+            validation_fraction=validation_fraction,
             evaluate_on="test",
         ),
-        data=DataConfig(root="data", verify=True, on_error="stop"),
-        runtime=runtime or make_runtime(),
-        parent=None,
-        directory=directory,
-        key="0" * 12,
         generated=None,
-        finetune=False,
+        lineage=Lineage(),
+        marks=(),
+    )
+    return StageJob(
+        stage,
+        ModelFile(parent, "f" * 12) if parent else None,
+        DataConfig(root="data", verify=True, on_error="stop"),
+        runtime or make_runtime(),
+        directory,
     )

@@ -13,7 +13,7 @@ from robust_transfer.models.metadata import read_metadata
 from robust_transfer.models.modes import eval_mode
 from robust_transfer.models.normalized import build_model
 from robust_transfer.training import job as module
-from robust_transfer.training.job import TrainingJob, train
+from robust_transfer.training.job import train
 from training_jobs import make_job, make_method, make_runtime, plateau
 
 CONTEXT = single("cpu")
@@ -33,7 +33,7 @@ def parent_of(tmp_path, **changes):
     return tmp_path / "parent.safetensors"
 
 
-def test_facts_and_files_of_a_stage(tmp_path):
+def test_the_report_and_the_files_of_a_stage(tmp_path):
     facts = train(make_job("cr", tmp_path / "stage"), CONTEXT)
     assert (facts["steps"], facts["epochs"], facts["num_train_images"], facts["world_size"]) == (10, 2, 50, 1)
     assert facts["device"] == "cpu" and len(facts["fingerprint"]) == 64
@@ -50,10 +50,9 @@ def test_facts_and_files_of_a_stage(tmp_path):
 
 
 def test_linear_fine_tuning_leaves_every_tensor_but_the_heads_unchanged(tmp_path):
-    job = make_job("st_linear", tmp_path / "stage")
-    job = dataclasses.replace(job, parent=parent_of(tmp_path), finetune=True)
+    job = make_job("st_linear", tmp_path / "stage", parent=parent_of(tmp_path))
     train(job, CONTEXT)
-    before, after = load_model(job.parent).state_dict(), tensors(tmp_path / "stage")
+    before, after = load_model(job.parent.path).state_dict(), tensors(tmp_path / "stage")
     assert set(before) == set(after)
     changed = [name for name in after if not torch.equal(after[name], before[name])]
     assert changed == ["backbone.fc.weight", "backbone.fc.bias"]
@@ -65,7 +64,7 @@ def test_simclr_saves_features_and_fine_tuning_puts_a_head_on_them(tmp_path):
     path = tmp_path / "pretrain" / "model.safetensors"
     assert read_metadata(path)["num_classes"] == 0
     assert not [name for name in tensors(tmp_path / "pretrain") if "fc" in name or "head" in name]
-    job = dataclasses.replace(make_job("st", tmp_path / "finetune"), parent=path, finetune=True)
+    job = make_job("st", tmp_path / "finetune", parent=path)
     train(job, CONTEXT)
     assert tensors(tmp_path / "finetune")["backbone.fc.weight"].shape == (10, 32)
 
@@ -101,7 +100,7 @@ def test_views_finished_on_the_device_are_the_same_after_a_stop_inside_an_epoch(
 
 
 def test_a_parent_of_another_architecture_is_refused(tmp_path):
-    job = dataclasses.replace(make_job("st", tmp_path), parent=parent_of(tmp_path, width=2), finetune=True)
+    job = make_job("st", tmp_path, parent=parent_of(tmp_path, width=2))
     with pytest.raises(ConfigError, match=r"of width 2 \(expected resnet18_small of width 4\)"):
         train(job, CONTEXT)
 
@@ -113,9 +112,9 @@ def test_plateau_needs_held_out_images_and_labels(tmp_path):
         make_method("simclr", schedule=plateau()).check("pretrain")
 
 
-def plateau_job(name, directory, **changes) -> TrainingJob:
-    job = make_job(name, directory, schedule=plateau(patience=1, drops=0), epochs=None, **changes)
-    return dataclasses.replace(job, dataset=dataclasses.replace(job.dataset, validation_fraction=0.02))
+def plateau_job(name, directory, **changes):
+    schedule = plateau(patience=1, drops=0)
+    return make_job(name, directory, schedule=schedule, epochs=None, validation_fraction=0.02, **changes)
 
 
 def test_plateau_ends_by_itself_on_the_held_out_part(tmp_path):
@@ -129,10 +128,10 @@ def test_plateau_ends_by_itself_on_the_held_out_part(tmp_path):
 
 def test_the_score_is_the_accuracy_of_the_model_in_eval_mode(tmp_path):
     job = plateau_job("st", tmp_path)
-    objective = module.build(job.method)
+    objective = module.build(job.stage.config)
     score = module._validation(job, objective, CONTEXT)
-    model = module._starting_model(job, module.open_split(job.dataset, job.data, "train")).train()
-    held_out = module.open_split(job.dataset, job.data, "validation")
+    model = module._starting_model(job, module.open_split(job.stage.dataset, job.data, "train")).train()
+    held_out = module.open_split(job.stage.dataset, job.data, "validation")
     transform = module.eval_transform(16, whole=True)
     images = torch.stack([transform(held_out[i][0]) for i in range(len(held_out))]) / 255
     with eval_mode(model), torch.no_grad():
@@ -144,12 +143,12 @@ def test_the_score_is_the_accuracy_of_the_model_in_eval_mode(tmp_path):
 def test_adversarial_and_noisy_scores_use_the_methods_own_perturbation(tmp_path):
     for name in ("at", "cr"):
         job = plateau_job(name, tmp_path / name)
-        objective, asked = module.build(job.method), []
+        objective, asked = module.build(job.stage.config), []
         objective.perturbed = lambda model, batch, noise, asked=asked: (
             asked.append((noise.epoch, noise.indices)) or 1 - batch.images[0]
         )
-        model = module._starting_model(job, module.open_split(job.dataset, job.data, "train"))
-        held_out = module.open_split(job.dataset, job.data, "validation")
+        model = module._starting_model(job, module.open_split(job.stage.dataset, job.data, "train"))
+        held_out = module.open_split(job.stage.dataset, job.data, "validation")
         transform = module.eval_transform(16, whole=True)
         images = torch.stack([transform(held_out[i][0]) for i in range(len(held_out))]) / 255
         with eval_mode(model), torch.no_grad():

@@ -24,8 +24,8 @@ from training_jobs import METHODS, make_job, make_method, make_runtime
 def one_step_in_float64(name, context):
     """Gradients and statistics of one step on the local half of a batch of eight."""
     job = make_job(name, Path("unused"))
-    objective = build(job.method)
-    model = small_model(3 if job.method.spec.needs_labels else 0).double()
+    objective = build(job.stage.config)
+    model = small_model(3 if job.stage.config.spec.needs_labels else 0).double()
     trained = objective.training_model(model, {})
     if context.world_size > 1:
         synchronise(trained, context.device)

@@ -82,14 +82,15 @@ def _key_as_text(word: str) -> str:
 def _evaluate(arguments: Arguments, overrides: list[str]) -> int:
     from robust_transfer.cli import compose, plans
     from robust_transfer.pipeline import checks, foreign, inputs, run
-    from robust_transfer.pipeline.stage import CheckpointMetadata
+    from robust_transfer.pipeline.stage import CheckpointMetadata, unfinished
 
     with compose.hydra_session(PROGRAM, arguments.config_dir):
         composition = compose.read("evaluate", overrides, multirun=arguments.multirun)
     configs = [evaluate_config(job.values) for job in composition.jobs]
     planned = [inputs.evaluation_stages(config) for config in configs]
-    for config, stages in zip(configs, planned, strict=True):
-        checks.check_devices(stages, config.store, config.runtime)
+    due = [unfinished(stages, config.store) for config, stages in zip(configs, planned, strict=True)]
+    for config, stages in zip(configs, due, strict=True):
+        checks.check_devices(stages, config.runtime)
     for line in dict.fromkeys(
         foreign.shown(stage)
         for stages in planned
@@ -102,9 +103,9 @@ def _evaluate(arguments: Arguments, overrides: list[str]) -> int:
             plans.show_evaluations(stages, config.store, config.data)
             for config, stages in zip(configs, planned, strict=True)
         )
-    for config, stages in zip(configs, planned, strict=True):
-        run.check_inputs(stages, config.store, config.data)
-        run.check_machine(stages, config.store, config.runtime)
+    for config, stages in zip(configs, due, strict=True):
+        run.check_inputs(stages, config.data)
+        run.check_machine(stages, config.runtime)
     outcomes = [
         run.execute(stages, config.store, data=config.data, runtime=config.runtime, say=app.say)
         for config, stages in zip(configs, planned, strict=True)

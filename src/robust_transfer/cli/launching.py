@@ -22,7 +22,7 @@ from robust_transfer.distributed.environment import started_by_launcher
 from robust_transfer.pipeline.checks import check_devices
 from robust_transfer.pipeline.inputs import training_stages
 from robust_transfer.pipeline.run import check_inputs, check_machine, execute
-from robust_transfer.pipeline.stage import Stage
+from robust_transfer.pipeline.stage import Stage, unfinished
 from robust_transfer.store import directories
 from robust_transfer.store.directories import StageDirectory
 
@@ -32,10 +32,11 @@ Outcome = list[StageDirectory] | UserError
 
 @dataclass(frozen=True)
 class PlannedJob:
-    """One job of a sweep with its stages."""
+    """One job of a sweep with its stages, all and those that are not finished."""
 
     config: TrainConfig
     stages: list[Stage]
+    due: list[Stage]
     overrides: tuple[str, ...] = field(default=())
 
 
@@ -44,17 +45,19 @@ def planned(composition: Composition) -> list[PlannedJob]:
     jobs = []
     for job in composition.jobs:
         config = train_config(job.values)
-        jobs.append(PlannedJob(config, training_stages(config), job.overrides))
-        check_devices(jobs[-1].stages, config.store, config.runtime)
+        stages = training_stages(config)
+        due = unfinished(stages, config.store)
+        check_devices(due, config.runtime)
+        jobs.append(PlannedJob(config, stages, due, job.overrides))
     return jobs
 
 
 def check(composition: Composition, jobs: Sequence[PlannedJob]) -> None:
     """Refuse a sweep whose data or devices are missing, or whose store cannot be written."""
     for job in jobs:
-        check_inputs(job.stages, job.config.store, job.config.data)
+        check_inputs(job.due, job.config.data)
         if composition.launcher == "basic":  # else the devices are elsewhere
-            check_machine(job.stages, job.config.store, job.config.runtime)
+            check_machine(job.due, job.config.runtime)
     for root in {job.config.store for job in jobs}:
         directories.open_root(root)
 
@@ -73,7 +76,7 @@ def run_all(composition: Composition, jobs: Sequence[PlannedJob], *, say: Say) -
         if composition.is_sweep:
             say(f"job {number}/{len(jobs)}")
         try:
-            outcomes.append(_run(job, say))
+            outcomes.append(_run(job.config, job.stages, say))
         except UserError as error:
             if not composition.is_sweep or job.config.on_failure == "stop":
                 raise
@@ -81,9 +84,8 @@ def run_all(composition: Composition, jobs: Sequence[PlannedJob], *, say: Say) -
     return outcomes
 
 
-def _run(job: PlannedJob, say: Say) -> list[StageDirectory]:
-    config = job.config
-    return execute(job.stages, config.store, data=config.data, runtime=config.runtime, say=say)
+def _run(config: TrainConfig, stages: Sequence[Stage], say: Say) -> list[StageDirectory]:
+    return execute(stages, config.store, data=config.data, runtime=config.runtime, say=say)
 
 
 # ---------------------------------------------------------------- Hydra's launchers (Slurm, joblib)
@@ -140,5 +142,5 @@ def launched_job(config: DictConfig) -> list[str]:
     job = train_config(plain_values(config))
     if HydraConfig.get().runtime.choices.get("hydra/launcher") == "gpus" and job.runtime.device != "cpu":
         claim(Path(job.store) / ".gpus", visible_gpus())
-    directories = _run(PlannedJob(job, training_stages(job)), print)
+    directories = _run(job, training_stages(job), print)
     return [str(directory.path.resolve()) for directory in directories]

@@ -5,13 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from robust_transfer.config.data import DataConfig, DatasetConfig
-from robust_transfer.config.evaluator import EvaluatorConfig
-from robust_transfer.config.runtime import RuntimeConfig
 from robust_transfer.config.schema import settings
 from robust_transfer.core import files
 from robust_transfer.core.errors import CheckpointError
@@ -28,49 +24,31 @@ from robust_transfer.evaluation.warnings import Warnings, all_warnings
 from robust_transfer.models import import_checkpoint, load_model
 from robust_transfer.models.normalized import Classifier
 from robust_transfer.store import directories
+from robust_transfer.store.job import ModelFile, StageJob
 from robust_transfer.store.journal import Journal, journals, read_journal
-from robust_transfer.store.records import Lineage, Summary
+from robust_transfer.store.provenance import commit_of
+from robust_transfer.store.records import Summary
 
 PART = 2560  # images decoded and held at once; attacks and certificates refill their batches from them
 NEAR_CHANCE_FROM = 200  # images from which an accuracy near chance says something
 
 
-@dataclass(frozen=True)
-class EvaluationJob:
-    """Everything a worker process needs to know; plain and picklable."""
-
-    evaluator: str
-    settings: EvaluatorConfig
-    dataset: DatasetConfig
-    data: DataConfig
-    runtime: RuntimeConfig
-    image_size: int
-    whole_image: bool
-    model: Path
-    reading: dict[str, Any] | None
-    directory: Path
-    key: str
-    parent: str
-    generated: int | None
-    lineage: Lineage
-    marks: tuple[str, ...]
-    commit: str | None
-
-
-def evaluate(job: EvaluationJob, context: Context) -> dict[str, Any]:
+def evaluate(job: StageJob, context: Context) -> dict[str, Any]:
     """Measure what is not journalled yet, then write records.csv and summary.json; return facts."""
+    assert job.parent is not None, "an evaluation measures a model"
+    stage, config = job.stage, job.stage.config
     started = time.time()
-    dataset = open_split(job.dataset, job.data, job.dataset.evaluate_on, generated=job.generated)
-    model = _load(job).to(context.device).eval()
-    _check_head(model, len(dataset.class_names), job.dataset.name)
-    evaluator: Evaluator = job.settings.spec.build(job.settings)
-    wanted = subset_indices(len(dataset), job.settings.subset)
+    dataset = open_split(stage.dataset, job.data, stage.dataset.evaluate_on, generated=stage.generated)
+    model = _load(job.parent).to(context.device).eval()
+    _check_head(model, len(dataset.class_names), stage.dataset.name)
+    evaluator: Evaluator = config.spec.build(config)
+    wanted = subset_indices(len(dataset), config.subset)
     labels = dataset.labels
     rows = _all_rows(job.directory)
     finished = evaluator.finished(rows, labels)
     pending = [index for index in wanted if index not in finished]
     context.barrier()  # every process has read the journals before one writes to its own
-    shown = Progress(job.evaluator, total=len(pending), shown=context.is_main)
+    shown = Progress(config.spec.name, total=len(pending), shown=context.is_main)
     with deterministic(), closing(shown) as progress:
         warnings = Warnings(job.directory, context.rank)
         eval_context = EvalContext(model, context.device, job.runtime.compile, progress, warnings)
@@ -85,7 +63,7 @@ def evaluate(job: EvaluationJob, context: Context) -> dict[str, Any]:
 
 
 def _measure(
-    job: EvaluationJob,
+    job: StageJob,
     evaluator: Evaluator,
     eval_context: EvalContext,
     dataset: Any,
@@ -97,9 +75,9 @@ def _measure(
     if not indices:
         return
     header = {
-        "key": job.key,
+        "key": job.stage.key[:12],
         "device": device_name(eval_context.device),
-        "arithmetic": job.settings.arithmetic,
+        "arithmetic": job.stage.config.arithmetic,
         **evaluator.header(eval_context),
     }
     path = job.directory / f"journal.{rank}.csv"
@@ -112,8 +90,8 @@ def _measure(
         for images in read_parts(
             dataset,
             indices,
-            image_size=job.image_size,
-            whole_image=job.whole_image,
+            image_size=job.stage.identity["image_size"],
+            whole_image=job.stage.identity["whole_image"],
             part_size=PART,
             num_workers=job.runtime.num_workers,
         ):
@@ -123,11 +101,12 @@ def _measure(
 
 
 def _finish(
-    job: EvaluationJob, evaluator: Evaluator, labels: Sequence[int], device: str, wall_seconds: float
+    job: StageJob, evaluator: Evaluator, labels: Sequence[int], device: str, wall_seconds: float
 ) -> None:
     """Fold the journals of all shards into records and summary."""
+    stage, config = job.stage, job.stage.config
     records = evaluator.records(_all_rows(job.directory), labels)
-    metrics, intervals = summary.metrics_of(records, job.settings.spec, settings(job.settings))
+    metrics, intervals = summary.metrics_of(records, config.spec, settings(config))
     flags, unreadable = all_warnings(job.directory)
     flags += _near_chance(metrics["sa"], len(records), len(set(labels)))
     if unreadable:
@@ -138,26 +117,26 @@ def _finish(
     files.write_json(
         job.directory / "summary.json",
         Summary(
-            evaluator=job.evaluator,
-            dataset=job.dataset.shown_name,
-            split=job.dataset.evaluate_on,
+            evaluator=config.spec.name,
+            dataset=stage.dataset.shown_name,
+            split=stage.dataset.evaluate_on,
             num_images=len(records),
-            subset=job.settings.subset,
-            settings=settings(job.settings),
+            subset=config.subset,
+            settings=settings(config),
             metrics=metrics,
             intervals=intervals,
             counts=summary.counts_of(records),
             flags=tuple(flags),
-            marks=job.marks,
-            lineage=job.lineage,
+            marks=stage.marks,
+            lineage=stage.lineage,
             images=status.images,
             wall_seconds=(status.wall_seconds or 0.0) + wall_seconds,
             device=device,
             noise_backend=header.get("noise_backend"),
             weights=header.get("weights"),
-            key=job.key,
-            parent=job.parent,
-            commit=job.commit,
+            key=stage.key[:12],
+            parent=job.parent.key[:12] if job.parent else None,
+            commit=commit_of(job.directory),
         ).values(),
     )
 
@@ -171,11 +150,11 @@ def _near_chance(accuracy: float | None, num_images: int, num_classes: int) -> l
     return [f"near chance: accuracy {accuracy:.3f} is below 2/K = {least:.3f}; {hint}"]
 
 
-def _load(job: EvaluationJob) -> Classifier:
+def _load(file: ModelFile) -> Classifier:
     """Load our own file, or a foreign one with its head, the way it was described when it was planned."""
-    if job.reading is None:
-        return load_model(job.model)
-    return import_checkpoint(job.model, **job.reading, keep_head=True)[0]
+    if file.reading is None:
+        return load_model(file.path)
+    return import_checkpoint(file.path, **file.reading, keep_head=True)[0]
 
 
 def _check_head(model: Classifier, num_classes: int, dataset: str) -> None:

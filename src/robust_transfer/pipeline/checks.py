@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from robust_transfer.config.data import DatasetConfig
 from robust_transfer.config.evaluator import EvaluatorConfig
@@ -27,13 +26,13 @@ def check_builder(method: TrainingConfig) -> None:
         )
 
 
-def check_devices(stages: Sequence[Stage], store: Path | str, runtime: RuntimeConfig) -> None:
-    """Refuse a number of devices that does not divide a batch of a stage that is still to run."""
+def check_devices(stages: Sequence[Stage], runtime: RuntimeConfig) -> None:
+    """Refuse a number of devices that does not divide a batch of an unfinished stage."""
     number = num_processes() if started_by_launcher() else runtime.devices
     if not isinstance(number, int):
         return
     for stage in stages:
-        if isinstance(stage.config, TrainingConfig) and stage.directory(store).state() != "done":
+        if isinstance(stage.config, TrainingConfig):
             check_division(stage.config.batch_size, number)
             if stage.config.micro_batch is not None:
                 check_division(stage.config.micro_batch, number, what="a micro-batch")

@@ -51,8 +51,8 @@ def plan_training(
     Parameters
     ----------
     config : as composed; limits of the budget are applied here
-    source, target : the catalogue's facts; None where the run has no such stage
-    checkpoint : facts of the file of pretrain=checkpoint
+    source, target : the catalogue's metadata; None where the run has no such stage
+    checkpoint : metadata of the file of pretrain=checkpoint
     start : a finished pre-training stage to start from, with pretrain=none
     references : the finished stages that the methods read beside, by the words that name them
 
@@ -157,17 +157,16 @@ def _pretrain_stage(
     references: Mapping[str, Stage | CheckpointMetadata] = {}
     if isinstance(method, CheckpointConfig):
         assert checkpoint is not None
-        found = {"file": checkpoint.key, "recipe": method.recipe_version, "model": model_identity(model)}
+        identity = {"file": checkpoint.key, "recipe": method.recipe_version, "model": model_identity(model)}
         lineage = Lineage(pretrain="checkpoint", **model_identity(model))
         label = f"checkpoint-{model.arch}"
-        data = config.source
     else:
         assert isinstance(method, TrainingConfig) and source is not None
         method = limited_method(method, config.budget)
         check_builder(method)
         check_selection(method, config.source, "source")
         references = _references(method, None, known)
-        found = {
+        identity = {
             **training_identity(method, config, config.source, source, references),
             "model": {**model_identity(model), "normalize": model.normalize},
         }
@@ -179,10 +178,20 @@ def _pretrain_stage(
             **model_identity(model),
         )
         label = f"{method.name}-{config.source.shown_name}-{model.arch}"
-        data = config.source
     marks = _marks(config, method, *references.values()) + (source.tags("train") if source else ())
-    return _stage(
-        "pretrain", label, found, method, config, data, source, checkpoint, references, lineage, marks
+    return Stage(
+        kind="pretrain",
+        label=label,
+        identity={"kind": "pretrain", **identity},
+        config=method,
+        model=model,
+        dataset=config.source,
+        generated=_generated(config),
+        parent=checkpoint,
+        references=references,
+        lineage=lineage,
+        marks=marks,
+        images=source.images if source else {},
     )
 
 
@@ -201,7 +210,7 @@ def _finetune_stage(
     model = model_identity(config.model)
     if pretrain is None:
         model["normalize"] = config.model.normalize  # pre-trained weights bring their own
-    found = {
+    identity = {
         **training_identity(method, config, dataset, target, references),
         "model": model,
         "parent": pretrain.key if pretrain else None,
@@ -223,8 +232,19 @@ def _finetune_stage(
     label = f"{method.name}-{dataset.shown_name}-{lineage.pretrain or 'none'}-{config.model.arch}"
     marks = _marks(config, method, *([pretrain] if pretrain else []), *references.values())
     marks = tuple(dict.fromkeys((*marks, *target.tags("train"))))
-    return _stage(
-        "finetune", label, found, method, config, dataset, target, pretrain, references, lineage, marks
+    return Stage(
+        kind="finetune",
+        label=label,
+        identity={"kind": "finetune", **identity},
+        config=method,
+        model=config.model,
+        dataset=dataset,
+        generated=_generated(config),
+        parent=pretrain,
+        references=references,
+        lineage=lineage,
+        marks=marks,
+        images=target.images,
     )
 
 
@@ -232,15 +252,15 @@ def _references(
     method: TrainingConfig, parent: Stage | CheckpointMetadata | None, known: Mapping[str, CheckpointMetadata]
 ) -> dict[str, Stage | CheckpointMetadata]:
     """Return the models that a method reads beside the one that it trains, by their names in its spec."""
-    found: dict[str, Stage | CheckpointMetadata] = {}
+    models: dict[str, Stage | CheckpointMetadata] = {}
     for name, where in method.spec.references(method).items():
         if where == PARENT and parent is None:
             raise ConfigError(
                 f"method {method.name} keeps the model that it starts from ({name}), and it starts from none",
                 "pretrain=NAME other than none",
             )
-        found[name] = parent if where == PARENT and parent is not None else known[where]
-    return found
+        models[name] = parent if where == PARENT and parent is not None else known[where]
+    return models
 
 
 def _evaluation_stage(
@@ -258,53 +278,26 @@ def _evaluation_stage(
     check_classes(settings, target.num_classes)
     settings = limited_evaluator(settings, config.budget)
     marks.extend((*_marks(config, settings), *target.tags(dataset.evaluate_on)))
-    found = evaluation_identity(name, settings, dataset, target, parent)
     finetune_key = parent.key[:12] if isinstance(parent, Stage) else parent.lineage.finetune_key
     lineage = dataclasses.replace(parent.lineage, finetune_key=finetune_key)
-    label = f"{name}-{dataset.shown_name}"
-    return _stage(
-        "eval",
-        label,
-        found,
-        settings,
-        config,
-        dataset,
-        target,
-        parent,
-        {},
-        lineage,
-        tuple(dict.fromkeys(marks)),
-    )
-
-
-def _stage(
-    kind: str,
-    label: str,
-    found: dict[str, Any],
-    method: Any,
-    config: TrainConfig | EvaluateConfig,
-    dataset: DatasetConfig,
-    data: DatasetMetadata | None,
-    parent: Stage | CheckpointMetadata | None,
-    references: Mapping[str, Stage | CheckpointMetadata],
-    lineage: Lineage,
-    marks: tuple[str, ...],
-) -> Stage:
     assert config.model is not None, "an evaluation's is its checkpoint's"
     return Stage(
-        kind=kind,
-        label=label,
-        identity={"kind": kind, **found},
-        config=method,
+        kind="eval",
+        label=f"{name}-{dataset.shown_name}",
+        identity={"kind": "eval", **evaluation_identity(name, settings, dataset, target, parent)},
+        config=settings,
         model=config.model,
         dataset=dataset,
-        generated=config.budget.num_images if config.budget.smoke else None,
+        generated=_generated(config),
         parent=parent,
-        references=references,
         lineage=lineage,
-        marks=marks,
-        images=data.images if data else {},
+        marks=tuple(dict.fromkeys(marks)),
+        images=target.images,
     )
+
+
+def _generated(config: TrainConfig | EvaluateConfig) -> int | None:
+    return config.budget.num_images if config.budget.smoke else None
 
 
 def _marks(

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -27,7 +28,8 @@ from robust_transfer.pipeline.inputs import missing_input
 from robust_transfer.pipeline.stage import STAGE_FORMAT, CheckpointMetadata, Stage
 from robust_transfer.store import directories, locks, stage_config
 from robust_transfer.store.directories import DONE, FAILED, INTERRUPTED, StageDirectory
-from robust_transfer.store.provenance import environment, git_commit
+from robust_transfer.store.job import ModelFile, StageJob
+from robust_transfer.store.provenance import environment
 
 if TYPE_CHECKING:
     from robust_transfer.distributed.context import Context
@@ -35,22 +37,21 @@ if TYPE_CHECKING:
 Say = Callable[[str], None]
 
 
-def check_inputs(stages: Sequence[Stage], root: Path | str, data: DataConfig) -> None:
-    """Refuse a run whose missing stages would not find their data; reads no image."""
+def check_inputs(stages: Sequence[Stage], data: DataConfig) -> None:
+    """Refuse stages that would not find their data; reads no image."""
     for stage in stages:
-        if stage.directory(root).state() != "done" and (lack := missing_input(stage, data)):
+        if lack := missing_input(stage, data):
             raise DataError(lack, f"rt-data status {stage.dataset.name}")
 
 
-def check_machine(stages: Sequence[Stage], root: Path | str, runtime: RuntimeConfig) -> None:
-    """Refuse a run whose stages would not find their devices, or a batch that these do not divide."""
+def check_machine(stages: Sequence[Stage], runtime: RuntimeConfig) -> None:
+    """Refuse stages that would not find their devices, or whose batches these do not divide."""
     from robust_transfer.distributed.devices import choose_devices, choose_kind
 
     kind = choose_kind(runtime.device)
     for stage in stages:
-        if stage.directory(root).state() != "done":
-            batch = stage.config.batch_size if isinstance(stage.config, TrainingConfig) else None
-            choose_devices(runtime.devices, batch_size=batch, device_kind=kind)
+        batch = stage.config.batch_size if isinstance(stage.config, TrainingConfig) else None
+        choose_devices(runtime.devices, batch_size=batch, device_kind=kind)
 
 
 def execute(
@@ -64,42 +65,120 @@ def execute(
     """
     directories.open_root(root)
     with _resumable(), files.disk_errors(root), _processes(runtime) as context:
+        runner = Runner(Path(root), data, runtime, say, context)
         return [
-            _bring_to_done(stage, f"[{number}/{len(stages)}]", root, data, runtime, say, context)
-            for number, stage in enumerate(stages, start=1)
+            runner.finish(stage, f"[{number}/{len(stages)}]") for number, stage in enumerate(stages, start=1)
         ]
 
 
-def _bring_to_done(
-    stage: Stage,
-    count: str,
-    root: Path | str,
-    data: DataConfig,
-    runtime: RuntimeConfig,
-    say: Say,
-    context: Context | None,
-) -> StageDirectory:
-    directory = stage.directory(root)
-    prefix = f"{count} {stage.kind} {directory.path.name}"
-    main = context is None or context.is_main
-    if _is_done(directory, context):
-        check_fingerprint(stage, directory, data)
-    else:
-        waiting = locks.locked(directory, on_wait=lambda who: say(f"{prefix}: waiting for {who}"))
-        with waiting if main else nullcontext():
-            if _is_done(directory, context):  # while this one waited
-                check_fingerprint(stage, directory, data)
-            else:
-                say(f"{prefix}: {'resuming' if directory.state() == 'resumable' else 'running'}")
-                _compute(stage, directory, root, data, runtime, main=main)
-    say(f"{prefix}: done")
-    return directory
+@dataclass(frozen=True)
+class Runner:
+    """Where stages are computed, from which data, and who is told.
 
+    root : the store
+    context : the processes that a launcher started; None where this one is alone
+    """
 
-def _is_done(directory: StageDirectory, context: Context | None) -> bool:
-    """Return whether a stage is done; of several processes the first one's answer stands."""
-    done = directory.state() == "done"
-    return done if context is None else bool(context.broadcast(done))
+    root: Path
+    data: DataConfig
+    runtime: RuntimeConfig
+    say: Say
+    context: Context | None = None
+
+    def finish(self, stage: Stage, count: str) -> StageDirectory:
+        """Bring a stage to the state done: reuse, resume or compute it; `count` says how far the run is."""
+        directory = stage.directory(self.root)
+        title = f"{count} {stage.kind} {directory.path.name}"
+        state = self._state(directory)
+        if state != "done":
+            lock = locks.locked(directory, on_wait=lambda who: self.say(f"{title}: waiting for {who}"))
+            with lock if self._is_main else nullcontext():
+                state = self._state(directory)  # another run may have computed it while this one waited
+                if state != "done":
+                    self.say(f"{title}: {'resuming' if state == 'resumable' else 'running'}")
+                    self._compute(stage, directory)
+        if state == "done":
+            check_fingerprint(stage, directory, self.data)
+        self.say(f"{title}: done")
+        return directory
+
+    @property
+    def _is_main(self) -> bool:
+        return self.context is None or self.context.is_main
+
+    def _state(self, directory: StageDirectory) -> str:
+        """Return a stage's state; of several processes the first one's answer stands."""
+        state = directory.state()
+        return state if self.context is None else str(self.context.broadcast(state))
+
+    def _compute(self, stage: Stage, directory: StageDirectory) -> None:
+        """Run a stage's job; the main process keeps status.json, the others only take part."""
+        if not self._is_main:
+            self.launch(stage, directory)
+            return
+        began = time.time()
+        earlier = directory.begin(
+            format=STAGE_FORMAT,
+            key=stage.key,
+            parent=stage.parent.key if stage.parent else None,
+            lineage=stage.lineage.values(),
+            marks=list(stage.marks),
+            images=stage.images,
+        )
+        spent = earlier.wall_seconds or 0.0  # of runs that were interrupted
+        files.write_text(directory.path / stage_config.NAME, stage.stored().to_yaml())
+        files.write_json(directory.path / "env.json", environment())
+        try:
+            reported = self.launch(stage, directory)
+        except BaseException as error:
+            wall = spent + time.time() - began
+            failed: dict[str, Any] = {}
+            if isinstance(error, UserError):
+                failed = {"state": FAILED, "error": error.what}
+            elif isinstance(error, KeyboardInterrupt | SystemExit):
+                failed = {"state": INTERRUPTED}
+            # What ended the stage is worth more than that a full disk does not take its status.
+            with suppress(OSError):
+                directory.update(**failed, wall_seconds=wall)
+            raise
+        wall = spent + time.time() - began
+        measured = {**reported, "wall_seconds": wall, "passes": cost.passes(stage)}
+        directory.update(state=DONE, finished=time.time(), **measured)
+
+    def launch(self, stage: Stage, directory: StageDirectory) -> dict[str, Any]:
+        """Start the stage's job on its devices and return what it reports for status.json."""
+        if isinstance(stage.config, CheckpointConfig):
+            from robust_transfer.models import import_stage
+
+            assert isinstance(stage.parent, CheckpointMetadata)
+            return import_stage(stage.parent.path, directory.model, stage.config, stage.model, key=stage.key)
+        from robust_transfer.distributed.launch import launch
+
+        job = StageJob(
+            stage.stored(),
+            self._model_file(stage.parent) if stage.parent else None,
+            self.data,
+            self.runtime,
+            directory.path,
+            references={name: self._model_file(model) for name, model in stage.references.items()},
+        )
+        devices, kind = self.runtime.devices, self.runtime.device
+        reported: dict[str, Any]
+        if stage.kind == "eval":
+            from robust_transfer.evaluation.job import evaluate
+
+            reported = launch(_at_work, (evaluate, job), devices=devices, device_kind=kind)
+        else:
+            from robust_transfer.training.job import train
+
+            batch = stage.config.batch_size
+            reported = launch(_at_work, (train, job), devices=devices, device_kind=kind, batch_size=batch)
+        return reported
+
+    def _model_file(self, model: Stage | CheckpointMetadata) -> ModelFile:
+        if isinstance(model, CheckpointMetadata):
+            return ModelFile(model.path, model.key, model.reading)
+        return ModelFile(model.directory(self.root).model, model.key)
 
 
 @contextmanager
@@ -142,120 +221,10 @@ def _resumable() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _compute(
-    stage: Stage,
-    directory: StageDirectory,
-    root: Path | str,
-    data: DataConfig,
-    runtime: RuntimeConfig,
-    *,
-    main: bool,
-) -> None:
-    """Run a stage's job; the main process keeps status.json, the others only take part."""
-    if not main:
-        _launch(stage, directory, root, data, runtime)
-        return
-    started = time.time()
-    spent = directory.status().wall_seconds or 0.0  # of runs that were interrupted
-    directory.begin(
-        format=STAGE_FORMAT,
-        key=stage.key,
-        parent=stage.parent.key if stage.parent else None,
-        lineage=stage.lineage.values(),
-        marks=list(stage.marks),
-        images=stage.images,
-    )
-    files.write_text(directory.path / stage_config.NAME, stage.stored().to_yaml())
-    files.write_json(directory.path / "env.json", environment())
-    try:
-        facts = _launch(stage, directory, root, data, runtime)
-    except BaseException as error:
-        wall = spent + time.time() - started
-        failed: dict[str, Any] = {}
-        if isinstance(error, UserError):
-            failed = {"state": FAILED, "error": error.what}
-        elif isinstance(error, KeyboardInterrupt | SystemExit):
-            failed = {"state": INTERRUPTED}
-        # What ended the stage is worth more than that a full disk does not take its status.
-        with suppress(OSError):
-            directory.update(**failed, wall_seconds=wall)
-        raise
-    wall = spent + time.time() - started
-    measured = {**facts, "wall_seconds": wall, "passes": cost.passes(stage)}
-    directory.update(state=DONE, finished=time.time(), **measured)
-
-
-def _launch(
-    stage: Stage, directory: StageDirectory, root: Path | str, data: DataConfig, runtime: RuntimeConfig
-) -> dict[str, Any]:
-    """Start the stage's job on its devices and return the facts it reports."""
-    from robust_transfer.distributed.launch import launch
-
-    if stage.kind == "eval":
-        from robust_transfer.evaluation.job import EvaluationJob, evaluate
-
-        assert stage.parent is not None
-        model = _model_file(stage.parent, root)
-        job = EvaluationJob(
-            evaluator=stage.identity["evaluator"],
-            settings=stage.config,
-            dataset=stage.dataset,
-            data=data,
-            runtime=runtime,
-            image_size=stage.identity["image_size"],
-            whole_image=stage.identity["whole_image"],
-            model=model,
-            reading=stage.parent.reading if isinstance(stage.parent, CheckpointMetadata) else None,
-            directory=directory.path,
-            key=stage.key[:12],
-            parent=stage.parent.key[:12],
-            generated=stage.generated,
-            lineage=stage.lineage,
-            marks=stage.marks,
-            commit=git_commit(),
-        )
-        facts: dict[str, Any] = launch(
-            _at_work, (evaluate, job), devices=runtime.devices, device_kind=runtime.device
-        )
-        return facts
-    if isinstance(stage.config, CheckpointConfig):
-        from robust_transfer.models import import_stage
-
-        assert isinstance(stage.parent, CheckpointMetadata)
-        return import_stage(stage.parent.path, directory.model, stage.config, stage.model, key=stage.key)
-    from robust_transfer.training.job import TrainingJob, train
-
-    training = TrainingJob(
-        method=stage.config,
-        model=stage.model,
-        dataset=stage.dataset,
-        data=data,
-        runtime=runtime,
-        parent=_model_file(stage.parent, root) if stage.parent else None,
-        directory=directory.path,
-        key=stage.key,
-        generated=stage.generated,
-        finetune=stage.kind == "finetune",
-        references={name: _model_file(model, root) for name, model in stage.references.items()},
-    )
-    trained: dict[str, Any] = launch(
-        _at_work,
-        (train, training),
-        devices=runtime.devices,
-        device_kind=runtime.device,
-        batch_size=stage.config.batch_size,
-    )
-    return trained
-
-
-def _at_work(function: Callable[[Any, Any], Any], job: Any, context: Any) -> Any:
+def _at_work(work: Callable[[StageJob, Context], Any], job: StageJob, context: Context) -> Any:
     """Run a stage's job in a process of its own or in this one; only a user's error leaves a worker whole."""
     with files.disk_errors(job.directory.parents[1]):
-        return function(job, context)
-
-
-def _model_file(model: Stage | CheckpointMetadata, root: Path | str) -> Path:
-    return model.path if isinstance(model, CheckpointMetadata) else model.directory(root).model
+        return work(job, context)
 
 
 def check_fingerprint(stage: Stage, directory: StageDirectory, data: DataConfig) -> None:
@@ -263,11 +232,11 @@ def check_fingerprint(stage: Stage, directory: StageDirectory, data: DataConfig)
     computed = directory.status().fingerprint
     if computed is None or missing_input(stage, data):
         return  # nothing to compare: a key needs no data on disk
-    found = stage_fingerprint(stage, data)
-    if found != computed:
+    actual = stage_fingerprint(stage, data)
+    if actual != computed:
         raise DataError(
             f"{directory.path.name} was computed from other data: dataset '{stage.dataset.name}' had "
-            f"fingerprint {computed[:12]}, on disk it has {found[:12]}",
+            f"fingerprint {computed[:12]}, on disk it has {actual[:12]}",
             f"put the data back as it was, or delete {directory.path} to compute it again",
         )
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -37,9 +37,9 @@ class DatasetMetadata:
 
     def tags(self, split: str) -> tuple[str, ...]:
         """Say how much of a split is used where it is not all of it."""
-        found, listed = self.images.get("test" if split == "test" else "train", (0, 0))
-        part = f"{self.train_identity['name']} {split} {found:,} of {listed:,}"
-        return (part,) if found < listed else ()
+        present, listed = self.images.get("test" if split == "test" else "train", (0, 0))
+        part = f"{self.train_identity['name']} {split} {present:,} of {listed:,}"
+        return (part,) if present < listed else ()
 
 
 @dataclass(frozen=True)
@@ -107,6 +107,11 @@ class Stage:
         return StageDirectory(Path(store) / self.kind / f"{self.label}-{self.key[:12]}")
 
 
+def unfinished(stages: Iterable[Stage], store: Path | str) -> list[Stage]:
+    """Return the stages that are still to be computed, or to be taken up again."""
+    return [stage for stage in stages if stage.directory(store).state() != "done"]
+
+
 def older_stages(store: Path | str) -> int:
     """Count the stages of a store that were written in an older format, whose keys no plan can meet."""
     statuses = (directory.status() for directory in scan(store))
@@ -120,30 +125,30 @@ def training_identity(
     method: TrainingConfig,
     config: TrainConfig,
     dataset: DatasetConfig,
-    facts: DatasetMetadata,
+    metadata: DatasetMetadata,
     references: Mapping[str, Stage | CheckpointMetadata],
 ) -> dict[str, Any]:
     """Return what the key of every training holds beside its model and parent."""
-    found = {
+    identifying = {
         "format": STAGE_FORMAT,
         "recipe": method.recipe_version,
         "method": identity(method),
-        "data": facts.train_identity,
+        "data": metadata.train_identity,
     }
     if not method.spec.own_views:
-        found["augment"] = dataset.augment
+        identifying["augment"] = dataset.augment
     if not config.runtime.sync_batchnorm and config.runtime.devices not in (1, "auto"):
-        found["batchnorm_devices"] = config.runtime.devices
+        identifying["batchnorm_devices"] = config.runtime.devices
     if references:
-        found["references"] = {name: model.key for name, model in references.items()}
-    return found
+        identifying["references"] = {name: model.key for name, model in references.items()}
+    return identifying
 
 
 def evaluation_identity(
     name: str,
     settings: EvaluatorConfig,
     dataset: DatasetConfig,
-    facts: DatasetMetadata,
+    metadata: DatasetMetadata,
     parent: Stage | CheckpointMetadata,
 ) -> dict[str, Any]:
     """Return what the key of an evaluation holds."""
@@ -152,7 +157,7 @@ def evaluation_identity(
         "evaluator": name,
         "recipe": settings.recipe_version,
         "settings": identity(settings),
-        "data": facts.test_identity,
+        "data": metadata.test_identity,
         "whole_image": whole_image(dataset, parent),  # which of the two test transforms
         "image_size": parent.lineage.image_size,
         "parent": parent.key,

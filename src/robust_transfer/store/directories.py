@@ -78,14 +78,15 @@ class StageDirectory:
             present = read_json(self.path / "status.json") or {}
             write_json(self.path / "status.json", {**present, **fields})
 
-    def begin(self, **fields: Any) -> None:
-        """Mark the stage as running in this process, which holds its lock."""
+    def begin(self, **fields: Any) -> Status:
+        """Mark the stage as running in this process, which holds its lock; return its status before."""
         for left_over in self.path.glob(".*.tmp"):  # by a process that was killed while it wrote
             left_over.unlink(missing_ok=True)
         now = time.time()
         holder = {"host": socket.gethostname(), "pid": os.getpid(), "heartbeat": now}
-        started = self.status().started or now
-        self.update(state=RUNNING, started=started, error=None, **holder, **fields)
+        earlier = self.status()
+        self.update(state=RUNNING, started=earlier.started or now, error=None, **holder, **fields)
+        return earlier
 
 
 def open_root(root: Path | str) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import subprocess
@@ -43,3 +44,12 @@ def git_commit() -> str | None:
     except (OSError, subprocess.SubprocessError):
         return None
     return result.stdout.strip() or None
+
+
+def commit_of(stage: Path) -> str | None:
+    """Return the commit that env.json of a stage's directory names; None: it names none, or is not there."""
+    try:
+        commit = json.loads((stage / "env.json").read_text(encoding="utf-8"))["commit"]
+    except (OSError, ValueError, LookupError, TypeError):
+        return None
+    return str(commit) if commit else None

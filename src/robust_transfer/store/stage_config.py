@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from robust_transfer.config.plugins import load_methods
 from robust_transfer.config.schedules import SCHEDULES
 from robust_transfer.config.schema import parse, parse_choice
 from robust_transfer.core.errors import ConfigError
+from robust_transfer.store.provenance import commit_of
 from robust_transfer.store.records import Lineage
 
 NAME = "config.yaml"
@@ -63,7 +63,7 @@ def read_stage_config(directory: Path) -> StageConfig:
         return _parsed(values)
     except (OSError, yaml.YAMLError, LookupError, TypeError, ValueError, AttributeError) as error:
         reason = error.what if isinstance(error, ConfigError) else f"{type(error).__name__}: {error}"
-        commit = _commit(directory)
+        commit = commit_of(directory) or "unknown"
         raise ConfigError(
             f"{directory / NAME} cannot be read by this version ({' '.join(reason.split())})",
             f"it was written by commit {commit}, which can: git checkout {commit}",
@@ -109,10 +109,3 @@ def _from_format_1(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def _names(*classes: type) -> set[str]:
     return {field.name for cls in classes for field in dataclasses.fields(cls)}
-
-
-def _commit(directory: Path) -> str:
-    try:
-        return str(json.loads((directory / "env.json").read_text(encoding="utf-8"))["commit"] or "unknown")
-    except (OSError, ValueError, LookupError, TypeError):
-        return "unknown"

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,10 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from robust_transfer.config.data import DataConfig, DatasetConfig
 from robust_transfer.config.methods import TrainingConfig
-from robust_transfer.config.model import ModelConfig
-from robust_transfer.config.runtime import RuntimeConfig
 from robust_transfer.config.schedules import PlateauSchedule
 from robust_transfer.core.errors import ConfigError
 from robust_transfer.core.logging import logger
@@ -28,40 +24,13 @@ from robust_transfer.distributed.devices import device_name
 from robust_transfer.models.checkpoint import load_model, save_model
 from robust_transfer.models.normalized import Classifier, build_model, replace_head
 from robust_transfer.objectives import Objective, build
+from robust_transfer.store.job import StageJob
 from robust_transfer.training.checkpoints import PREVIOUS
 from robust_transfer.training.loop import OpenBatches, fit
 from robust_transfer.training.validation import validator
 
 
-@dataclass
-class TrainingJob:
-    """Everything a worker needs, as plain values.
-
-    Parameters
-    ----------
-    dataset : what is trained on; split_seed is resolved
-    parent : model.safetensors of the stage before, or None: random weights
-    directory : the stage's directory; a checkpoint in it is resumed
-    key : the stage's key, written into the model
-    generated : images per split of a smoke run, instead of the data set; None: the data set
-    finetune : whether the parent's head is replaced by one for `dataset`
-    references : model.safetensors of the frozen models that the method names
-    """
-
-    method: TrainingConfig
-    model: ModelConfig
-    dataset: DatasetConfig
-    data: DataConfig
-    runtime: RuntimeConfig
-    parent: Path | None
-    directory: Path
-    key: str
-    generated: int | None
-    finetune: bool
-    references: Mapping[str, Path] = field(default_factory=dict)
-
-
-def train(job: TrainingJob, context: Context) -> dict[str, Any]:
+def train(job: StageJob, context: Context) -> dict[str, Any]:
     """Run a training stage to its end and return facts about it; process 0 writes the files.
 
     Returns
@@ -73,31 +42,32 @@ def train(job: TrainingJob, context: Context) -> dict[str, Any]:
     ------
     UserError : data, checkpoint or configuration do not fit; Interrupted : a signal stopped it; resumable
     """
+    stage, method = job.stage, job.stage.config
     directory = Path(job.directory)
     directory.mkdir(parents=True, exist_ok=True)
-    dataset = open_split(job.dataset, job.data, "train", generated=job.generated)
+    dataset = open_split(stage.dataset, job.data, "train", generated=stage.generated)
     dataset = _decoded_once(job, dataset, context)
     model = _starting_model(job, dataset)
-    objective = build(job.method)
+    objective = build(method)
     try:
         trained, facts = fit(
             model,
             objective,
             _batches(job, objective, dataset, context),
-            config=job.method,
+            config=method,
             runtime=job.runtime,
             context=context,
             directory=directory,
-            batches_per_epoch=steps_per_epoch(len(dataset), job.method.batch_size),
-            references={name: _frozen(path, context) for name, path in job.references.items()},
+            batches_per_epoch=steps_per_epoch(len(dataset), method.batch_size),
+            references={name: _frozen(file.path, context) for name, file in job.references.items()},
             validate=_validation(job, objective, context),
         )
     except torch.OutOfMemoryError as error:
         raise out_of_memory(error, job, context) from error
     if context.is_main:
         assert isinstance(trained, Classifier), "an objective exports a classifier"
-        trained.train_sigma = job.method.train_sigma
-        save_model(directory / "model.safetensors", trained, key=job.key)
+        trained.train_sigma = method.train_sigma
+        save_model(directory / "model.safetensors", trained, key=stage.key)
         # last.pt stays: it makes a repetition free if the machine dies before the stage is marked done.
         (directory / PREVIOUS).unlink(missing_ok=True)
     context.barrier()
@@ -110,38 +80,41 @@ def train(job: TrainingJob, context: Context) -> dict[str, Any]:
     }
 
 
-def _decoded_once(job: TrainingJob, dataset: ImageDataset, context: Context) -> ImageDataset:
+def _decoded_once(job: StageJob, dataset: ImageDataset, context: Context) -> ImageDataset:
     """Read images from a cache; the first process makes it where they will be read more than once."""
-    steps = steps_per_epoch(len(dataset), job.method.batch_size)
-    epochs, most = job.method.epochs, job.method.max_steps
-    again = (epochs is None or epochs > 1) and (most is None or most > steps)
+    method: TrainingConfig = job.stage.config
+    steps = steps_per_epoch(len(dataset), method.batch_size)
+    again = (method.epochs is None or method.epochs > 1) and (
+        method.max_steps is None or method.max_steps > steps
+    )
     if context.is_main:
         cached(dataset, job.data.root, job.data.cache, build=again)
     context.barrier()
     return cached(dataset, job.data.root, job.data.cache, build=False)
 
 
-def _starting_model(job: TrainingJob, dataset: ImageDataset) -> Classifier:
-    names: Sequence[str] = dataset.class_names if job.method.spec.needs_labels else []
+def _starting_model(job: StageJob, dataset: ImageDataset) -> Classifier:
+    stage, method = job.stage, job.stage.config
+    names: Sequence[str] = dataset.class_names if method.spec.needs_labels else []
     if job.parent is None:
         return build_model(
-            job.model.arch,
+            stage.model.arch,
             num_classes=len(names),
             class_names=names,
-            image_size=job.model.image_size,
-            width=job.model.width,
-            normalize=job.model.normalize,
-            seed=job.method.seed,
+            image_size=stage.model.image_size,
+            width=stage.model.width,
+            normalize=stage.model.normalize,
+            seed=method.seed,
         )
-    model = load_model(job.parent)
-    if (model.arch, model.width) != (job.model.arch, job.model.width):
+    model = load_model(job.parent.path)
+    if (model.arch, model.width) != (stage.model.arch, stage.model.width):
         raise ConfigError(
-            f"{job.parent} holds {model.arch} of width {model.width} "
-            f"(expected {job.model.arch} of width {job.model.width})"
+            f"{job.parent.path} holds {model.arch} of width {model.width} "
+            f"(expected {stage.model.arch} of width {stage.model.width})"
         )
-    model.image_size = job.model.image_size
-    if job.finetune:
-        replace_head(model, num_classes=len(names), class_names=names, seed=job.method.seed)
+    model.image_size = stage.model.image_size
+    if stage.kind == "finetune":
+        replace_head(model, num_classes=len(names), class_names=names, seed=method.seed)
     return model
 
 
@@ -149,22 +122,22 @@ def _frozen(path: Path, context: Context) -> nn.Module:
     return load_model(path).requires_grad_(False).to(context.device)
 
 
-def _make_views(job: TrainingJob, objective: Objective) -> MakeViews:
-    own = train_transform(job.model.image_size, job.dataset.augment)
-    return partial(_views_of_epoch, objective, job.model.image_size, own)
+def _make_views(job: StageJob, objective: Objective) -> MakeViews:
+    own = train_transform(job.stage.model.image_size, job.stage.dataset.augment)
+    return partial(_views_of_epoch, objective, job.stage.model.image_size, own)
 
 
 def _views_of_epoch(objective: Objective, image_size: int, own: MakeView, epoch: int) -> Sequence[MakeView]:
     return [make or own for make in objective.views(image_size, epoch)]
 
 
-def _batches(job: TrainingJob, objective: Objective, dataset: ImageDataset, context: Context) -> OpenBatches:
+def _batches(job: StageJob, objective: Objective, dataset: ImageDataset, context: Context) -> OpenBatches:
     def open_batches(first: int, end: int) -> Iterator[Batch]:
         batches = training_batches(
             dataset,
             _make_views(job, objective),
-            batch_size=job.method.batch_size,
-            seed=job.method.seed,
+            batch_size=job.stage.config.batch_size,
+            seed=job.stage.config.seed,
             start_step=first,
             total_steps=end,
             rank=context.rank,
@@ -188,37 +161,37 @@ def _tell_unreadable(batches: Iterator[Batch], dataset: ImageDataset) -> Iterato
         yield batch
 
 
-def _validation(
-    job: TrainingJob, objective: Objective, context: Context
-) -> Callable[[nn.Module], float] | None:
+def _validation(job: StageJob, objective: Objective, context: Context) -> Callable[[nn.Module], float] | None:
     """Return the score for a plateau schedule; the others need none."""
-    schedule = job.method.schedule
+    stage, method = job.stage, job.stage.config
+    schedule = method.schedule
     if not isinstance(schedule, PlateauSchedule):
         return None
     held_out = schedule.select_on == "validation"
-    if held_out and not job.dataset.validation_fraction and job.generated is None:
+    if held_out and not stage.dataset.validation_fraction and stage.generated is None:
         raise ConfigError(
             "schedule=plateau needs held-out images (dataset.validation_fraction is 0)",
             "dataset.validation_fraction=0.1",
         )
-    dataset = open_split(job.dataset, job.data, schedule.select_on, generated=job.generated)
-    transform = eval_transform(job.model.image_size, whole=job.dataset.augment == "none")
+    dataset = open_split(stage.dataset, job.data, schedule.select_on, generated=stage.generated)
+    transform = eval_transform(stage.model.image_size, whole=stage.dataset.augment == "none")
     return validator(
         dataset,
         transform,
         objective,
-        config=job.method,
+        config=method,
         context=context,
         num_workers=job.runtime.num_workers,
     )
 
 
-def out_of_memory(error: BaseException, job: TrainingJob, context: Context) -> ConfigError:
+def out_of_memory(error: BaseException, job: StageJob, context: Context) -> ConfigError:
     """Say which ways out of too little memory leave the result as it is, and which do not."""
-    local = job.method.batch_size // context.world_size
+    method: TrainingConfig = job.stage.config
+    local = method.batch_size // context.world_size
     return ConfigError(
         f"no memory left on {device_name(context.device)} for {local} images a device",
         "the same result: runtime.devices=N (more), runtime.activation_checkpointing=true",
         "another key: precision=bf16"
-        + (", micro_batch=N (BatchNorm over N images)" if job.method.spec.accumulates else ""),
+        + (", micro_batch=N (BatchNorm over N images)" if method.spec.accumulates else ""),
     )
