@@ -140,9 +140,9 @@ def installed(tmp_path, monkeypatch):
         "[robust_transfer.datasets]\nbirds = birds_package\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
-    entries._entries.cache_clear()
+    entries.entries.cache_clear()
     yield tmp_path
-    entries._entries.cache_clear()
+    entries.entries.cache_clear()
     sys.modules.pop("birds_package", None)
 
 

@@ -15,7 +15,7 @@ from replicas import BUILDERS, write_image, write_text
 from robust_transfer.core.errors import ConfigError, DataError
 from robust_transfer.data import catalogue, fetch, open_dataset
 from robust_transfer.data.checksums import md5_of
-from robust_transfer.data.entries import _entries
+from robust_transfer.data.entries import entries
 from robust_transfer.data.status import status
 
 
@@ -35,7 +35,7 @@ def pets_archives(tmp_path, monkeypatch):
         archives.append(dataclasses.replace(archive, md5=hashlib.md5(content).hexdigest(), url=url))
     counts = {"train": 9, "test": 6, "num_classes": 37}
     entry = dataclasses.replace(catalogue.get("pets"), **counts, archives=tuple(archives))
-    monkeypatch.setitem(_entries(), "pets", entry)
+    monkeypatch.setitem(entries(), "pets", entry)
     return where
 
 
@@ -86,7 +86,7 @@ def test_what_is_there_in_part_is_unpacked_again(archives_kept, pets_archives, t
 
 def test_a_set_that_is_not_whole_at_the_end_is_an_error(pets_archives, tmp_path, monkeypatch):
     entry = dataclasses.replace(catalogue.get("pets"), train=10)
-    monkeypatch.setitem(_entries(), "pets", entry)
+    monkeypatch.setitem(entries(), "pets", entry)
     with pytest.raises(DataError, match="pets is not whole: pets train is not the official split"):
         fetch.fetch("pets", tmp_path / "data")
 
@@ -144,7 +144,7 @@ def test_imagenet_archives_unpack_into_class_folders(tmp_path, monkeypatch):
     )
     counts = {"train": 2, "test": 4, "num_classes": 2}
     entry = dataclasses.replace(catalogue.get("imagenet"), **counts, archives=archives)
-    monkeypatch.setitem(_entries(), "imagenet", entry)
+    monkeypatch.setitem(entries(), "imagenet", entry)
 
     fetch.fetch("imagenet", root)
     assert status("imagenet", root).state == "ok"

@@ -13,7 +13,7 @@ from replicas import BUILDERS, write_text
 from robust_transfer.core.errors import DataError
 from robust_transfer.data import catalogue, open_dataset
 from robust_transfer.data.check import unreadable_images
-from robust_transfer.data.entries import _entries
+from robust_transfer.data.entries import entries
 from robust_transfer.data.imagenet_words import words
 from robust_transfer.data.status import describe, status
 from robust_transfer.data.whole import class_hash
@@ -36,7 +36,7 @@ def small(tmp_path, monkeypatch):
         official = class_hash(listings["train"].class_names)
         more = {"num_classes": classes, "data_hash": hashes, "class_hash": official, "words": ""}
         entry = dataclasses.replace(entry, **counts, **more)
-        monkeypatch.setitem(_entries(), name, entry)
+        monkeypatch.setitem(entries(), name, entry)
         return tmp_path
 
     return build
@@ -90,7 +90,7 @@ def test_a_file_that_is_not_the_published_one_is_seen_by_everyone(small, monkeyp
     root = small("cifar10")
     entry = catalogue.get("cifar10")
     md5 = {"cifar-10-batches-py/data_batch_1": "0" * 32}
-    monkeypatch.setitem(_entries(), "cifar10", dataclasses.replace(entry, file_md5=md5))
+    monkeypatch.setitem(entries(), "cifar10", dataclasses.replace(entry, file_md5=md5))
     assert answers("cifar10", root) == dict.fromkeys(("status", "plan", "check", "run"), False)
     assert "is not the published file" in describe(status("cifar10", root))
 

@@ -37,7 +37,7 @@ DOORS = {
     "torch.distributed": "distributed/",
 }
 SEEDING = {"manual_seed", "manual_seed_all", "seed", "default_rng", "RandomState", "Philox", "SeedSequence"}
-SEEDERS = {"core/rng.py", "core/draws.py"}
+SEEDERS = {"core/rng.py"}
 
 
 @dataclass(frozen=True)

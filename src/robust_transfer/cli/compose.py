@@ -79,27 +79,24 @@ class _MoreDirectories(SearchPathPlugin):
 
 def data_sets(group: str) -> list[str]:
     """Return the sets of the catalogue that are choices of a config group: `source`, or `dataset`."""
-    usable = {
-        "source": catalogue.names(),
-        "dataset": [n for n in catalogue.names() if catalogue.get(n).test != 0],
-    }
-    return list(usable.get(group, ()))
+    if group not in ("source", "dataset"):
+        return []
+    return [name for name, entry in catalogue.entries().items() if group == "source" or entry.test != 0]
 
 
 @cache
 def _offer_data_sets(names: tuple[str, ...]) -> None:
     """Make the sets of the catalogue choices of their groups; a YAML file of the same name goes first."""
-    for name in names:
-        entry = catalogue.get(name)
-        values = {
-            "defaults": ["/dataset/_base@_here_"],
-            "name": name,
-            "augment": entry.augment,
-            "partition": 1 if entry.partitions else None,
-        }
-        for group in ("source", "dataset"):
-            if name in data_sets(group):
-                ConfigStore.instance().store(name, values, group=group)
+    for group in ("source", "dataset"):
+        for name in data_sets(group):
+            entry = catalogue.entries()[name]
+            values = {
+                "defaults": ["/dataset/_base@_here_"],
+                "name": name,
+                "augment": entry.augment,
+                "partition": 1 if entry.partitions else None,
+            }
+            ConfigStore.instance().store(name, values, group=group)
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from robust_transfer.core import draws
+from robust_transfer.core import rng
 from robust_transfer.core.binomial import lower_bound, upper_bound
 
 LEVEL = 0.95
@@ -63,7 +63,7 @@ def mean_interval(values: Values, *, level: float = LEVEL, seed: int = 0) -> tup
     data = np.asarray(values, dtype=np.float64)
     if data.ndim != 1 or data.size == 0:
         raise ValueError(f"values have shape {data.shape} (expected (N,) with N >= 1)")
-    generator = draws.generator("mean_interval", data.size, seed=seed)
+    generator = rng.numpy_generator("mean_interval", data.size, seed=seed)
     means = np.concatenate([data[rows].mean(axis=1) for rows in index_resamples(data.size, generator)])
     low, high = percentiles(means, level=level)
     return low, high, f"bootstrap, percentile, {RESAMPLES} resamples"

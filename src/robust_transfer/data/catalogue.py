@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from robust_transfer.core.errors import ConfigError, DataError
 from robust_transfer.data import splits
-from robust_transfer.data.entries import Archive, Entry, get, names
+from robust_transfer.data.entries import Archive, Entry, entries, get, names
 from robust_transfer.data.lists import read_lines
 from robust_transfer.data.selection import Selection
 from robust_transfer.data.sources import list_split
@@ -22,6 +22,7 @@ __all__ = [
     "Archive",
     "Entry",
     "coverage",
+    "entries",
     "get",
     "identity",
     "missing",

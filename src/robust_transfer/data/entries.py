@@ -74,26 +74,30 @@ def load(where: str) -> Any:
 
 def names() -> tuple[str, ...]:
     """Return the names of all sets: the catalogue's, then those of other packages."""
-    return tuple(_entries())
+    return tuple(entries())
 
 
 def get(name: str) -> Entry:
     """Return the entry of a data set; an unknown name is a ConfigError with the nearest known one."""
-    if name not in _entries():
-        raise ConfigError(f"data set '{name}' is not known", did_you_mean(name, names()))
-    return _entries()[name]
+    known = entries()
+    if name not in known:
+        raise ConfigError(f"data set '{name}' is not known", did_you_mean(name, known))
+    return known[name]
 
 
 @cache
-def _entries() -> dict[str, Entry]:
-    """Read the catalogue, and that of each module an entry point names: the path in its CATALOGUE."""
-    entries = read(CATALOGUE)
+def entries() -> dict[str, Entry]:
+    """Return all sets by name: the catalogue's, then those of each module that an entry point names.
+
+    Such a module's CATALOGUE is the path of a file like catalogue.toml.
+    """
+    known = read(CATALOGUE)
     for point in entry_points(group=GROUP):
         added = read(Path(point.load().CATALOGUE))
-        if twice := sorted(entries.keys() & added.keys()):
+        if twice := sorted(known.keys() & added.keys()):
             raise ConfigError(f"data set '{twice[0]}' of {point.value} has the name of another set")
-        entries |= added
-    return entries
+        known |= added
+    return known
 
 
 def read(path: Path) -> dict[str, Entry]:

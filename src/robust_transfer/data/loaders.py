@@ -88,6 +88,8 @@ class _Reader:
 
     def __init__(self, dataset: ImageDataset, make_views: MakeViews, seed: int, *, substitute: bool) -> None:
         self.dataset, self.make_views, self.seed, self.substitute = dataset, make_views, seed, substitute
+        self._epoch = -1
+        self._makers: tuple[MakeView, ...] = ()  # of this epoch
 
     def __getitem__(self, request: _Request) -> _Sample:
         unreadable: list[int] = []
@@ -118,8 +120,10 @@ class _Reader:
         return self.dataset.class_names[self.dataset.labels[position]]
 
     def _views(self, image: Image.Image, read: _Request) -> tuple[torch.Tensor | CroppedView, ...]:
+        if read.epoch != self._epoch:
+            self._epoch, self._makers = read.epoch, tuple(self.make_views(read.epoch))
         views = []
-        for view, make in enumerate(self.make_views(read.epoch)):
+        for view, make in enumerate(self._makers):
             with rng.global_state(self.seed, "augment", read.epoch, read.position, view):
                 views.append(make(image))
         return tuple(views)

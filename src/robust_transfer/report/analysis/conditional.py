@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from robust_transfer.core import draws, statistics
+from robust_transfer.core import rng, statistics
 from robust_transfer.report.analysis import crossed
 from robust_transfer.report.analysis.averages import Measure
 from robust_transfer.report.analysis.estimates import Estimate, Result
@@ -78,7 +78,7 @@ def mechanical_r2(pairs: Sequence[tuple[Result, Result]], measure: Measure) -> M
         return None
     changes = ([getattr(ours, measure)[metric].value for ours, _ in known] for metric in ("sa", "ra"))
     r2 = statistics.fit_line(*changes).r2
-    generator = draws.generator("mechanical", len(known))
+    generator = rng.numpy_generator("mechanical", len(known))
     drawn = np.array([_redrawn(generator, ours, theirs, measure) for ours, theirs in known])  # (D, 2, R)
     references_r2 = statistics.r_squared(drawn[:, 0].T, drawn[:, 1].T)
     finite = references_r2[np.isfinite(references_r2)]

@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from robust_transfer.core import draws
+from robust_transfer.core import rng
 from robust_transfer.core.statistics import LEVEL, proportion_interval
 
 Array = npt.NDArray[np.float64]
@@ -92,7 +92,7 @@ class _Squares:
 
 @cache
 def _chi_square(degrees: int, axes: Axes) -> Array:
-    drawn: Array = draws.generator(f"pivot/{axes}", degrees).chisquare(degrees, DRAWS)
+    drawn: Array = rng.numpy_generator(f"pivot/{axes}", degrees).chisquare(degrees, DRAWS)
     return drawn
 
 
