@@ -131,7 +131,7 @@ def test_units_of_another_size_are_never_summed_as_if_they_were_whole(model_file
 def test_decide_has_no_average_radius(model_file, tmp_path):
     columns = {"correct": np.ones(2), "radius": np.array([0.2, 0.7])}
     decide, exact = (
-        make_job("certify", tmp_path, model_file, mode=mode).settings for mode in ("decide", "exact")
+        make_job("certify", tmp_path, model_file, mode=mode).stage.config for mode in ("decide", "exact")
     )
     assert set(decide.spec.values(columns, stored(decide))) == {"sa", "ra"}
     assert exact.spec.values(columns, stored(exact))["acr"].tolist() == [0.2, 0.7]

@@ -66,7 +66,7 @@ def test_cut_anywhere_and_started_again_gives_the_same_bytes(finished, name, set
     expected = (whole.directory / "records.csv").read_bytes()
     if name == "certify":  # more units an image, and the same sums
         monkeypatch.setattr(certify, "UNIT", 300)
-        whole = make_job(name, tmp_path / "units", whole.model, **settings)
+        whole = make_job(name, tmp_path / "units", whole.parent.path, **settings)
         assert run(whole) == expected
     size = (whole.directory / "journal.0.csv").stat().st_size
     for number, share in enumerate((0.0, 0.02, 0.35, 0.71, 0.999)):
@@ -87,7 +87,7 @@ def test_a_finished_evaluation_draws_nothing_again(finished, name, settings, tmp
 def test_shards_give_the_same_bytes(finished, name, settings, tmp_path):
     whole = finished(name, settings)
     expected = (whole.directory / "records.csv").read_bytes()
-    job = make_job(name, tmp_path / "two", whole.model, **settings)
+    job = make_job(name, tmp_path / "two", whole.parent.path, **settings)
     assert run_shards(job, 2) == expected
     indices = [{line.split(b",")[0] for line in journal_lines(job, shard)[2:]} for shard in (0, 1)]
     assert indices[0] and indices[1] and not indices[0] & indices[1]
@@ -101,7 +101,7 @@ def test_shards_give_the_same_bytes(finished, name, settings, tmp_path):
 
 def test_a_shard_that_was_killed_before_its_header_was_whole_stops_nobody(finished, tmp_path):
     whole = finished("clean", {})
-    job = make_job("clean", tmp_path, whole.model)
+    job = make_job("clean", tmp_path, whole.parent.path)
     (tmp_path / "journal.1.csv").write_bytes(b'# {"arith')
     assert run(job) == (whole.directory / "records.csv").read_bytes()
 
@@ -110,7 +110,7 @@ def test_a_shard_that_was_killed_before_its_header_was_whole_stops_nobody(finish
 @pytest.mark.parametrize("name", SMALL)
 def test_two_processes_give_the_same_bytes(finished, name, tmp_path):
     whole = finished(name, {})
-    job = make_job(name, tmp_path, whole.model)
+    job = make_job(name, tmp_path, whole.parent.path)
     facts = launch(evaluate, (job,), devices=2, device_kind="cpu")
     assert (tmp_path / "records.csv").read_bytes() == (whole.directory / "records.csv").read_bytes()
     assert facts["device"] == "cpu"
