@@ -318,7 +318,7 @@ def test_what_judges_is_measured(model, images, labels):
                 return self.body(x)
 
     result = autopgd(Low(), images, labels, **BRIEF)
-    assert result.record["arithmetic"] == "judged with weights float32, logits bfloat16, TF32 off"
+    assert result.record["arithmetic"] == "evaluated with weights float32, logits bfloat16, TF32 off"
     assert [flag.split(":")[0] for flag in result.flags] == ["low_precision"]
 
 

@@ -117,7 +117,7 @@ def test_what_is_fine_tuned_already_is_refused(probed, capsys):
     store, _ = probed
     assert evaluate(words(only(store / "finetune"), store)) == 2
     error = capsys.readouterr().err
-    assert "linear_probe judges a pre-training (found a model fine-tuned by st_linear)" in error
+    assert "linear_probe evaluates a pre-training (found a model fine-tuned by st_linear)" in error
 
 
 def test_help_and_misspelling_know_it(capsys):

@@ -50,10 +50,10 @@ def test_a_report_imports_no_torch(tmp_path):
         (["--store", "x", "sohw"], ["'sohw' is not a command of rt-report", "did you mean 'show'?"]),
         (
             ["table", "7"],
-            ["there is no table '7' (expected quickstart, mini2, mini3, mini4, mini5, 2, 3, 4, 5)"],
+            ["table '7' is not known (expected quickstart, mini2, mini3, mini4, mini5, 2, 3, 4, 5)"],
         ),
-        (["table", "quikstart"], ["there is no table 'quikstart'", "did you mean 'quickstart'?"]),
-        (["figure", "curves"], ["there is no figure 'curves'", "did you mean 'curve'?"]),
+        (["table", "quikstart"], ["table 'quikstart' is not known", "did you mean 'quickstart'?"]),
+        (["figure", "curves"], ["figure 'curves' is not known", "did you mean 'curve'?"]),
         (["figure", "curve"], ["figure curve takes one KEY or several"]),
         (["table"], ["the following arguments are required: N", "rt-report table --help"]),
         (["claims", "--source", "ours"], ["argument --source: invalid choice: 'ours'"]),

@@ -93,7 +93,7 @@ def test_processes_share_the_same_batches_by_turns(digits):
 
 
 def test_processes_that_do_not_divide_the_batch_are_refused_before_reading(digits):
-    with pytest.raises(ConfigError, match="7 images cannot be divided by 2"):
+    with pytest.raises(ConfigError, match="7 images is not divisible by 2"):
         training_batches(
             digits, lambda epoch: (), batch_size=7, seed=0, start_step=0, total_steps=1, rank=0, world_size=2
         )

@@ -103,9 +103,9 @@ def test_a_whole_line_with_other_cells_is_a_fault_and_names_the_line(tmp_path, l
 def test_what_is_no_journal_is_refused(tmp_path, first):
     path = tmp_path / "journal.0.csv"
     path.write_text(f"{first}\nindex,loss,robust\n1,0.5,1\n")
-    with pytest.raises(EvaluationError, match="is no journal"):
+    with pytest.raises(EvaluationError, match="is not a journal"):
         read_journal(path)
-    with pytest.raises(EvaluationError, match="is no journal"):
+    with pytest.raises(EvaluationError, match="is not a journal"):
         write(path, [])
 
 

@@ -150,7 +150,7 @@ def measured(
         flags=list(flags),
         record={
             "guards": settings.guards,
-            "arithmetic": f"judged with {state.arithmetic}, TF32 off",
+            "arithmetic": f"evaluated with {state.arithmetic}, TF32 off",
             "num_near_ties": int(state.near_tie[positions].sum()),
             "num_clean_mistakes": int(wrong.sum()),
             "largest_distance": float(distances.max()),

@@ -46,7 +46,7 @@ def pgd(
 ) -> AttackResult:
     """Attack each image by PGD with a fixed step; an image is broken if any iterate is misclassified.
 
-    Madry et al. 2018 (arXiv 1706.06083). Every iterate is judged, where several libraries judge the last
+    Madry et al. 2018 (arXiv 1706.06083). Every iterate is evaluated, where several libraries take the last
     alone and call an image robust that the attack passed through the wrong class.
 
     Parameters

@@ -2,7 +2,7 @@
 
 Calling an image broken when any one draw at any one iterate is wrong measures luck: a model that is correct
 in 90 % of its draws everywhere would seem to be robust on 0.9^101 of the images. Athalye et al. 2018 (arXiv
-1802.00420): the gradient is that of the expectation, and so is what is judged.
+1802.00420): the gradient is that of the expectation, and so is the accuracy.
 """
 
 # N images, C channels, H/W pixels, K classes, D draws
@@ -36,8 +36,8 @@ def attack_randomised(
     """Attack each image by gradients of its mean loss; write expected accuracies to `state.robust`.
 
     Every image is attacked, as one that is mostly misclassified may be right in some draws, and never leaves
-    early. What the model draws is keyed by (seed, purpose, image, ...): other draws judge a point than those
-    that chose it.
+    early. What the model draws is keyed by (seed, purpose, image, ...): a point is evaluated on
+    other draws than those that chose it.
 
     names : of the losses that are raised one after the other; default the settings' own
     """

@@ -296,5 +296,5 @@ def _split(overrides: list[str]) -> list[list[str]]:
                 ways[key] = [f"{key}={value}" for value in override.sweep_string_iterator()]
             else:
                 text = str(override.input_line).lstrip("+")
-                raise ConfigError(f"{text} is no list of values", f"{key.lstrip('+')}=FIRST,SECOND")
+                raise ConfigError(f"{text} is not a list of values", f"{key.lstrip('+')}=FIRST,SECOND")
     return [list(job) for job in itertools.product(*ways.values())]

@@ -20,7 +20,7 @@ GROUPS = (
     ("model", "architecture"),
     ("budget", "limits on cost"),
     ("experiment", "a whole table or study"),
-    ("cell", "a pair of methods, for tables that are no product"),
+    ("cell", "a pair of methods, for tables that are not a product"),
 )
 HELP = """\
 rt-train pretrain=P finetune=F dataset=D [key=value ...]

@@ -10,16 +10,16 @@ from robust_transfer.core.errors import ConfigError
 
 @dataclass
 class BudgetConfig:
-    """Caps on what a run may cost; null: no cap. Paths of code, model and transforms stay the full run's."""
+    """Limits on cost; null: no limit. Paths of code, model and transforms stay the full run's."""
 
     name: str = option("full, short or smoke")
     smoke: bool = option("generated images, records marked and kept out of every table")
-    max_steps: int | None = option("cap on optimiser steps of a stage", low=1)
-    batch_size: int | None = option("cap on images per optimiser step", low=2)
+    max_steps: int | None = option("limit on optimiser steps of a stage", low=1)
+    batch_size: int | None = option("limit on images per optimiser step", low=2)
     num_images: int | None = option("generated images per split of a smoke run", low=1)
-    subset: int | None = option("cap on test images", low=1)
-    attack_steps: int | None = option("cap on gradient steps of attack evaluators", low=1)
-    n: int | None = option("cap on noise samples of certify", low=100)
+    subset: int | None = option("limit on test images", low=1)
+    attack_steps: int | None = option("limit on gradient steps of attack evaluators", low=1)
+    n: int | None = option("limit on noise samples of certify", low=100)
 
 
 @dataclass

@@ -206,7 +206,7 @@ def training_batches(
         raise DataError(f"{dataset.name} {dataset.split} holds no images")
     whole = min(batch_size, len(dataset))
     if whole % world_size:
-        raise ConfigError(f"a batch of {whole} images cannot be divided by {world_size} processes")
+        raise ConfigError(f"a batch of {whole} images is not divisible by {world_size} processes")
     schedule = _TrainingSchedule(
         len(dataset), batch_size, seed, range(start_step, total_steps), rank, world_size
     )

@@ -1,4 +1,4 @@
-"""`model.safetensors`: a classifier's weights under torchvision's keys, its facts in the metadata."""
+"""`model.safetensors`: a classifier's weights under torchvision's keys, the rest in the metadata."""
 
 from __future__ import annotations
 

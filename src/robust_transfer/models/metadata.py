@@ -1,4 +1,4 @@
-"""The facts beside the weights in `model.safetensors`: written as strings, read without torch."""
+"""The metadata beside the weights in `model.safetensors`: written as strings, read without torch."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ class ModelMetadata:
 
 def is_ours(header: dict[str, Any]) -> bool:
     """Tell whether a safetensors header carries this package's metadata."""
-    facts: dict[str, str] = header.get("__metadata__", {})
-    return {"arch", "format_version", "mean", "std"} <= facts.keys()
+    values: dict[str, str] = header.get("__metadata__", {})
+    return {"arch", "format_version", "mean", "std"} <= values.keys()
 
 
 def parse_metadata(header: dict[str, Any], path: str | Path) -> ModelMetadata:
@@ -61,21 +61,21 @@ def parse_metadata(header: dict[str, Any], path: str | Path) -> ModelMetadata:
             f"{path} has no robust-transfer metadata",
             "a foreign checkpoint is read by pretrain=checkpoint pretrain.path=FILE",
         )
-    facts = header["__metadata__"]
+    values = header["__metadata__"]
     try:
-        if int(facts["format_version"]) > FORMAT_VERSION:
+        if int(values["format_version"]) > FORMAT_VERSION:
             raise CheckpointError(
-                f"{path} has format version {facts['format_version']} (expected at most {FORMAT_VERSION})"
+                f"{path} has format version {values['format_version']} (expected at most {FORMAT_VERSION})"
             )
         metadata = ModelMetadata(
-            arch=facts["arch"],
-            width=int(facts["width"]),
-            class_names=[str(name) for name in json.loads(facts["class_names"])],
-            mean=[float(x) for x in json.loads(facts["mean"])],
-            std=[float(x) for x in json.loads(facts["std"])],
-            image_size=int(facts["image_size"]),
-            train_sigma=float(facts["train_sigma"]) if facts["train_sigma"] else None,
-            key=facts["key"],
+            arch=values["arch"],
+            width=int(values["width"]),
+            class_names=[str(name) for name in json.loads(values["class_names"])],
+            mean=[float(x) for x in json.loads(values["mean"])],
+            std=[float(x) for x in json.loads(values["std"])],
+            image_size=int(values["image_size"]),
+            train_sigma=float(values["train_sigma"]) if values["train_sigma"] else None,
+            key=values["key"],
         )
     except (KeyError, TypeError, ValueError) as error:
         if isinstance(error, CheckpointError):
@@ -89,7 +89,7 @@ def parse_metadata(header: dict[str, Any], path: str | Path) -> ModelMetadata:
 
 
 def read_metadata(path: str | Path) -> dict[str, Any]:
-    """Read the facts of a model file of ours, without torch and without the weights.
+    """Read the metadata of a model file of ours, without torch and without the weights.
 
     Returns
     -------

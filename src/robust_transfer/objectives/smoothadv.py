@@ -44,17 +44,17 @@ class SmoothAdv(Objective):
 
     def perturbed(self, model: nn.Module, batch: Views, noise: Noise) -> Tensor:
         """Return one noisy copy of each image that is perturbed at the full radius."""
-        noises = self._draws(noise)
-        return self._attacked(model, batch, noises, self.config.eps) + noises[0]
+        samples = self._draws(noise)
+        return self._attacked(model, batch, samples, self.config.eps) + samples[0]
 
     def _draws(self, noise: Noise) -> list[Tensor]:
         return draws(noise, self.config.sigma, self.config.num_noise_samples)
 
-    def _attacked(self, model: nn.Module, batch: Views, noises: list[Tensor], eps: float) -> Tensor:
+    def _attacked(self, model: nn.Module, batch: Views, samples: list[Tensor], eps: float) -> Tensor:
         return attacked(
             model,
             batch.images[0],
-            loss=partial(summed_smoothed_loss, model, noises, batch.labels),
+            loss=partial(summed_smoothed_loss, model, samples, batch.labels),
             norm="l2",
             eps=eps,
             num_steps=self.config.num_steps,

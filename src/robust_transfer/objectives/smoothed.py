@@ -35,18 +35,18 @@ def draws(noise: Noise, sigma: float, num_copies: int) -> list[Tensor]:
     return [sigma * noise("smoothing", copy) for copy in range(num_copies)]
 
 
-def noisy_logits(model: nn.Module, images: Tensor, noises: Sequence[Tensor]) -> Tensor:
+def noisy_logits(model: nn.Module, images: Tensor, samples: Sequence[Tensor]) -> Tensor:
     """Return the logits (M, B, K) of images under M draws, unclamped, in one pass."""
-    copies = torch.cat([images + draw for draw in noises])
-    logits: Tensor = model(copies).unflatten(0, (len(noises), len(images)))
+    copies = torch.cat([images + draw for draw in samples])
+    logits: Tensor = model(copies).unflatten(0, (len(samples), len(images)))
     return logits
 
 
 def summed_smoothed_loss(
-    model: nn.Module, noises: Sequence[Tensor], labels: Tensor, images: Tensor
+    model: nn.Module, samples: Sequence[Tensor], labels: Tensor, images: Tensor
 ) -> Tensor:
     """Return -log pbar[y] summed over the images: what an attack on the smoothed classifier raises."""
-    return smoothed_cross_entropy(noisy_logits(model, images, noises), labels) * len(labels)
+    return smoothed_cross_entropy(noisy_logits(model, images, samples), labels) * len(labels)
 
 
 def voted_accuracy(logits: Tensor, labels: Tensor) -> Tensor:

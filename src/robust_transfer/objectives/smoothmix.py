@@ -79,8 +79,8 @@ class SmoothMix(Objective):
         self, model: nn.Module, batch: Views, noise: Noise, progress: Progress
     ) -> tuple[Tensor, Metrics]:
         """Return the loss of clean and mixed images, and the accuracy on the clean ones."""
-        noises = self._draws(noise)
-        clean, mixed = (noisy_logits(model, view, noises) for view in batch.images)
+        samples = self._draws(noise)
+        clean, mixed = (noisy_logits(model, view, samples) for view in batch.images)
         weight = self.config.mix_weight * self._warm(progress)
         loss = smoothmix_loss(clean, mixed, batch.labels, drawn_mix(noise), weight)
         return loss, {"accuracy": voted_accuracy(clean, batch.labels)}
@@ -95,14 +95,14 @@ class SmoothMix(Objective):
     def _warm(self, progress: Progress) -> float:
         return min(1.0, (progress.epoch + 1) / max(1, self.config.mix_warmup_epochs))
 
-    def _attacked(self, model: nn.Module, batch: Views, noises: list[Tensor]) -> tuple[Tensor, Tensor]:
+    def _attacked(self, model: nn.Module, batch: Views, samples: list[Tensor]) -> tuple[Tensor, Tensor]:
         """Return the points after the first and after the last step."""
         config, images = self.config, batch.images[0]
         ascend = partial(
             attacked,
             model,
             images,
-            loss=partial(summed_smoothed_loss, model, noises, batch.labels),
+            loss=partial(summed_smoothed_loss, model, samples, batch.labels),
             norm="l2",
             eps=2 * config.num_steps * config.step_size,  # out of reach: there is no ball
             step_size=config.step_size,

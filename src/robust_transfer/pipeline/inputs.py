@@ -1,4 +1,4 @@
-"""What is known before anything runs: the catalogue's facts, a checkpoint's, and which inputs are missing.
+"""What is known before anything runs: the catalogue's metadata, a checkpoint's, and which inputs are missing.
 
 Reads files, imports no torch unless a foreign checkpoint must be looked at; hands what it found to plan.py.
 """
@@ -76,7 +76,7 @@ def _probe_stages(config: EvaluateConfig) -> list[Stage]:
     start = evaluated_checkpoint(config)
     if start.lineage.finetune:
         raise CheckpointError(
-            f"linear_probe judges a pre-training (found a model fine-tuned by {start.lineage.finetune})",
+            f"linear_probe evaluates a pre-training (found a model fine-tuned by {start.lineage.finetune})",
             "checkpoint=KEY of its pre-training; rt-report runs lists them",
         )
     run = plan.probe_run(config, pretrain=NoneConfig("none"), model=start.model)
@@ -185,7 +185,7 @@ def _stage_metadata(stage: directories.StageDirectory) -> CheckpointMetadata:
     if stage.kind == "eval" and status.state:
         raise CheckpointError(f"{stage.path} is an evaluation (expected a training stage)")
     if status.key is None:
-        raise CheckpointError(f"{stage.path} is no stage directory (it has no status.json)")
+        raise CheckpointError(f"{stage.path} is not a stage directory (it has no status.json)")
     if stage.state() != "done":
         raise CheckpointError(
             f"{stage.path} is not finished (state {status.state})",

@@ -32,7 +32,7 @@ class Journal:
     Parameters
     ----------
     path : the file; its directory exists
-    header : facts that every shard and every restart of the stage must share
+    header : values that every shard and every restart of the stage must share
     columns : names of the columns
     sync_every : rows after which the file is forced to disk (a killed process loses nothing that was
         flushed; a power failure loses at most these rows)
@@ -54,7 +54,7 @@ class Journal:
 
     @staticmethod
     def check_header(path: Path, header: dict[str, Any], columns: Sequence[str]) -> None:
-        """Refuse a journal that was begun with other facts: rows of two kinds are not mixed."""
+        """Refuse a journal that was begun with another header: rows of two kinds are not mixed."""
         found, found_columns, _ = _split(path)
         if not found_columns:
             return  # killed, or not yet written by another process, before its header was whole
@@ -136,5 +136,5 @@ def _split(path: Path) -> tuple[dict[str, Any], list[str], list[str]]:
     except ValueError:
         header = None
     if not isinstance(header, dict):
-        raise EvaluationError(f"{path} is no journal (its first line is no header)")
+        raise EvaluationError(f"{path} is not a journal (its first line is not a header)")
     return header, lines[1].strip().split(","), lines[2:]

@@ -109,15 +109,15 @@ def check_distances(distances: Tensor, *, eps: float, index: Tensor) -> None:
 
 
 def check_autocast(device: torch.device) -> list[str]:
-    """Flag autocast; hits are judged without it."""
+    """Flag autocast; hits are evaluated without it."""
     if torch.is_autocast_enabled(device.type):
-        return ["autocast: was on, and was switched off wherever an image is judged"]
+        return ["autocast: was on, and was switched off wherever an image is evaluated"]
     return []
 
 
 def check_precision(model: LogitModel) -> list[str]:
-    """Flag half precision in what judges: its rounding decides near ties and flattens gradients."""
-    return [f"low_precision: images are judged with {model.dtypes()}"] if model.is_low_precision() else []
+    """Flag half precision in the exact model: its rounding decides near ties and flattens gradients."""
+    return [f"low_precision: images are evaluated with {model.dtypes()}"] if model.is_low_precision() else []
 
 
 def check_eps(norm: str, eps: float, images: Tensor) -> list[str]:

@@ -80,7 +80,7 @@ def check_randomness(inputs: AttackInputs, num_eot: int) -> list[str]:
 
 
 def randomised(inputs: AttackInputs, num_eot: int) -> list[str]:
-    """Say that a model draws random numbers: refused where its accuracy is not judged in expectation."""
+    """Say that a model draws random numbers: refused where its accuracy is not evaluated in expectation."""
     what = (
         "randomised: the same images get other logits in another run"
         f"{_random_parts(inputs.exact_model.model)}"

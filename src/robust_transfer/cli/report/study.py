@@ -42,7 +42,7 @@ def figure(arguments: argparse.Namespace) -> int:
     choices = (*drawn, "curve", "shots")
     if name not in choices:
         raise ConfigError(
-            f"there is no figure '{name}' (expected {', '.join(choices)})", did_you_mean(name, choices)
+            f"figure '{name}' is not known (expected {', '.join(choices)})", did_you_mean(name, choices)
         )
     if (name == "curve") != bool(arguments.keys):
         raise ConfigError(

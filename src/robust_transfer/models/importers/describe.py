@@ -1,4 +1,4 @@
-"""The facts of a checkpoint file that a plan needs before anything is computed."""
+"""The metadata of a checkpoint file that a plan needs before anything is computed."""
 
 from __future__ import annotations
 
@@ -82,25 +82,25 @@ def describe_file(
 def _describe_own(
     path: str | Path, normalize: Normalize | None, expected: tuple[str, int] | None
 ) -> dict[str, Any]:
-    facts = read_metadata(path)
+    metadata = read_metadata(path)
     if expected is not None:
-        check_own_arch((facts["arch"], facts["width"]), expected, path)
+        check_own_arch((metadata["arch"], metadata["width"]), expected, path)
     given = normalize is not None
-    mean, std = resolve_normalize(normalize) if normalize is not None else (facts["mean"], facts["std"])
+    mean, std = resolve_normalize(normalize) if normalize is not None else (metadata["mean"], metadata["std"])
     return {
         "sha256": content_sha256(path),
         "format": OURS,
-        "arch": facts["arch"],
-        "width": facts["width"],
-        "num_classes": facts["num_classes"] or None,
+        "arch": metadata["arch"],
+        "width": metadata["width"],
+        "num_classes": metadata["num_classes"] or None,
         "mean": mean,
         "std": std,
         "normalization_source": "given" if given else "read from the file: metadata",
-        "image_size": facts["image_size"],
+        "image_size": metadata["image_size"],
         "image_size_known": True,
         "image_size_source": "its own",
         "native_images": False,
-        "train_sigma": facts["train_sigma"],
+        "train_sigma": metadata["train_sigma"],
     }
 
 

@@ -28,7 +28,7 @@ def find_normalization(
     Raises
     ------
     CheckpointError : it can be neither read nor inferred
-    ConfigError : `given` is no normalisation
+    ConfigError : `given` is not a normalisation
     """
     read = _in_file(view) or (_beside(Path(path)) if source.name == "timm" else None)
     if given is not None:
@@ -64,7 +64,7 @@ def _in_file(view: View) -> tuple[list[float], list[float], str] | None:
                 numbers = [tensor.double().flatten().tolist() for tensor in (mean, std)]
                 with contextlib.suppress(
                     ConfigError
-                ):  # three numbers each, std > 0: else it is no normalisation
+                ):  # three numbers each, std > 0: else it is not a normalisation
                     return (*resolve_normalize(numbers), f"read from the file: {key}")
     return None
 
@@ -72,8 +72,8 @@ def _in_file(view: View) -> tuple[list[float], list[float], str] | None:
 def _beside(path: Path) -> tuple[list[float], list[float], str] | None:
     """Read the statistics in the config.json that timm's published weights have beside them."""
     try:
-        facts = _config_beside(path)
-        return (*resolve_normalize([facts["mean"], facts["std"]]), "read from config.json beside the file")
+        values = _config_beside(path)
+        return (*resolve_normalize([values["mean"], values["std"]]), "read from config.json beside the file")
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 

@@ -16,7 +16,7 @@ from robust_transfer.models.importers.load import import_checkpoint
 def import_stage(
     path: str | Path, to: str | Path, config: CheckpointConfig, model: ModelConfig, *, key: str
 ) -> dict[str, Any]:
-    """Import the weights at `path`, log the report, write the backbone to `to`; return facts to keep.
+    """Import the weights at `path`, log the report, write the backbone to `to`; return the report.
 
     The head is left out, as fine-tuning draws a new one.
 

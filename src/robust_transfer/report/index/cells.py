@@ -15,7 +15,7 @@ class Cell:
     """What the models of a table's cell have in common.
 
     sigma : noise of the certificate, None for attacks
-    shots : training images a class, None for all
+    shots : training images per class, None for all
     """
 
     dataset: str
@@ -27,7 +27,7 @@ class Cell:
 
     @property
     def target(self) -> str:
-        """What is learnt, for a reader: the data set and, where they are few, its images a class."""
+        """What is learnt, for a reader: the data set and, where they are few, its images per class."""
         return self.dataset if self.shots is None else f"{self.dataset} {self.shots}-shot"
 
     @property

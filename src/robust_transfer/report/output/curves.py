@@ -47,7 +47,7 @@ def curve_figure(runs: Sequence[Run]) -> Drawing:
 
     Raises
     ------
-    EvaluationError : a run is no certification, or its radii only answer yes or no
+    EvaluationError : a run is not a certification, or its radii only answer yes or no
     """
     for run in runs:
         _check(run)

@@ -77,7 +77,7 @@ def _range(values: Sequence[int]) -> str:
 
 
 def largest_possible_radius(run: Run) -> float | None:
-    """Return the radius that a certificate has at most, when all n noises agree; None without noise."""
+    """Return a certificate's largest radius, when all n noise samples agree; None without noise."""
     from robust_transfer.core.binomial import lower_bound
     from robust_transfer.smoothing.bounds import certified_radius
 
@@ -93,8 +93,8 @@ def largest_radius(results: Sequence[Result]) -> str:
     for run in (run for result in results for run in result.runs):
         radius, s = largest_possible_radius(run), run.settings
         if radius is not None:
-            noises = f"n = {s['n']:,} noises, alpha = {s['alpha']:g} and sigma = {s['sigma']:g}"
-            sentences[f"With {noises} the largest possible radius is {radius:.2f}."] = None
+            samples = f"n = {s['n']:,} noise samples, alpha = {s['alpha']:g} and sigma = {s['sigma']:g}"
+            sentences[f"With {samples} the largest possible radius is {radius:.2f}."] = None
     return " ".join(sentences)
 
 

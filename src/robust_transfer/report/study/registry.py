@@ -28,6 +28,6 @@ def find(name: str) -> TableSpec:
     """Return a table by its name, or raise ConfigError naming the nearest."""
     if name not in tables():
         raise ConfigError(
-            f"there is no table '{name}' (expected {', '.join(tables())})", did_you_mean(name, tables())
+            f"table '{name}' is not known (expected {', '.join(tables())})", did_you_mean(name, tables())
         )
     return tables()[name]
