@@ -22,7 +22,9 @@ def logistic(x):
 
 def rates(pretrainings, seeds, images, deviation, repeats, *, key=0):
     """Return how often a cell's interval covers the truth, and how often equal methods are told apart."""
-    random = np.random.Generator(np.random.Philox(key=[key, 17]))
+    random = np.random.Generator(
+        np.random.Philox(key=[key, round(1e6 * pretrainings + 1e4 * seeds + images + 10 * deviation)])
+    )
     shape = (pretrainings, seeds, images)
     nodes, weights = np.polynomial.hermite_e.hermegauss(80)
     spread = np.sqrt(IMAGES**2 + deviation**2 * ((seeds > 1) + (pretrainings > 1)))

@@ -58,7 +58,7 @@ def figure(arguments: argparse.Namespace) -> int:
         drawing = shots.shots_figure(index)
     else:
         drawing = figures.figure(tables.build(name, source, index))
-    print(drawing.caption)
+    print(drawing.text)
     say_written(drawings.write(drawing, directory_of(arguments)))
     return 0
 

@@ -17,6 +17,7 @@ from robust_transfer.report.index.cells import Cell
 from robust_transfer.report.index.collect import Index, Run
 from robust_transfer.report.index.coordinates import grid_of
 from robust_transfer.report.index.costs import Cost, cost_of
+from robust_transfer.report.index.environments import environments
 from robust_transfer.report.index.protocols import Choice
 
 
@@ -61,7 +62,7 @@ class Result:
     @property
     def notices(self) -> tuple[str, ...]:
         """Tags of the result, and tags and warnings of any of its runs."""
-        own = (notice for run in self.runs for notice in (*run.marks, *run.summary.flags))
+        own = (notice for run in self.runs for notice in run.notices)
         return tuple(sorted({*self.tags, *own}))
 
     @property
@@ -102,6 +103,10 @@ def _measured(index: Index, cell: Cell, runs: tuple[Run, ...]) -> Result:
     grid = grid_of(runs)
     kept = tuple(run for run in runs if run not in grid.left_out)
     tags = [f"unbalanced: {len(grid.left_out)} of {len(runs)} runs left out"] if grid.left_out else []
+    made_with = environments(kept)
+    tags += (
+        [f"seeds ran on different versions or hardware: {'; '.join(made_with)}"] if len(made_with) > 1 else []
+    )
     return Result(
         cell,
         {metric: _estimate(metric, sample, kept) for metric, sample in samples(grid).items()},

@@ -67,6 +67,11 @@ class Run:
         return self.summary.marks
 
     @property
+    def notices(self) -> tuple[str, ...]:
+        """Tags and warnings: what a reader of any number of the run must know."""
+        return tuple(dict.fromkeys((*self.summary.marks, *self.summary.flags)))
+
+    @property
     def num_images(self) -> int:
         """Number of test images."""
         return self.summary.num_images

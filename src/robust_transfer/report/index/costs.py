@@ -12,7 +12,7 @@ from robust_transfer.report.index.collect import Index, Run
 class Cost:
     """Device-seconds: wall seconds times the number of devices. None where a stage is not in the store.
 
-    pretrain : of the pre-training, which all data sets share; 0 without one
+    pretrain : of all pre-trainings, which data sets share; 0 without one
     finetune : mean over the runs
     evaluate : mean over the runs, on one device
     """
@@ -26,7 +26,9 @@ class Cost:
 def cost_of(index: Index, runs: Sequence[Run]) -> Cost:
     """Return the cost behind a cell's runs."""
     first = runs[0].lineage
-    pretrain = 0.0 if first.pretrain == "none" else _seconds(index, first.pretrain_key)
+    keys = dict.fromkeys(run.lineage.pretrain_key for run in runs)
+    networks = [] if first.pretrain == "none" else [_seconds(index, key) for key in keys]
+    pretrain = None if None in networks else sum(seconds or 0.0 for seconds in networks)
     finetunes = [_seconds(index, run.lineage.finetune_key) for run in runs]
     known = [seconds for seconds in finetunes if seconds is not None]
     evaluations = [run.summary.wall_seconds for run in runs if run.summary.wall_seconds]

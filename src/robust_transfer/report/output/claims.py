@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from robust_transfer.report.index.collect import Run, commits
+from robust_transfer.report.index.collect import Run
+from robust_transfer.report.index.environments import ORIGIN, origin_of
 from robust_transfer.report.output.formats import comma_separated, page
 from robust_transfer.report.study import notes
 from robust_transfer.report.study.blocks import Grid, Paragraph
@@ -53,6 +54,6 @@ def _text(verdict: Verdict, value: float | None) -> str:
 
 def to_csv(found: Sequence[Verdict], runs: Sequence[Run]) -> str:
     """Write the claims in full precision, with what they came from."""
-    keys, commit = " ".join(dict.fromkeys(run.key for run in runs)), " ".join(commits(runs))
-    rows = [[*(getattr(v, name) for name in COLUMNS[:-1]), "; ".join(v.notices), keys, commit] for v in found]
-    return comma_separated((*COLUMNS, "stages", "commit"), rows)
+    origin = origin_of(runs)
+    rows = [[*(getattr(v, name) for name in COLUMNS[:-1]), "; ".join(v.notices), *origin] for v in found]
+    return comma_separated((*COLUMNS, *ORIGIN), rows)

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from robust_transfer.report.analysis.estimates import Result
 from robust_transfer.report.index import published
 from robust_transfer.report.index.cells import TITLES, Cell
-from robust_transfer.report.index.collect import Index, Run, commits
+from robust_transfer.report.index.collect import Index, Run
+from robust_transfer.report.index.environments import ORIGIN, origin_of
 from robust_transfer.report.output.formats import comma_separated, page
 from robust_transfer.report.output.probes import probes_csv, probes_grid
 from robust_transfer.report.study import notes, registry
@@ -65,10 +66,9 @@ def beside_csv(tables: Mapping[str, Table]) -> str:
     for table, cell, metric, result, value in _pairs(tables):
         found, scale = result.estimates[metric], 1.0 if metric == "acr" else 100.0
         numbers = [None if v is None else v * scale for v in (value, found.value, found.low, found.high)]
-        origin = (" ".join(run.key for run in result.runs), " ".join(commits(result.runs)))
         units = (result.pretrainings, result.seeds, "; ".join(result.notices))
-        rows.append([*_place(table, cell, metric), *numbers, *units, *origin])
-    return comma_separated((*BESIDE, "stages", "commit"), rows)
+        rows.append([*_place(table, cell, metric), *numbers, *units, *origin_of(result.runs)])
+    return comma_separated((*BESIDE, *ORIGIN), rows)
 
 
 def _pairs(tables: Mapping[str, Table]) -> list[tuple[str, Cell, str, Result, float]]:
@@ -101,10 +101,11 @@ def tests_csv(tables: Mapping[str, Sequence[Test]]) -> str:
     """Write paired tests in full precision, by the table they belong to; a pair's to none."""
     rows = []
     for table, t in ((table, test) for table, tests in tables.items() for test in tests):
-        origin = (" ".join(run.key for run in t.runs), " ".join(commits(t.runs)))
         numbers = (t.difference, t.low, t.high, t.p, t.p_holm, t.pretrainings, t.seeds)
-        rows.append((*_place(table, t.cell, t.metric), t.name, *numbers, "; ".join(t.notices), *origin))
-    return comma_separated((*TESTS, "stages", "commit"), rows)
+        rows.append(
+            (*_place(table, t.cell, t.metric), t.name, *numbers, "; ".join(t.notices), *origin_of(t.runs))
+        )
+    return comma_separated((*TESTS, *ORIGIN), rows)
 
 
 def store_files(index: Index) -> dict[str, str]:
@@ -137,11 +138,11 @@ def pair_files(first: Run, second: Run) -> dict[str, str]:
     """Return the files of `rt-report compare KEY KEY`."""
     tests = compare_pair(first, second)
     title = f"{first.key} ({model_text(first.lineage)}) minus {second.key} ({model_text(second.lineage)})"
-    origin = f"commit: {', '.join(commits([first, second]))}"
+    origin = notes.origin([first, second])[:2]
     blocks: list[Block] = [
         tests_grid(tests, title),
         Paragraph((discordance(first, second),)),
-        Paragraph((origin,), small=True),
+        Paragraph(origin, small=True),
     ]
     stem = f"compare-{first.key}-{second.key}"
     return {f"{stem}.md": page(blocks), f"{stem}.csv": tests_csv({"": tests})}

@@ -16,7 +16,7 @@ from robust_transfer.core.statistics import proportion_interval
 from robust_transfer.report.index.collect import Run
 from robust_transfer.report.index.records import read_columns
 from robust_transfer.report.output import canvas
-from robust_transfer.report.output.drawings import Drawing, source_of
+from robust_transfer.report.output.drawings import Drawing
 from robust_transfer.report.study.quickstart import largest_possible_radius
 from robust_transfer.report.study.wording import model_text
 
@@ -86,7 +86,7 @@ def curve_figure(runs: Sequence[Run]) -> Drawing:
         for point in zip(at, *curve, strict=True)
     )
     name = "curve-" + "-".join(run.key for run in runs)
-    return Drawing(name, caption, (1, 1), draw, COLUMNS, rows, source_of(runs))
+    return Drawing(name, caption, (1, 1), draw, COLUMNS, rows, tuple(runs))
 
 
 def _check(run: Run) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from robust_transfer.core.files import write_text
 from robust_transfer.report.index.collect import Run, commits
+from robust_transfer.report.index.environments import environments
 from robust_transfer.report.output import canvas
 from robust_transfer.report.output.formats import comma_separated
 
@@ -19,6 +20,8 @@ class Drawing:
 
     draw, label : called with the list of axes; `label` when they have their final place
     columns, rows : the plotted numbers
+    runs : where they come from; none for published numbers
+    tags : what a reader must know beside the tags and warnings of the runs
     """
 
     name: str
@@ -27,29 +30,41 @@ class Drawing:
     draw: Callable[[list[Any]], None]
     columns: tuple[str, ...]
     rows: tuple[tuple[object, ...], ...]
-    source: str
+    runs: tuple[Run, ...] = ()
+    tags: tuple[str, ...] = ()
     label: Callable[[list[Any]], None] | None = None
 
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """Tags and warnings behind the figure."""
+        return tuple(sorted({*self.tags, *(notice for run in self.runs for notice in run.notices)}))
 
-def source_of(runs: Iterable[Run]) -> str:
-    """Name the commit and the stage keys of runs in one line."""
-    found = {run.key: run for run in runs}
-    if not found:
-        return "published numbers"
-    return f"commit {', '.join(commits(found.values()))}; stages {' '.join(found)}"
+    @property
+    def text(self) -> str:
+        """The caption, with all notices."""
+        return " ".join([self.caption, *(f"Notice: {notice}." for notice in self.notices)])
+
+    @property
+    def source(self) -> str:
+        """The commit, what it was made with, and the stage keys in one line."""
+        runs = {run.key: run for run in self.runs}
+        if not runs:
+            return "published numbers"
+        made_with = "; ".join(environments(runs.values()))
+        return f"commit {', '.join(commits(runs.values()))}; made with {made_with}; stages {' '.join(runs)}"
 
 
 def write(drawing: Drawing, directory: Path) -> list[Path]:
     """Write NAME.png, NAME.pdf, NAME.csv (the plotted numbers) and NAME.md (caption and source)."""
     with canvas.panels(*drawing.shape) as (figure, axes):
         drawing.draw(axes)
-        canvas.arrange(figure, drawing.caption)
+        canvas.arrange(figure, drawing.text)
         if drawing.label:
             drawing.label(axes)
         written = canvas.save(figure, directory / drawing.name, source=drawing.source)
-    text = f"![{drawing.name}]({drawing.name}.png)\n\n{drawing.caption}\n\n{drawing.source}\n"
-    columns = (*drawing.columns, "source")
-    rows = [(*row, drawing.source) for row in drawing.rows]
+    text = f"![{drawing.name}]({drawing.name}.png)\n\n{drawing.text}\n\n{drawing.source}\n"
+    columns = (*drawing.columns, "notices", "source")
+    rows = [(*row, "; ".join(drawing.notices), drawing.source) for row in drawing.rows]
     for suffix, content in ((".csv", comma_separated(columns, rows)), (".md", text)):
         path = directory / (drawing.name + suffix)
         write_text(path, content)

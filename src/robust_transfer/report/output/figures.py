@@ -13,7 +13,7 @@ from robust_transfer.report.analysis.conditional import mechanical_r2
 from robust_transfer.report.analysis.estimates import Estimate, Result
 from robust_transfer.report.index.cells import TITLES
 from robust_transfer.report.output import canvas, labels
-from robust_transfer.report.output.drawings import Drawing, source_of
+from robust_transfer.report.output.drawings import Drawing
 from robust_transfer.report.study import notes
 from robust_transfer.report.study.claims import images_published
 from robust_transfer.report.study.tables import Table
@@ -96,9 +96,10 @@ def points_figure(table: Table) -> Drawing:
 def _drawing(table: Table, caption: str, metrics: Sequence[str], draw: Any, groups: Groups) -> Drawing:
     results = [result for found in groups.values() for result in found]
     rows = [_row(result, metric) for metric in metrics for result in having(results, metric)]
-    source = source_of(run for result in table.results.values() for run in result.runs)
+    runs = tuple(run for result in table.results.values() for run in result.runs)
+    tags = tuple({tag for result in results for tag in result.tags})
     name = f"figure-{table.spec.name}" + ("-published" if table.source == "published" else "")
-    return Drawing(name, caption, (1, len(metrics)), draw, COLUMNS, tuple(rows), source)
+    return Drawing(name, caption, (1, len(metrics)), draw, COLUMNS, tuple(rows), runs, tags)
 
 
 def _grouped(table: Table) -> Groups:
@@ -116,12 +117,11 @@ def _grouped(table: Table) -> Groups:
 
 
 def _units(table: Table) -> list[str]:
-    """Say how many images and units there are, and every tag and warning."""
+    """Say how many images and units there are."""
     results = table.ordered
     if table.source != "runs":
         return []
-    notices = [f"Notice {line}." for line in notes.noticed(results)]
-    return [*notes.images(results), notes.varying(results), *notices]
+    return [*notes.images(results), notes.varying(results)]
 
 
 def _undefined(table: Table, metrics: Sequence[str]) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from robust_transfer.report.index.collect import commits
+from robust_transfer.report.index.environments import ORIGIN, origin_of
 from robust_transfer.report.output.formats import comma_separated, page
 from robust_transfer.report.study import mini_study, notes
 from robust_transfer.report.study.blocks import Heading, Paragraph, bullets
@@ -22,7 +22,7 @@ def to_markdown(found: Sequence[Finding], tables: Mapping[str, Table]) -> str:
     known = {cell: result for table in tables.values() for cell, result in table.results.items()}
     cells = list(dict.fromkeys(cell for table in tables.values() for cell in table.cells))
     results = list(known.values())
-    origin = notes.provenance(results)[:1]
+    origin = notes.provenance(results)[:2]
     blocks = [
         Heading(f"What the miniature study found ({notes.scale(results) or 'no run yet'})"),
         Paragraph((INTERVALS + notes.few_seeds(results),)),
@@ -39,7 +39,6 @@ def to_csv(found: Sequence[Finding]) -> str:
     """Write the findings in full precision, with the stages behind each."""
     rows: list[list[object]] = []
     for finding in found:
-        keys = " ".join(dict.fromkeys(run.key for run in finding.runs))
         values = [getattr(finding, name) for name in COLUMNS]
-        rows.append([*values, "; ".join(finding.notices), keys, " ".join(commits(finding.runs))])
-    return comma_separated((*COLUMNS, "notices", "stages", "commit"), rows)
+        rows.append([*values, "; ".join(finding.notices), *origin_of(finding.runs)])
+    return comma_separated((*COLUMNS, "notices", *ORIGIN), rows)

@@ -199,7 +199,7 @@ def _image(drawing: Drawing, directory: Path) -> str:
     # Two panels side by side are scrolled on a phone: shrunk to its width they could not be read.
     width = f"min-width: {20 * drawing.shape[1]}rem; max-width: 100%"
     image = f'<img style="{width}" src="data:image/png;base64,{data}" alt="{escape(drawing.name)}">'
-    caption = f'<p class="soft">{escape(drawing.caption)}<br>{escape(drawing.source)}</p>'
+    caption = f'<p class="soft">{escape(drawing.text)}<br>{escape(drawing.source)}</p>'
     return f'<div class="wide"><a href="{png.name}">{image}</a></div>\n{caption}\n'
 
 
@@ -207,7 +207,7 @@ def _flags(index: Index, directory: Path) -> str:
     rows = [
         _row([_link(run, run.key, directory), escape(run.cell.target), escape(text)], 3)
         for run in index.runs
-        for text in (*run.marks, *run.summary.flags)
+        for text in run.notices
     ]
     if not rows:
         return "<p>No evaluation has a flag or a mark.</p>\n"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from robust_transfer.report.index.environments import ORIGIN, origin_of
 from robust_transfer.report.output.formats import comma_separated
 from robust_transfer.report.study.blocks import Grid
 from robust_transfer.report.study.probes import SOURCE, Probe
@@ -37,5 +38,5 @@ def probes_csv(probes: Sequence[Probe]) -> str:
         numbers = (probe.published, probe.ours, probe.low, probe.high, difference)
         scaled = (None if number is None else 100 * number for number in numbers)
         place = (probe.run.lineage.pretrain, *probe.recipe)
-        rows.append([*place, *scaled, probe.run.key, probe.run.commit])
-    return comma_separated((*COLUMNS, "stages", "commit"), rows)
+        rows.append([*place, *scaled, *origin_of((probe.run,))])
+    return comma_separated((*COLUMNS, *ORIGIN), rows)

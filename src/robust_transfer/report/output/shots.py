@@ -12,7 +12,7 @@ from robust_transfer.report.index.cells import TITLES, Cell
 from robust_transfer.report.index.collect import Index, Run
 from robust_transfer.report.index.protocols import Requirements, choose
 from robust_transfer.report.output import canvas
-from robust_transfer.report.output.drawings import Drawing, source_of
+from robust_transfer.report.output.drawings import Drawing
 from robust_transfer.report.study import notes
 from robust_transfer.report.study.wording import percent
 
@@ -55,8 +55,9 @@ def shots_figure(index: Index) -> Drawing:
             *(f"{line}." for line in notes.measured(results)),
         ]
     )
-    source = source_of(run for result in results for run in result.runs)
-    return Drawing("figure-shots", caption, (len(rows), 2), draw, COLUMNS, tuple(data), source)
+    runs = tuple(run for result in results for run in result.runs)
+    tags = tuple({tag for result in results for tag in result.tags})
+    return Drawing("figure-shots", caption, (len(rows), 2), draw, COLUMNS, tuple(data), runs, tags)
 
 
 def _lines(index: Index, axis: str) -> dict[tuple[Cell, str], Lines]:

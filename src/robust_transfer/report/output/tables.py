@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from robust_transfer.report.analysis.estimates import Estimate, Result
 from robust_transfer.report.index.cells import Cell
-from robust_transfer.report.index.collect import commits
+from robust_transfer.report.index.environments import origin_of
 from robust_transfer.report.output.formats import comma_separated, latex, page
 from robust_transfer.report.study import notes
 from robust_transfer.report.study.blocks import Block, Heading
@@ -15,7 +15,8 @@ COLUMNS = (
     "table", "dataset", "shots", "pretrain", "finetune", "evaluator", "sigma", "metric", "unit", "value",
     "low", "high", "interval", "deviation", "pretrainings", "seeds", "varies", "num_images", "difference",
     "difference_low", "difference_high", "p", "gain", "gain_low", "gain_high", "pretrain_seconds",
-    "finetune_seconds", "evaluate_seconds", "device", "notices", "stages", "commit", "run",
+    "finetune_seconds", "evaluate_seconds", "device", "notices", "stages", "commit", "made_with",
+    "run",
 )  # fmt: skip
 BOLD = "Bold: the best of a row and metric, and every value whose interval reaches it."
 
@@ -70,8 +71,7 @@ def _csv_row(spec: TableSpec, cell: Cell, metric: str, result: Result | None) ->
         *(units if result.runs else [None] * 4),
         *[*changes, *costs],
         "; ".join(result.notices),
-        " ".join(run.key for run in result.runs),
-        " ".join(commits(result.runs)),
+        *origin_of(result.runs),
         None,
     ]
 

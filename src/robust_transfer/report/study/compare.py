@@ -96,7 +96,7 @@ def compare_pair(first: Run, second: Run) -> list[Test]:
     tests = []
     for metric in (metric for metric in TITLES if metric in ours and metric in theirs):
         found = crossed.mean(ours[metric] - theirs[metric])
-        notices = tuple(sorted({n for run in (first, second) for n in (*run.marks, *run.summary.flags)}))
+        notices = tuple(sorted({n for run in (first, second) for n in run.notices}))
         numbers = (found.value, found.low, found.high, found.p, found.p)
         tests.append(Test(first.cell, metric, found.method, *numbers, 1, 1, notices, (first, second)))
     return _with_holm(tests)

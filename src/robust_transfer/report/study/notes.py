@@ -9,6 +9,7 @@ from robust_transfer.data.entries import MEAN_PER_CLASS
 from robust_transfer.report.analysis.estimates import Result
 from robust_transfer.report.index.cells import TITLES, Cell
 from robust_transfer.report.index.collect import Run, commits
+from robust_transfer.report.index.environments import environments
 from robust_transfer.report.study.blocks import Block, Bullets, Code, Paragraph
 from robust_transfer.report.study.spec import TableSpec
 from robust_transfer.report.study.wording import change_text, percent
@@ -156,7 +157,13 @@ def provenance(results: Iterable[Result]) -> tuple[str, ...]:
     return origin(runs.values()) if runs else ()
 
 
-def origin(runs: Iterable[Run]) -> tuple[str, str]:
-    """Name the commit and the stage keys of runs."""
+def origin(runs: Iterable[Run]) -> tuple[str, ...]:
+    """Name the commit, the versions and hardware, and the stage keys of runs."""
     keys = {run.key: run for run in runs}
-    return (f"commit: {', '.join(commits(keys.values())) or 'none'}", f"stages: {' '.join(keys) or 'none'}")
+    made_with = environments(keys.values())
+    several = "different versions or hardware: " if len(made_with) > 1 else ""
+    return (
+        f"commit: {', '.join(commits(keys.values())) or 'none'}",
+        f"made with: {several}{'; '.join(made_with) or 'none'}",
+        f"stages: {' '.join(keys) or 'none'}",
+    )

@@ -234,5 +234,5 @@ def cost_grid(table: Table) -> Grid:
         cells = (duration(once) if pretrain != "none" else "0 s", duration(fine), duration(evaluation))
         rows.append((pretrain, finetune, *cells, str(runs), device))
     headers = ("pretrain", "finetune", "pre-train", "fine-tune", "evaluate", "models", "device")
-    title = "Cost in device time (pre-training once; the rest: mean of one model)"
+    title = "Cost in device time (all pre-trainings; the rest: mean of one model)"
     return Grid(headers, tuple(rows), 2, title, notes=1)

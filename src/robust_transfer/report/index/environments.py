@@ -1,0 +1,48 @@
+"""What runs ran on: versions and hardware, as their stages' env.json says."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from pathlib import Path
+
+from robust_transfer.report.index.collect import Run, commits
+
+ORIGIN = ("stages", "commit", "made_with")
+
+
+def environment_of(run: Run) -> str:
+    """Name torch, the device, the processor and its threads in one line; "unknown" where nothing is known."""
+    parts = [f"torch {v}" if (v := _read(run.path / "env.json").get("torch")) else ""]
+    device = run.summary.device
+    parts += [device if device and device != "cpu" else ""]
+    parts += [_read(run.path / "env.json").get(name, "") for name in ("processor", "threads")]
+    return ", ".join(part for part in parts if part) or "unknown"
+
+
+def environments(runs: Iterable[Run]) -> list[str]:
+    """Return what runs ran on, the most frequent first."""
+    counted = Counter(environment_of(run) for run in runs)
+    return sorted(counted, key=lambda name: (-counted[name], name))
+
+
+def origin_of(runs: Sequence[Run]) -> tuple[str, str, str]:
+    """Return the values of the `ORIGIN` columns of a CSV file."""
+    keys = " ".join(dict.fromkeys(run.key for run in runs))
+    return keys, " ".join(commits(runs)), "; ".join(environments(runs))
+
+
+@lru_cache(maxsize=4096)
+def _read(path: Path) -> dict[str, str]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        threads = found.get("threads")
+        return {
+            "torch": str((found.get("versions") or {}).get("torch") or ""),
+            "processor": str(found.get("processor") or ""),
+            "threads": f"{threads} threads" if threads else "",
+        }
+    except (OSError, ValueError, AttributeError):
+        return {}
