@@ -15,7 +15,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -73,3 +73,15 @@ def global_state(seed: int, purpose: str, *index: int, device: torch.device | st
         if others:
             torch.get_device_module(place).manual_seed(key(seed, purpose, *index))
         yield
+
+
+@contextmanager
+def numpy_state(seed: int, purpose: str, *index: int) -> Iterator[None]:
+    """Run code that reads NumPy's global generator under a key; its state is given back as it was."""
+    before = np.random.get_state()
+    keyed: Any = np.random.MT19937(np.random.SeedSequence(key(seed, purpose, *index))).state
+    try:
+        np.random.set_state(keyed)
+        yield
+    finally:
+        np.random.set_state(before)

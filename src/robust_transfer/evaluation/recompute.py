@@ -14,7 +14,8 @@ from robust_transfer.config.evaluation import evaluator_spec
 from robust_transfer.config.evaluator import METRICS, Settings
 from robust_transfer.core import named
 from robust_transfer.core.errors import EvaluationError
-from robust_transfer.core.statistics import mean_interval, mean_per_class, proportion_interval
+from robust_transfer.core.statistics import mean_per_class
+from robust_transfer.evaluation.summary import interval_of
 from robust_transfer.store import journal
 from robust_transfer.store.records import Summary
 
@@ -197,8 +198,7 @@ def _summary(summary: Summary, rows: list[Row], findings: Findings) -> None:
             per_class = summary.metrics[f"{metric}_per_class"]
             findings.check(f"{metric}_per_class", per_class, mean_per_class(labels, found))
         if metric in summary.intervals:
-            successes = round(float(found.sum()))
-            bounds = mean_interval(found) if metric == "acr" else proportion_interval(successes, found.size)
+            bounds = interval_of(metric, found.tolist())
             for name, bound in zip(("low", "high", "method"), bounds, strict=True):
                 findings.check(f"interval of {metric}: {name}", summary.intervals[metric].get(name), bound)
 

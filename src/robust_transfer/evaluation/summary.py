@@ -33,13 +33,18 @@ def metrics_of(
     for name, values in spec.values(columns, settings).items():
         per_image = values.tolist()
         metrics[name] = math.fsum(per_image) / len(per_image)
-        if name == "acr":
-            low, high, method = mean_interval(per_image)
-        else:
-            low, high, method = proportion_interval(round(sum(per_image)), len(per_image))
+        low, high, method = interval_of(name, per_image)
+        if name != "acr":
             metrics[f"{name}_per_class"] = mean_per_class(labels, per_image)
         intervals[name] = {"low": low, "high": high, "method": method}
     return metrics, intervals
+
+
+def interval_of(metric: str, per_image: Sequence[float]) -> tuple[float, float, str]:
+    """Return the 95 % interval of a mean: exact for flags, resampled for radii and expected accuracies."""
+    if metric != "acr" and all(value in (0, 1) for value in per_image):
+        return proportion_interval(round(sum(per_image)), len(per_image))
+    return mean_interval(per_image)
 
 
 def counts_of(records: Sequence[dict[str, Any]]) -> dict[str, int]:
