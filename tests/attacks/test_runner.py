@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from robust_transfer.attacks import autopgd, pgd, threat
+from robust_transfer.attacks import apgd, autopgd, pgd, threat
 from robust_transfer.core.errors import EvaluationError
 
 
@@ -40,11 +40,19 @@ def test_padding_is_at_most_a_fifth(model, images, labels, count, eps):
     assert max(fast.sizes) <= 1.25 * count
 
 
-def test_four_images_are_not_filled_up_to_a_batch(model, images, labels):
-    """Guards and all: 128 slots for four images would cost a hundred times as much."""
+def test_four_images_are_not_filled_up_to_a_batch(model, images, labels, monkeypatch):
+    """Guards and all: 128 slots for four images would cost a hundred times as much, in memory too."""
+    slots, steps = [], apgd.AutoSteps.__init__
+
+    def build(rule, settings, batch):
+        slots.append(len(batch))
+        steps(rule, settings, batch)
+
+    monkeypatch.setattr(apgd.AutoSteps, "__init__", build)
     counted = Recorder(model)
     result = autopgd(counted, images[1:5], labels[1:5], eps=0.01, num_steps=20)
     assert sum(counted.sizes) - int(result.gradient_steps.sum()) < 200
+    assert slots == [4]
 
 
 @pytest.mark.parametrize("eps", [0.3, 0.15])
