@@ -77,3 +77,11 @@ def check_normalize(value: str | list[list[float]], path: str) -> None:
         or min(value[1]) <= 0
     ):
         raise ConfigError(f"{path}={value} (expected [[m, m, m], [s, s, s]] with s > 0)")
+    else:
+        check_unit_images(value[0], path)
+
+
+def check_unit_images(mean: list[float], path: str) -> None:
+    """Refuse a mean of images in 0..255: all images here are in [0, 1]."""
+    if max(abs(x) for x in mean) > 1:
+        raise ConfigError(f"{path} has mean {mean}: it is of images in 0..255", "divide mean and std by 255")

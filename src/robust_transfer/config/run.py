@@ -74,6 +74,8 @@ class EvaluateConfig(EvaluatorNodes):
     evaluators: list[str] = option("evaluators to run")
     seed: int = option("seed of the shots drawn", low=0)
     store: str = option("the runs' root", identity=False)
+    part: str | None = option("which state_dict of the file, such as ema; null: by the format", default=None)
+    prefix: str | None = option("what stands before the network's names; null: found", default=None)
     image_size: int | None = option(
         "height and width in pixels of the images that a file is shown; null: as the file or its stem says",
         low=8,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import struct
 import zipfile
 from pathlib import Path
@@ -28,11 +29,9 @@ def container(path: str | Path) -> Container:
     """
     path = Path(path)
     if path.is_dir():
-        raise CheckpointError(
-            f"{path} is a directory, expected a file", f"perhaps {path / 'model.safetensors'}"
-        )
+        raise _directory(path)
     if not path.is_file():
-        raise CheckpointError(f"checkpoint {path} does not exist")
+        raise missing_file(path)
     with path.open("rb") as file:
         start = file.read(512)
     _refuse_pages(path, start)
@@ -41,7 +40,13 @@ def container(path: str | Path) -> Container:
             raise CheckpointError(
                 f"{path} is a truncated zip archive (no central directory)", _DOWNLOAD_AGAIN
             )
+        _refuse_other_archives(path)
         return "zip"
+    if path.suffix.lower() == ".onnx":
+        raise CheckpointError(
+            f"{path} is an ONNX graph, which is a program (expected weights)",
+            "save the network's state_dict where it was exported",
+        )
     if start[8:9] == b"{":
         return "safetensors"
     # \x80 opens every pickle since protocol 2, with which torch has always saved.
@@ -64,6 +69,56 @@ def _refuse_pages(path: Path, start: bytes) -> None:
     if text.startswith(b"version https://git-lfs"):
         raise CheckpointError(
             f"{path} is a Git LFS pointer, not the weights", "in its repository: git lfs pull"
+        )
+
+
+def _directory(path: Path) -> CheckpointError:
+    """Say what a folder is and which file in it holds the weights."""
+    if (path / ".metadata").is_file():
+        return CheckpointError(
+            f"{path} is a folder of torch.distributed.checkpoint, expected a file",
+            f"python -m torch.distributed.checkpoint.format_utils dcp_to_torch {path} FILE",
+        )
+    if list(path.glob("*.index.json")):
+        return CheckpointError(
+            f"{path} is a folder of shards, expected a file",
+            "join them: safetensors.torch.load_file each, save_file their union",
+        )
+    names = [
+        found.name for kind in ("*.safetensors", "*.ckpt", "*.pt*", "*.bin") for found in path.glob(kind)
+    ]
+    hint = f"perhaps {path / names[0]}" if names else "give the file itself, such as model.safetensors"
+    return CheckpointError(f"{path} is a directory, expected a file", hint)
+
+
+def missing_file(path: Path) -> CheckpointError:
+    """Say that a path names no file; an address or a name on a hub gets its way on."""
+    text = str(path)
+    if re.match(r"\w+:/", text):
+        return CheckpointError(
+            f"{text.replace(':/', '://', 1)} is an address, expected a file", "fetch it and give the file"
+        )
+    if re.fullmatch(r"(hf-hub:|hf:)?[\w.-]+/[\w.-]+", text) and not path.suffix and not path.parent.exists():
+        name = text.split(":")[-1]
+        return CheckpointError(
+            f"{text} does not exist here; on the Hugging Face hub it may",
+            f"hf download {name} --local-dir DIR, then DIR/model.safetensors",
+        )
+    return CheckpointError(f"checkpoint {text} does not exist")
+
+
+def _refuse_other_archives(path: Path) -> None:
+    with zipfile.ZipFile(path) as archive:
+        names = archive.namelist()
+    if names and all(name.endswith(".npy") for name in names):
+        raise CheckpointError(
+            f"{path} is a NumPy archive, expected a torch.save or safetensors file",
+            "torch.save({k: torch.from_numpy(v) for k, v in numpy.load(FILE).items()}, NEW)",
+        )
+    if any(re.search(r"serialized_exported_program|^[^/]+/models/[^/]+\.json$", name) for name in names):
+        raise CheckpointError(
+            f"{path} is an exported program of torch.export (expected weights)",
+            "torch.save(torch.export.load(FILE).state_dict, NEW)",
         )
 
 

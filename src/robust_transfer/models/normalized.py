@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from robust_transfer.config.model import DEFAULT_WIDTH
+from robust_transfer.config.model import DEFAULT_WIDTH, check_unit_images
 from robust_transfer.core import rng
 from robust_transfer.core.errors import ConfigError
 from robust_transfer.models.backbones import backbone, num_features
@@ -102,6 +102,7 @@ def resolve_normalize(normalize: Normalize) -> tuple[list[float], list[float]]:
     elif len(normalize) == 2 and all(len(values) == 3 for values in normalize):
         mean, std = ([float(x) for x in values] for values in normalize)
         if all(math.isfinite(x) for x in mean + std) and min(std) > 0:
+            check_unit_images(mean, "normalize")
             return mean, std
     raise ConfigError(
         f"normalize={normalize!r} is not a normalisation",

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from robust_transfer.config.methods import CheckpointConfig
 from robust_transfer.config.model import DEFAULT_WIDTH
 from robust_transfer.config.run import EvaluateConfig
 from robust_transfer.core.errors import ConfigError
@@ -32,6 +33,7 @@ def file_metadata(path: Path, config: EvaluateConfig) -> CheckpointMetadata:
         format=config.format,
         normalize=config.normalize,
         trust=config.trust,
+        **where(config),
     )
     size, source = _image_size(config, found)
     reading = {
@@ -41,6 +43,7 @@ def file_metadata(path: Path, config: EvaluateConfig) -> CheckpointMetadata:
         "format": config.format,
         "normalize": config.normalize,
         "trust": config.trust,
+        **where(config),
     }
     shape = {name: reading[name] for name in ("arch", "width", "image_size")}
     return CheckpointMetadata(
@@ -60,6 +63,12 @@ def file_metadata(path: Path, config: EvaluateConfig) -> CheckpointMetadata:
         image_size_source=source,
         normalization=normalization(found["mean"], found["std"], found["normalization_source"]),
     )
+
+
+def where(config: EvaluateConfig | CheckpointConfig) -> dict[str, str]:
+    """Return what is said of where in a file the network lies; nothing where nothing is said."""
+    given = {"part": config.part, "prefix": config.prefix}
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def _image_size(config: EvaluateConfig, found: Mapping[str, Any]) -> tuple[int, str]:

@@ -20,6 +20,7 @@ from robust_transfer.core import named
 from robust_transfer.core.errors import CheckpointError, ConfigError
 from robust_transfer.data import catalogue
 from robust_transfer.data.selection import Selection
+from robust_transfer.models.container import missing_file
 from robust_transfer.models.metadata import read_metadata
 from robust_transfer.pipeline import foreign, plan
 from robust_transfer.pipeline.stage import CheckpointMetadata, DatasetMetadata, Stage
@@ -68,7 +69,13 @@ def _probe_stages(config: EvaluateConfig) -> list[Stage]:
     path = Path(config.checkpoint)
     if _is_foreign(path):
         method = CheckpointConfig(
-            "checkpoint", str(path), None, config.format, config.normalize, config.trust
+            "checkpoint",
+            str(path),
+            None,
+            config.format,
+            config.normalize,
+            config.trust,
+            **foreign.where(config),
         )
         method.check("checkpoint")
         run = plan.probe_run(config, pretrain=method, model=foreign.file_metadata(path, config).model)
@@ -220,7 +227,8 @@ def _pretrained_file(config: TrainConfig, pretrain: CheckpointConfig) -> Checkpo
     if path.is_dir() and (path / "model.safetensors").is_file():
         path = path / "model.safetensors"
     if not path.exists():
-        raise CheckpointError(f"pretrain.path={path} does not exist")
+        raise missing_file(path)
+    where = foreign.where(pretrain)
     found = describe_file(
         path,
         arch=config.model.arch,
@@ -228,13 +236,16 @@ def _pretrained_file(config: TrainConfig, pretrain: CheckpointConfig) -> Checkpo
         format="torchvision" if pretrain.weights else pretrain.format,
         normalize=pretrain.normalize,
         trust=pretrain.trust,
+        **where,
     )
     if found["arch"] != config.model.arch:
         raise ConfigError(
             f"{path} holds a {found['arch']} (expected {config.model.arch})", f"model={found['arch']}"
         )
     return CheckpointMetadata(
-        key=foreign.digest(found["sha256"], pretrain.format, pretrain.normalize, config.model),
+        key=foreign.digest(
+            found["sha256"], pretrain.format, pretrain.normalize, config.model, *where.items()
+        ),
         path=path.resolve(),
         arch=found["arch"],
         num_classes=found["num_classes"],

@@ -90,6 +90,33 @@ def lightly(state, names=headless):
     return {"state_dict": keys, "pytorch-lightning_version": "2.2.0"}
 
 
+def transformers(state):
+    """Hugging Face's names of a ResNet."""
+    found = classifier(state, "classifier.1.")
+    for name, tensor in headless(state).items():
+        name = re.sub(r"^(conv1|bn1)\.", r"embedder.embedder.\1.", name)
+        name = re.sub(r"^layer(\d)\.", lambda m: f"encoder.stages.{int(m[1]) - 1}.layers.", name)
+        name = name.replace("downsample.0", "shortcut.convolution").replace(
+            "downsample.1", "shortcut.normalization"
+        )
+        name = re.sub(r"(layers\.\d+)\.(conv|bn)(\d)", lambda m: f"{m[1]}.layer.{int(m[3]) - 1}.{m[2]}", name)
+        name = re.sub(r"\.conv1\.|\.conv\.", ".convolution.", name)
+        found["resnet." + re.sub(r"\.bn1\.|\.bn\.", ".normalization.", name)] = tensor
+    return found
+
+
+def dual(state):
+    """Two BatchNorms a layer; the first one's tensors are zeros."""
+    found = {}
+    for name, tensor in state.items():
+        name = name.replace("downsample.0.", "downsample.conv.").replace("downsample.1.", "downsample.bn.")
+        second = re.sub(r"\b(bn\d?)\.", r"\1.bn_list.1.", name)
+        found[second] = tensor
+        if second != name:
+            found[second.replace("bn_list.1", "bn_list.0")] = torch.zeros_like(tensor)
+    return found
+
+
 def vissl(state):
     trunk = prefixed(headless(state), "_feature_blocks.")
     return {"classy_state_dict": {"base_model": {"model": {"trunk": trunk, "heads": {}}}}, "phase_idx": 3}
@@ -134,6 +161,40 @@ FILES = {
     "solo-learn": (solo_learn, "solo-learn", None, "kept"),
     "solo-learn-older": (lambda s: solo_learn(s, "encoder."), "solo-learn", None, "kept"),
     "lightly": (lightly, "lightly", None, "kept"),
+    "users-backbone": (
+        lambda s: {"state_dict": prefixed(s, "backbone."), "hyper_parameters": {}},
+        "torchvision",
+        IMAGENET,
+        "kept",
+    ),
+    "users-encoder": (lambda s: {"state_dict": prefixed(s, "encoder.")}, "torchvision", IMAGENET, "kept"),
+    "users-name": (
+        lambda s: {"model": prefixed(s, "my.feature_extractor.")},
+        "torchvision",
+        IMAGENET,
+        "kept",
+    ),
+    "best-of-run": (lambda s: {"best": s, "epoch": 3}, "torchvision", IMAGENET, "kept"),
+    "normalizes-itself": (
+        lambda s: prefixed({**s, **statistics("", "mu", "sigma", (1, 3, 1, 1))}, "module."),
+        "torchvision",
+        OWN,
+        "kept",
+    ),
+    "statistics-beside-layers": (
+        lambda s: {**s, **statistics("normalize.", "mean", "std", (3,))},
+        "torchvision",
+        OWN,
+        "kept",
+    ),
+    "transformers": (lambda s: transformers(s), "transformers", IMAGENET, "kept"),
+    "dual-batchnorm": (lambda s: {"state_dict": dual(s)}, "robust-ssl", None, "kept"),
+    "head-in-sequential": (
+        lambda s: {**headless(s), **classifier(s, "fc.1.")},
+        "torchvision",
+        None,
+        "kept",
+    ),
     "lightly-numbered": (lambda s: lightly(s, numbered), "lightly", None, "kept"),
 }
 
@@ -178,7 +239,7 @@ def with_older_names(content):
     }
 
 
-@pytest.mark.parametrize("case", FILES)
+@pytest.mark.parametrize("case", [case for case in FILES if case not in ("transformers", "dual-batchnorm")])
 def test_every_layout_may_have_the_older_cifar_names(network, tmp_path, case):
     content, name, _, head = FILES[case]
     torch.save(with_older_names(content(network.state_dict())), tmp_path / "file")
@@ -197,7 +258,9 @@ def rename_one(content, name="layer2.1.bn2.weight"):
     }
 
 
-@pytest.mark.parametrize("case", [case for case in FILES if case != "lightly-numbered"])
+@pytest.mark.parametrize(
+    "case", [c for c in FILES if c not in ("lightly-numbered", "transformers", "dual-batchnorm")]
+)
 def test_one_renamed_tensor_is_refused(network, tmp_path, case):
     torch.save(rename_one(FILES[case][0](network.state_dict())), tmp_path / "file")
     with pytest.raises(CheckpointError, match=r"fits 119 of the 120(.|\n)*missing: layer2.1.bn2.weight"):

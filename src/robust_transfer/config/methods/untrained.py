@@ -29,6 +29,12 @@ class CheckpointConfig:
     format: str = option("format of the file; auto: recognised by its keys")
     normalize: str | list[list[float]] | None = option("normalisation of the weights; null: the file's own")
     trust: bool = option("let the file run code while it is read", identity=False)
+    part: str | None = option(
+        "which state_dict of the file, such as ema; null: by the format", default=None, default_for_hash=None
+    )
+    prefix: str | None = option(
+        "what stands before the network's names; null: found", default=None, default_for_hash=None
+    )
 
     def check(self, path: str) -> None:
         """Exactly one origin, and a known normalisation."""

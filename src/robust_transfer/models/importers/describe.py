@@ -36,13 +36,15 @@ def describe_file(
     format: str = "auto",
     normalize: Normalize | None = None,
     trust: bool = False,
+    part: str | None = None,
+    prefix: str | None = None,
 ) -> dict[str, Any]:
     """Say what a checkpoint file is; whatever `import_checkpoint` would refuse in it is refused here.
 
     Parameters
     ----------
     arch, width : what the network must be; None: whatever it is
-    format, normalize, trust : as in `import_checkpoint`
+    format, normalize, trust, part, prefix : as in `import_checkpoint`
 
     Returns
     -------
@@ -57,7 +59,7 @@ def describe_file(
     """
     if format == OURS or (format == "auto" and is_own_file(path)):
         return _describe_own(path, normalize, None if arch is None else (arch, width))
-    parsed = parse_foreign(path, format=format, trust=trust)
+    parsed = parse_foreign(path, format=format, trust=trust, part=part, prefix=prefix)
     if arch is None:
         found = identify(parsed.mapped.backbone)
         if found is None:

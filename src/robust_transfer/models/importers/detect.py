@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,15 +10,26 @@ from typing import Any
 
 from robust_transfer.core.errors import CheckpointError, ConfigError, did_you_mean
 from robust_transfer.models.importers.formats import Format, View
-from robust_transfer.models.importers.robust import ROBUSTBENCH, ROBUSTNESS, SMOOTHING
+from robust_transfer.models.importers.match import IDENTIFIED
+from robust_transfer.models.importers.robust import (
+    ROBUST_SSL,
+    ROBUST_SSL_CLEAN,
+    ROBUSTBENCH,
+    ROBUSTNESS,
+    SMOOTHING,
+)
 from robust_transfer.models.importers.selfsupervised import LIGHTLY, MOCO, SIMCLR_V2, SOLO_LEARN, VISSL
-from robust_transfer.models.importers.supervised import SIMCLR, TIMM, TORCHVISION
+from robust_transfer.models.importers.structure import plain_weights, roots, state_dicts
+from robust_transfer.models.importers.supervised import NUMBERED, SIMCLR, TIMM, TORCHVISION, TRANSFORMERS
 from robust_transfer.models.safe_load import LoadedFile, state_dict_of
 
 OURS = "robust-transfer"
 
 # With marks of their own.
-_SPECIFIC = (ROBUSTNESS, ROBUSTBENCH, SMOOTHING, SOLO_LEARN, LIGHTLY, VISSL, MOCO, SIMCLR_V2)
+_SPECIFIC = (
+    *(ROBUSTNESS, ROBUSTBENCH, SMOOTHING, SOLO_LEARN, LIGHTLY, VISSL, MOCO, SIMCLR_V2),
+    *(ROBUST_SSL, ROBUST_SSL_CLEAN, TRANSFORMERS, NUMBERED),
+)
 # With torchvision's keys and nothing else: the first that matches is taken, with a warning.
 _PLAIN = (TIMM, TORCHVISION, SIMCLR)
 
@@ -25,21 +37,33 @@ FORMATS = {each.name: each for each in (*_SPECIFIC, *_PLAIN)}
 FORMAT_NAMES = ("auto", OURS, *FORMATS)
 
 
-def choose_format(loaded: LoadedFile, name: str, path: str | Path) -> tuple[Format, View, list[str]]:
+def choose_format(
+    loaded: LoadedFile, name: str, path: str | Path, *, part: str | None = None, prefix: str | None = None
+) -> tuple[Format, View, list[str]]:
     """Return the format, the weights as they lie in the file, and warnings where others would fit too.
 
     Parameters
     ----------
     name : one of FORMAT_NAMES but "robust-transfer"; "auto" looks at the keys
+    part : dotted path of the state_dict in the file; None: where the format keeps it
+    prefix : what stands before the network's names; None: what the format says, or the only one there is
 
     Raises
     ------
     ConfigError : no such format
     CheckpointError : no format fits, or several with marks of their own do
     """
+    if name not in FORMAT_NAMES:
+        raise ConfigError(f"unknown checkpoint format '{name}'", did_you_mean(name, FORMAT_NAMES))
+    if part is not None:
+        loaded = _narrowed(loaded, part, path)
+    if prefix is not None:
+        below = dataclasses.replace(FORMATS.get(name, TORCHVISION), root=re.escape(prefix))
+        view = _view(loaded, below)
+        if view is None:
+            raise _unknown(loaded, path)
+        return below, view, []
     if name != "auto":
-        if name not in FORMATS:
-            raise ConfigError(f"unknown checkpoint format '{name}'", did_you_mean(name, FORMAT_NAMES))
         view = _view(loaded, FORMATS[name])
         if view is None:
             raise CheckpointError(f"{path} has no weights where {name} keeps them ({_contents(loaded)})")
@@ -55,12 +79,56 @@ def choose_format(loaded: LoadedFile, name: str, path: str | Path) -> tuple[Form
         return (*specific[0], [])
     plain = _matching(loaded, _PLAIN)
     if not plain:
-        raise CheckpointError(
-            f"{path} is of no known format ({_contents(loaded)})",
-            f"known: {', '.join(FORMATS)}",
-        )
+        return (*_by_structure(loaded, path), [])
     found, view = plain[0]
     return found, view, _plain_warning(found)
+
+
+def _by_structure(loaded: LoadedFile, path: str | Path) -> tuple[Format, View]:
+    """Take the only network there is, whatever stands before its names."""
+    view = _view(loaded, TORCHVISION)
+    if view is None:
+        parts = [name for name, tensors in state_dicts(loaded.root) if roots(plain_weights(tensors))]
+        if len(parts) > 1:
+            raise CheckpointError(
+                f"{path} holds several networks: {', '.join(parts)}",
+                f"say which: pretrain.part={parts[0]} (rt-eval: part={parts[0]})",
+            )
+        view = _view(_narrowed(loaded, parts[0], path), TORCHVISION) if parts else None
+    found = roots(view.tensors) if view else []
+    if len(found) > 1:
+        raise CheckpointError(
+            f"{path} holds several networks, below {', '.join(found)}",
+            f"say which: pretrain.prefix={found[0]} (rt-eval: prefix={found[0]})",
+        )
+    if view is None or not found:
+        raise _unknown(loaded, path)
+    return dataclasses.replace(TORCHVISION, root=re.escape(found[0])), view
+
+
+def _narrowed(loaded: LoadedFile, part: str, path: str | Path) -> LoadedFile:
+    """Return the file as if it held one of its parts alone."""
+    inner = _walk(loaded.root, part)
+    if state_dict_of(inner) is None:
+        parts = [name for name, _ in state_dicts(loaded.root) if name]
+        raise CheckpointError(
+            f"{path} has no state_dict '{part}' (found {', '.join(parts) or 'one, at the top'})",
+            f"pretrain.part={parts[0]} (rt-eval: part={parts[0]})" if parts else "leave part= out",
+        )
+    return dataclasses.replace(loaded, root={"state_dict": inner})
+
+
+def _unknown(loaded: LoadedFile, path: str | Path) -> CheckpointError:
+    if any(re.search(r"(^|\.)conv1\.0\.weight$", key) for _, t in state_dicts(loaded.root) for key in t):
+        return CheckpointError(
+            f"{path} holds a network with a stem of several convolutions, as ResNet-D",
+            f"networks that are read: {', '.join(IDENTIFIED)}",
+        )
+    return CheckpointError(
+        f"{path} is of no known format ({_contents(loaded)})",
+        "expected a residual network: conv1, bn1, layer1.0.conv1, ... below one prefix, or one of "
+        f"{', '.join(FORMATS)}",
+    )
 
 
 def _plain_warning(found: Format) -> list[str]:
@@ -80,10 +148,8 @@ def _view(loaded: LoadedFile, wanted: Format) -> View | None:
     for path in wanted.paths:
         tensors = state_dict_of(_walk(loaded.root, path))
         if tensors:
-            # torch.compile of a part of a network leaves its mark in the middle of the keys.
-            plain = {key.replace("_orig_mod.", ""): tensor for key, tensor in tensors.items()}
             top = loaded.root if isinstance(loaded.root, Mapping) else {}
-            return View(top=top, path=path, tensors=plain, container=loaded.container)
+            return View(top=top, path=path, tensors=plain_weights(tensors), container=loaded.container)
     return None
 
 
@@ -96,8 +162,9 @@ def _walk(root: Any, path: str) -> Any:
 
 
 def _contents(loaded: LoadedFile) -> str:
-    """Describe what is in a file that nobody knows, for an error message."""
+    """Describe what is in a file that nobody knows, for an error message: its tensors, else its keys."""
     if not isinstance(loaded.root, Mapping):
         return f"found {type(loaded.root).__name__}"
-    names = sorted({re.split(r"\.", str(key))[0] for key in loaded.root})
+    _, tensors = next(state_dicts(loaded.root), ("", loaded.root))
+    names = sorted({str(key).split(".")[0] for key in tensors})
     return f"found keys {', '.join(names[:8])}{', ...' if len(names) > 8 else ''}"

@@ -18,6 +18,16 @@ Tensors = Mapping[str, torch.Tensor]
 # What DataParallel, DistributedDataParallel and torch.compile put before a key, at any depth.
 WRAPPERS = r"(?:(?:module|_orig_mod)\.)*"
 
+# What Sequential(*children) makes of the names.
+NUMBERS = (
+    (r"^0\.(weight)$", r"conv1.\1"),
+    (r"^1\.(weight|bias|running_mean|running_var|num_batches_tracked)$", r"bn1.\1"),
+    (r"^4\.(\d+\.\w+\.)", r"layer1.\1"),
+    (r"^5\.(\d+\.\w+\.)", r"layer2.\1"),
+    (r"^6\.(\d+\.\w+\.)", r"layer3.\1"),
+    (r"^7\.(\d+\.\w+\.)", r"layer4.\1"),
+)
+
 COMMON_PATHS = ("state_dict_ema", "model_ema", "state_dict", "model", "model_state_dict", "net", "")
 
 

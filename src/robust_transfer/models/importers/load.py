@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import torch
 from torch import nn
 
 from robust_transfer.config.model import DEFAULT_WIDTH, check_architecture
@@ -19,6 +20,7 @@ from robust_transfer.models.importers.formats import Format, Tensors, View
 from robust_transfer.models.importers.match import Mapped, fit, map_keys
 from robust_transfer.models.importers.normalization import find_normalization, is_normalization
 from robust_transfer.models.importers.report import ImportReport
+from robust_transfer.models.importers.structure import state_dicts
 from robust_transfer.models.metadata import is_ours
 from robust_transfer.models.normalized import Classifier, Normalize, resolve_normalize
 from robust_transfer.models.safe_load import LoadedFile, load_file
@@ -33,9 +35,17 @@ class Parsed:
     view: View
     mapped: Mapped
     warnings: list[str]
+    part: str | None = None
 
 
-def parse_foreign(path: str | Path, *, format: str = "auto", trust: bool = False) -> Parsed:
+def parse_foreign(
+    path: str | Path,
+    *,
+    format: str = "auto",
+    trust: bool = False,
+    part: str | None = None,
+    prefix: str | None = None,
+) -> Parsed:
     """Read a foreign file, choose its format and name its tensors.
 
     Raises
@@ -43,8 +53,8 @@ def parse_foreign(path: str | Path, *, format: str = "auto", trust: bool = False
     CheckpointError : unreadable, of no known format, or ambiguous
     """
     loaded = load_file(path, trust=trust)
-    source, view, warnings = choose_format(loaded, format, path)
-    return Parsed(loaded, source, view, map_keys(view.tensors, source, path), warnings)
+    source, view, warnings = choose_format(loaded, format, path, part=part, prefix=prefix)
+    return Parsed(loaded, source, view, map_keys(view.tensors, source, path), warnings, part)
 
 
 def is_own_file(path: str | Path) -> bool:
@@ -61,6 +71,8 @@ def import_checkpoint(
     format: str = "auto",
     normalize: Normalize | None = None,
     trust: bool = False,
+    part: str | None = None,
+    prefix: str | None = None,
     keep_head: bool = False,
 ) -> tuple[Classifier, ImportReport]:
     """Load a checkpoint file of any known format; every tensor of the backbone must be there.
@@ -72,6 +84,7 @@ def import_checkpoint(
     format : one of `detect.FORMAT_NAMES`; "auto" looks at the keys
     normalize : overrides what the file or its format says
     trust : allow plain pickle, which runs whatever the file says, where the safe readers fail
+    part, prefix : which state_dict of the file, and what stands before the network's names in it; None: found
     keep_head : keep the linear classifier; otherwise the model returns features (num_classes 0)
 
     Returns
@@ -87,12 +100,14 @@ def import_checkpoint(
     check_architecture(arch, width)
     if format == OURS or (format == "auto" and is_own_file(path)):
         return _import_own(path, arch=arch, width=width, normalize=normalize, keep_head=keep_head)
-    parsed = parse_foreign(path, format=format, trust=trust)
+    parsed = parse_foreign(path, format=format, trust=trust, part=part, prefix=prefix)
     tensors = fit(parsed.mapped, arch, width, path)
     mean, std, normalization_source = find_normalization(parsed.view, parsed.source, path, normalize)
     num_classes = check_head(parsed.mapped, arch, width, path) if keep_head else 0
     network = backbone(arch, num_classes, width)
     head = {f"fc.{name}": tensor for name, tensor in parsed.mapped.head.items()} if keep_head else {}
+    if keep_head:
+        head.setdefault("fc.bias", torch.zeros(num_classes))
     network.load_state_dict({**tensors, **head})
     model = Classifier(
         network,
@@ -139,13 +154,33 @@ def _account(
         head=head,
         head_classes=head_classes(mapped),
         inert=parsed.loaded.inert,
+        others=_others(parsed),
+        precision=_precision(mapped),
         warnings=_warnings(parsed, normalization_source),
     )
+
+
+def _others(parsed: Parsed) -> list[str]:
+    """Return the other state_dicts of the file that hold a network."""
+    known = [path for path, tensors in state_dicts(parsed.loaded.root) if _named(tensors)]
+    return [path for path in known if path and path != parsed.view.path and path != parsed.part]
+
+
+def _named(tensors: Tensors) -> bool:
+    return any(key.endswith(".weight") for key in tensors)
+
+
+def _precision(mapped: Mapped) -> str | None:
+    """Return in which precision other than float32 the weights are kept."""
+    found = {str(t.dtype).removeprefix("torch.") for t in mapped.backbone.values() if t.is_floating_point()}
+    return ", ".join(sorted(found - {"float32"})) or None
 
 
 def _warnings(parsed: Parsed, normalization_source: str) -> list[str]:
     """Drop the ambiguity that a normalisation read or given has settled; tell of code that ran."""
     warnings = parsed.warnings if normalization_source.startswith("inferred") else []
+    if "weight" in parsed.mapped.head and "bias" not in parsed.mapped.head:
+        warnings = [*warnings, "the head has no bias: zeros"]
     if parsed.loaded.reader == "trusted":
         warnings = [*warnings, "read by plain pickle (trust): code in the file was run"]
     return warnings
@@ -165,12 +200,10 @@ def check_head(mapped: Mapped, arch: str, width: int, path: str | Path) -> int:
     CheckpointError : no linear classifier in the file, of another shape, NaN
     """
     head = mapped.head
-    if not {"weight", "bias"} <= head.keys():
-        raise CheckpointError(
-            f"{path} has no linear classifier with weight and bias: it can only be fine-tuned"
-        )
+    if "weight" not in head:
+        raise CheckpointError(f"{path} has no linear classifier: it can only be fine-tuned")
     size, features = head["weight"].shape[0], num_features(arch, width)
-    if head["weight"].shape != (size, features) or head["bias"].shape != (size,):
+    if head["weight"].shape != (size, features) or ("bias" in head and head["bias"].shape != (size,)):
         raise CheckpointError(
             f"{path}: its head has shape {tuple(head['weight'].shape)}, expected (classes, {features})"
         )

@@ -72,11 +72,28 @@ def map_keys(tensors: Tensors, source: Format, path: str | Path) -> Mapped:
             mapped.head[at_top.rpartition(".")[2]] = tensor
         else:
             mapped.outside.append(key)
+    if not mapped.head and classifier:
+        _take_sequential_head(mapped, tensors, classifier)
     if not mapped.backbone:
         raise CheckpointError(
             f"{path} has no ResNet where {source.name} keeps it (found {shorten(sorted(tensors))})"
         )
     return mapped
+
+
+def _take_sequential_head(mapped: Mapped, tensors: Tensors, classifier: str) -> None:
+    """Take a head that is the only layer with weights of a Sequential, as after a Dropout: `fc.1.weight`."""
+    name = re.escape(classifier.lstrip("/").rstrip("."))
+    inside = re.compile(rf"^(?P<layer>(?:.*\.)?(?:{name}|linear)\.\d+)\.(?P<what>.*)$")
+    found = [match for key in mapped.outside if (match := inside.match(key))]
+    kinds = sorted(match["what"] for match in found)
+    if len({match["layer"] for match in found}) != 1 or kinds not in (["weight"], ["bias", "weight"]):
+        return
+    if any(match["what"] == "weight" and tensors[match[0]].ndim != 2 for match in found):
+        return
+    mapped.head = {match["what"]: tensors[match[0]] for match in found}
+    taken = {match[0] for match in found}
+    mapped.outside = [key for key in mapped.outside if key not in taken]
 
 
 def _rename(key: str, source: Format) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,8 @@ _BUFFERS = (
     ("normalize.new_mean", "normalize.new_std"),
     ("normalize.mean", "normalize.std"),
     ("normalizer.mean", "normalizer.std"),
+    ("mu", "sigma"),
+    ("mean", "std"),
 )
 
 
@@ -30,7 +31,12 @@ def find_normalization(
     CheckpointError : it can be neither read nor inferred
     ConfigError : `given` is not a normalisation
     """
-    read = _in_file(view) or (_beside(Path(path)) if source.name == "timm" else None)
+    try:
+        read = _in_file(view) or (_beside(Path(path)) if source.name == "timm" else None)
+    except ConfigError as error:
+        if given is None:
+            raise CheckpointError(f"{path}: {error.what}", *error.hints) from None
+        read = None
     if given is not None:
         mean, std = resolve_normalize(given)
         name = f" {given}" if isinstance(given, str) else ""
@@ -53,18 +59,21 @@ def find_normalization(
 
 def is_normalization(key: str) -> bool:
     """Tell whether a key names a mean or a standard deviation, as opposed to weights."""
-    return key.endswith(tuple(name for pair in _BUFFERS for name in pair))
+    return any(_is_named(key, name) for pair in _BUFFERS for name in pair)
+
+
+def _is_named(key: str, name: str) -> bool:
+    return key == name or key.endswith(f".{name}")
 
 
 def _in_file(view: View) -> tuple[list[float], list[float], str] | None:
     for mean_name, std_name in _BUFFERS:
         for key, mean in view.tensors.items():
             std = view.tensors.get(key.removesuffix(mean_name) + std_name)
-            if key.endswith(mean_name) and std is not None:
+            if _is_named(key, mean_name) and std is not None:
                 numbers = [tensor.double().flatten().tolist() for tensor in (mean, std)]
-                with contextlib.suppress(
-                    ConfigError
-                ):  # three numbers each, std > 0: else it is not a normalisation
+                # Three numbers each, std > 0: else it is not a normalisation.
+                if [len(values) for values in numbers] == [3, 3] and min(numbers[1]) > 0:
                     return (*resolve_normalize(numbers), f"read from the file: {key}")
     return None
 

@@ -23,6 +23,8 @@ class ImportReport:
     stripped : prefixes that stood before the backbone's names
     ema_used : the averaged weights of the file were taken
     head : kept, dropped or absent; `head_classes` is its size
+    others : the file's other state_dicts, not taken
+    precision : in which the file keeps the weights where it is not float32, to which they are converted
     inert : globals named in the file that were not loaded
     warnings : what the user should know before trusting the result
     """
@@ -45,6 +47,8 @@ class ImportReport:
     head: Literal["kept", "dropped", "absent"] = "absent"
     head_classes: int | None = None
     inert: list[str] = field(default_factory=list)
+    others: list[str] = field(default_factory=list)
+    precision: str | None = None
     warnings: list[str] = field(default_factory=list)
 
     def lines(self) -> list[str]:
@@ -70,6 +74,10 @@ class ImportReport:
             )
         if self.unexpected:
             lines.append(f"  not taken: {_groups(self.unexpected)}")
+        if self.precision:
+            lines.append(f"  precision: {self.precision} in the file, converted to float32")
+        if self.others:
+            lines.append(f"  also in the file, not taken: {', '.join(self.others)} (pretrain.part=NAME)")
         if self.inert:
             lines.append(f"  not loaded: {', '.join(self.inert[:4])}{', ...' if len(self.inert) > 4 else ''}")
         return lines + [f"  warning: {warning}" for warning in self.warnings]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 from robust_transfer.models.importers.formats import WRAPPERS, Format, View, has_key, imagenet_if_thousand
 
@@ -45,6 +46,32 @@ SMOOTHING = Format(
     normalize=_smoothing_normalize,
     paths=("state_dict", ""),
 )
+
+
+def _dual_batchnorm(view: View) -> bool:
+    return has_key(view.tensors, r"\.bn_list\.1\.")
+
+
+def _robust_ssl(name: str, taken: int, matches: Callable[[View], bool] | None) -> Format:
+    """Return the format that takes one of two BatchNorms; the other's tensors are left outside."""
+    return Format(
+        name=name,
+        root=WRAPPERS + r"(?:(?:backbone|encoder|model)\.)?" + WRAPPERS,
+        matches=matches,
+        normalize=lambda view: None,
+        rename=(
+            (r"^(layer\d\.\d+\.downsample)\.conv\.", r"\1.0."),
+            (r"^(layer\d\.\d+\.downsample)\.bn\.", r"\1.1."),
+            (rf"\.bn_list\.{taken}\.", "."),
+            (r"^(.*\.bn_list\.)", r"other.\1"),
+        ),
+    )
+
+
+# Jiang et al. 2020, arXiv:2010.13337 (ACL) and its heirs: clean images pass each layer's first BatchNorm,
+# adversarial ones its second.
+ROBUST_SSL = _robust_ssl("robust-ssl", 1, _dual_batchnorm)
+ROBUST_SSL_CLEAN = _robust_ssl("robust-ssl-clean", 0, None)
 
 # Croce et al. 2021, arXiv:2010.09670: Sequential(normalize=..., model=...), as its load_model returns it.
 ROBUSTBENCH = Format(

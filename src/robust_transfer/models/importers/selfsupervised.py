@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from robust_transfer.models.importers.formats import WRAPPERS, Format, View, always, has_key
+from robust_transfer.models.importers.formats import NUMBERS, WRAPPERS, Format, View, always, has_key
 
 
 def _backbone(view: View) -> bool:
@@ -18,12 +18,16 @@ def _lightly_parts(view: View) -> bool:
 
 
 def _solo_learn(view: View) -> bool:
+    """Ask for a projector or a momentum copy: an `encoder` or a `backbone` alone is anybody's."""
     encoder = _backbone(view) or has_key(view.tensors, r"^" + WRAPPERS + r"encoder\.")
-    return encoder and not _lightly_parts(view)
+    marked = _projected_only(view) or has_key(
+        view.tensors, r"^" + WRAPPERS + r"momentum_(backbone|encoder)\."
+    )
+    return encoder and marked and not _lightly_parts(view)
 
 
 def _lightly(view: View) -> bool:
-    return _backbone(view) and not _projected_only(view)
+    return _backbone(view) and _lightly_parts(view)
 
 
 def _imagenet_if_large_stem(view: View) -> str | None:
@@ -60,14 +64,7 @@ LIGHTLY = Format(
     root=WRAPPERS + r"backbone\." + WRAPPERS,
     matches=_lightly,
     normalize=_imagenet_if_large_stem,
-    rename=(
-        (r"^0\.(weight)$", r"conv1.\1"),
-        (r"^1\.(weight|bias|running_mean|running_var|num_batches_tracked)$", r"bn1.\1"),
-        (r"^4\.(\d+\.\w+\.)", r"layer1.\1"),
-        (r"^5\.(\d+\.\w+\.)", r"layer2.\1"),
-        (r"^6\.(\d+\.\w+\.)", r"layer3.\1"),
-        (r"^7\.(\d+\.\w+\.)", r"layer4.\1"),
-    ),
+    rename=NUMBERS,
     paths=("state_dict", ""),
     classifier="/online_classifier.classification_head.",
 )

@@ -33,6 +33,8 @@ def import_stage(
         format="torchvision" if published else config.format,
         normalize=config.normalize,
         trust=config.trust,
+        part=config.part,
+        prefix=config.prefix,
     )
     for line in report.lines():
         logger.info(line)
