@@ -4,12 +4,13 @@
     python scripts/benchmark_data.py --real DIR [--rounds 10]
 
 Both read the same JPEG files, crop, flip and batch them; the pixels are the same. The files are synthetic
-(500x375, 90 kB on average), or photographs below DIR: caltech101/ and class folders in dtd10/train, as they are
-there, with crops of 64 pixels, and encoded again at sizes in which such sets are published, with crops of 224; our
-loader then also reads from its cache of decoded images. The plain loader makes float32 and normalises in the
-worker, ours hands uint8 on. SimCLR's views are made by our loader whole (augment_on=cpu), or cropped alone and
-left to the device (augment_on=device). All are timed in CPU seconds of the parent and its workers together, in
-turn; the best round counts, because other work on the machine can only slow a round down.
+(500x375, 90 kB on average), or photographs below DIR: caltech101/ and class folders in dtd10/train, as they
+are there, with crops of 64 pixels, and encoded again at sizes in which such sets are published, with crops
+of 224; our loader then also reads from its cache of decoded images. The plain loader makes float32 and
+normalises in the worker, ours hands uint8 on. SimCLR's views are made by our loader whole (augment_on=cpu),
+or cropped alone and left to the device (augment_on=device). All are timed in CPU seconds of the parent and
+its workers together, in turn; the best round counts, because other work on the machine can only slow a
+round down.
 """
 
 from __future__ import annotations

@@ -82,4 +82,15 @@ def test_help_imports_no_torch():
         "except SystemExit as end: sys.exit(end.code or 'torch' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
-    assert done.returncode == 0 and "status|check|fetch|import|cache" in done.stdout
+    assert done.returncode == 0 and "status|check|fetch|import|try|cache" in done.stdout
+
+
+def test_a_minute_on_real_images_trains_certifies_and_leaves_nothing(tmp_path, capsys, monkeypatch):
+    BUILDERS["pets"](tmp_path)
+    monkeypatch.chdir(tmp_path)
+    assert main(["try", "pets", "--root", str(tmp_path)]) == 2
+    assert "pets" in capsys.readouterr().err
+    before = sorted(tmp_path.rglob("*"))
+    assert main(["try", "pets", "--no-verify", "--root", str(tmp_path)]) == 0
+    assert "pets train 9 of 3,680" in capsys.readouterr().out
+    assert sorted(tmp_path.rglob("*")) == before

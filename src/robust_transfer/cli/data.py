@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -20,7 +21,7 @@ SHOWN = 20  # unreadable images of a set that are named
 
 @command("rt-data")
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run `rt-data status|check|fetch|import|cache [D ...]`."""
+    """Run `rt-data status|check|fetch|import|try|cache [D ...]`."""
     arguments = _parser().parse_args(argv)
     names = arguments.datasets
     for name in names:
@@ -120,6 +121,20 @@ def _cache(names: list[str], root: str, arguments: argparse.Namespace) -> int:
     return _each(names, cache)
 
 
+def _try(names: list[str], root: str, arguments: argparse.Namespace) -> int:
+    """Train a tiny network for a few steps on real images and certify a few: what a long run would trip over."""
+    from robust_transfer.cli import train
+
+    with tempfile.TemporaryDirectory(prefix="rt-data-try-") as store:
+        where = (f"data.root={root}", f"data.verify={str(arguments.verify).lower()}", f"store={store}")
+            *TINY_RUN,
+            f"data.root={root}",
+            f"data.verify={str(arguments.verify).lower()}",
+            f"store={store}",
+        )
+        return max(train.main([f"dataset={name}", *TINY_RUN, *where]) for name in names)
+
+
 def _fetch(names: list[str], root: str, arguments: argparse.Namespace) -> int:
     from robust_transfer.data.fetch import fetch
 
@@ -152,6 +167,12 @@ ACTIONS: dict[str, tuple[Action, str, str | int, tuple[str, ...]]] = {
         1,
         ("--from", "--copy"),
     ),
+    "try": (
+        _try,
+        "a minute of training and certification on real images, in a store that is thrown away",
+        "+",
+        ("--no-verify",),
+    ),
     "cache": (
         _cache,
         "decode the training images once, for all epochs and runs to come",
@@ -159,6 +180,18 @@ ACTIONS: dict[str, tuple[Action, str, str | int, tuple[str, ...]]] = {
         ("--partition", "--no-verify", "--folder"),
     ),
 }
+TINY_RUN = (
+    "pretrain=none",
+    "finetune=cr",
+    "finetune.max_steps=5",
+    "finetune.batch_size=16",
+    "model=resnet18_small",
+    "model.width=8",
+    "model.image_size=64",
+    "certify.subset=8",
+    "certify.n=100",
+    "data.cache=off",
+)
 OPTIONS: dict[str, dict[str, Any]] = {
     "--root": {"help": "folder with all sets (default: $RT_DATA, else data/)"},
     "--partition": {"type": int, "help": "official partition of sun397 and dtd (default: 1)"},
