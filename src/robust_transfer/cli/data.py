@@ -127,11 +127,6 @@ def _try(names: list[str], root: str, arguments: argparse.Namespace) -> int:
 
     with tempfile.TemporaryDirectory(prefix="rt-data-try-") as store:
         where = (f"data.root={root}", f"data.verify={str(arguments.verify).lower()}", f"store={store}")
-            *TINY_RUN,
-            f"data.root={root}",
-            f"data.verify={str(arguments.verify).lower()}",
-            f"store={store}",
-        )
         return max(train.main([f"dataset={name}", *TINY_RUN, *where]) for name in names)
 
 
