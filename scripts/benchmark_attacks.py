@@ -37,7 +37,7 @@ from robust_transfer.data.sources.packaged import read_csv
 from robust_transfer.models.backbones import backbone
 from robust_transfer.models.fast import fast_inference
 from robust_transfer.models.modes import eval_mode, no_param_grad
-from robust_transfer.objectives.adversarial import summed_cross_entropy
+from robust_transfer.objectives.inner_attack import summed_cross_entropy
 
 NUM_TEST = 1000
 NUM_STEPS = 100

@@ -44,6 +44,7 @@ from robust_transfer.config.methods import (
 from robust_transfer.config.model import ModelConfig
 from robust_transfer.config.runtime import RuntimeConfig
 from robust_transfer.config.schedules import StepSchedule
+from robust_transfer.config.weights import NoAverage, NoPerturbation
 from robust_transfer.core import rng
 from robust_transfer.core.numerics import autocast, training_arithmetic
 from robust_transfer.models.modes import eval_mode, no_param_grad
@@ -86,6 +87,10 @@ def methods(precision: str, batch: int) -> dict[str, TrainingConfig]:
         "schedule": StepSchedule(step_epochs=1, gamma=0.1),
         "warmup_epochs": 0.0,
         "precision": precision,
+        "freeze": "none",
+        "freeze_statistics": True,
+        "keep_head": False,
+        "weight_average": NoAverage(),
     }
     contrastive = {
         **common,
@@ -101,7 +106,13 @@ def methods(precision: str, batch: int) -> dict[str, TrainingConfig]:
     attack = AttackConfig("l2", eps=EPS, num_steps=ATTACK_STEPS, step_size=None, random_start=True)
     return {
         "st": StandardConfig(name="st", **common),
-        "at": AdversarialConfig(name="at", **common, attack=attack, eps_schedule=ConstantEps()),
+        "at": AdversarialConfig(
+            name="at",
+            **common,
+            attack=attack,
+            eps_schedule=ConstantEps(),
+            weight_perturbation=NoPerturbation(),
+        ),
         "cr": ConsistencyConfig(
             name="cr",
             **common,

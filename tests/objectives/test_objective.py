@@ -20,6 +20,9 @@ def test_a_config_without_objective_is_refused_by_name():
     with pytest.raises(ConfigError, match="no objective is built from a NoneConfig"):
         build(NoneConfig("none"))
 
+    with pytest.raises(ConfigError, match="no objective is built from a dict"):
+        build({})
+
     class Misspelt(StandardConfig):
         spec = dataclasses.replace(
             StandardConfig.spec, builder="robust_transfer.objectives.standard:Standrad"

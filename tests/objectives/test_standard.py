@@ -1,6 +1,8 @@
+import pytest
 import torch
 from torch.nn import functional
 
+from counted_steps import PROGRESS, step_of
 from robust_transfer.core import rng
 from robust_transfer.objectives import build
 from small_model import small_model
@@ -41,3 +43,22 @@ def test_linear_trains_the_head_and_keeps_batchnorm_in_eval_mode():
     assert all(torch.equal(value, before[name]) for name, value in model.named_buffers())
     model.eval()
     torch.testing.assert_close(loss, functional.cross_entropy(model(images), labels))
+
+
+@pytest.mark.parametrize("name", ["at_linear", "cr_linear"])
+def test_a_head_learns_by_the_loss_of_its_method_and_nothing_else_moves(name):
+    """The whole method with its network in eval mode and frozen by hand, up to rounding."""
+    linear, batch = step_of(name)
+    whole_method, _ = step_of(name.removesuffix("_linear"))
+    before = {key: value.clone() for key, value in linear.trained.state_dict().items()}
+    whole_method.objective.train_mode = lambda trained: trained.eval()
+    for step in (linear, whole_method):
+        step(batch, PROGRESS)
+    for (key, found), wanted in zip(
+        linear.trained.state_dict().items(), whole_method.trained.state_dict().values(), strict=True
+    ):
+        if "fc" in key:
+            torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-6)
+            assert not torch.equal(found, before[key])
+        else:
+            assert torch.equal(found, before[key]), key

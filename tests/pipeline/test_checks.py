@@ -1,11 +1,14 @@
 """What is refused before anything runs: sigma, classes, a plateau without images."""
 
+import dataclasses
+from contextlib import nullcontext
+
 import pytest
 
 from planned import checkpoint, evaluation_of, set_field
 from robust_transfer.cli.train import main as train
 from robust_transfer.core.errors import CheckpointError, ConfigError, EvaluationError
-from robust_transfer.pipeline.checks import check_devices
+from robust_transfer.pipeline.checks import check_devices, check_kept_head
 from robust_transfer.pipeline.inputs import dataset_metadata, training_stages
 from robust_transfer.pipeline.plan import plan_evaluation, plan_training
 from robust_transfer.pipeline.stage import DatasetMetadata
@@ -100,3 +103,14 @@ def test_the_plan_refuses_such_devices_too(tmp_path, capsys):
     words = ["--plan", "pretrain=none", "finetune=cr", "dataset=digits", "runtime.devices=3"]
     assert train([*words, f"store={tmp_path}"]) == 2
     assert "not divisible by 3 devices" in capsys.readouterr().err
+
+
+def test_a_head_that_is_not_there_or_does_not_fit_is_not_kept():
+    config = composed("pretrain=none", "finetune=at", "dataset=pets", "finetune.keep_head=true")
+    with pytest.raises(ConfigError, match="keeps no head of pretrain=none"):
+        training_stages(config)
+    facts = dataset_metadata(config.dataset, config.budget, config.data)
+    for classes in (37, 10):
+        parent = dataclasses.replace(checkpoint(), num_classes=classes)
+        with pytest.raises(ConfigError, match="has 10 classes") if classes == 10 else nullcontext():
+            check_kept_head(config.finetune, parent, facts)

@@ -20,6 +20,7 @@ from robust_transfer.config.methods import (
 from robust_transfer.config.model import ModelConfig
 from robust_transfer.config.runtime import RuntimeConfig
 from robust_transfer.config.schedules import CosineSchedule, PlateauSchedule, StepSchedule
+from robust_transfer.config.weights import NoAverage, NoPerturbation
 from robust_transfer.store.job import ModelFile, StageJob
 from robust_transfer.store.records import Lineage
 from robust_transfer.store.stage_config import StageConfig
@@ -39,13 +40,20 @@ COMMON = {
     "schedule": StepSchedule(step_epochs=1, gamma=0.1),
     "warmup_epochs": 0.0,
     "precision": "fp32",
+    "freeze": "none",
+    "freeze_statistics": True,
+    "keep_head": False,
+    "weight_average": NoAverage(),
 }
 ATTACK = AttackConfig(norm="l2", eps=0.5, num_steps=3, step_size=None, random_start=True)
 # Of a method that does not stand here, the shipped values are taken.
 SPECIFIC = {
     "st": (StandardConfig, {}),
     "st_linear": (LinearConfig, {}),
-    "at": (AdversarialConfig, {"attack": ATTACK, "eps_schedule": ConstantEps()}),
+    "at": (
+        AdversarialConfig,
+        {"attack": ATTACK, "eps_schedule": ConstantEps(), "weight_perturbation": NoPerturbation()},
+    ),
     "cr": (
         ConsistencyConfig,
         {"sigma": 0.5, "num_noise_samples": 2, "consistency_weight": 5.0, "entropy_weight": 0.5},

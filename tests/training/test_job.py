@@ -99,6 +99,19 @@ def test_views_finished_on_the_device_are_the_same_after_a_stop_inside_an_epoch(
     assert (tmp_path / "eight bits" / "model.safetensors").read_bytes() != wanted
 
 
+def test_a_kept_head_is_where_the_second_stage_starts_and_fits_its_classes(tmp_path):
+    first = make_job("at_linear", tmp_path / "first", max_steps=2)
+    train(first, CONTEXT)
+    parent = first.directory / "model.safetensors"
+    job = make_job("at", tmp_path / "second", parent=parent, keep_head=True)
+    data = module.open_split(job.stage.dataset, job.data, "train", generated=None)
+    wanted, found = load_model(parent).state_dict(), module._starting_model(job, data).state_dict()
+    assert wanted.keys() == found.keys()
+    assert all(torch.equal(found[name], wanted[name]) for name in wanted)
+    with pytest.raises(ConfigError, match=r"head of .* is for 2 other classes \(expected the 10"):
+        module._starting_model(make_job("at", tmp_path, parent=parent_of(tmp_path), keep_head=True), data)
+
+
 def test_a_parent_of_another_architecture_is_refused(tmp_path):
     job = make_job("st", tmp_path, parent=parent_of(tmp_path, width=2))
     with pytest.raises(ConfigError, match=r"of width 2 \(expected resnet18_small of width 4\)"):

@@ -31,7 +31,7 @@ from robust_transfer.core.extensions import config_folders
 from robust_transfer.data import catalogue
 
 # Groups inside a group that choose a part of it, not another of it: finetune.schedule is finetune/schedule.
-PARTS = ("schedule", "eps_schedule", "mode")
+PARTS = ("schedule", "eps_schedule", "weight_perturbation", "weight_average", "mode")
 
 
 @dataclass(frozen=True)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 
 from torch import Tensor, nn
 
 from robust_transfer.config.methods import AdversarialConfig
+from robust_transfer.objectives.adversarial_weights import perturbed_weights
 from robust_transfer.objectives.eps_schedule import eps_at
 from robust_transfer.objectives.inner_attack import attacked, summed_cross_entropy
 from robust_transfer.objectives.objective import Metrics, Noise, Objective, Progress, Views, classify
+from robust_transfer.objectives.standard import HeadOnly
 
 
 class Adversarial(Objective):
@@ -22,6 +26,14 @@ class Adversarial(Objective):
         """Return the perturbed images."""
         eps = eps_at(self.config.eps_schedule, self.config.attack.eps, progress)
         return batch._replace(images=(self._attacked(model, batch, noise, eps),))
+
+    @contextmanager
+    def around_step(
+        self, trained: nn.Module, backward: Callable[[], Metrics], progress: Progress
+    ) -> Iterator[None]:
+        """Take the step at perturbed weights, where the configuration says so."""
+        with perturbed_weights(self.config.weight_perturbation, trained, backward, progress):
+            yield
 
     def __call__(
         self, model: nn.Module, batch: Views, noise: Noise, progress: Progress
@@ -46,3 +58,12 @@ class Adversarial(Objective):
             step_size=attack.step_size_at(eps),
             start=noise("start", 0) if attack.random_start else None,
         )
+
+
+class AdversarialLinear(HeadOnly, Adversarial):
+    """The head's adversarial training; the attack goes through the frozen network (RoLI's first stage).
+
+    Hua et al. 2024 (arXiv 2312.05716): the head that it finds is the start of adversarial fine-tuning
+    (`keep_head`). Note: the release takes the attack's iterate of largest loss, compared over the whole batch
+    by mistake, for one more pass; here it is the last one, as in all our training.
+    """

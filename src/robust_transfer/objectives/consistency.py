@@ -16,6 +16,7 @@ from torch.nn import functional
 
 from robust_transfer.config.methods import ConsistencyConfig
 from robust_transfer.objectives.objective import Metrics, Noise, Objective, Progress, Views, widen
+from robust_transfer.objectives.standard import HeadOnly
 
 
 def consistency_loss(
@@ -76,3 +77,7 @@ class Consistency(Objective):
     def perturbed(self, model: nn.Module, batch: Views, noise: Noise) -> Tensor:
         """Return one noisy copy of each image."""
         return batch.images[0] + self.config.sigma * noise("consistency", 0)
+
+
+class ConsistencyLinear(HeadOnly, Consistency):
+    """CR of the head alone, for a network that is already trained under noise."""

@@ -1,4 +1,4 @@
-"""What every training objective offers, and how one is built from its config.
+"""What every training objective offers.
 
 An objective holds settings and no state: what a step changes lies in the parameters and buffers of
 `training_model`, so that a checkpoint holds it.
@@ -17,7 +17,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from robust_transfer.core import named
 from robust_transfer.core.errors import ConfigError
 from robust_transfer.data.loaders import MakeView
 
@@ -127,19 +126,6 @@ class Objective:
     def perturbed(self, model: nn.Module, batch: Views, noise: Noise) -> Tensor:
         """Return the images whose accuracy tells how good the model is (plateau): here the clean ones."""
         return batch.images[0]
-
-
-def build(config: Any) -> Objective:
-    """Build the objective of a method's config dataclass, or raise ConfigError."""
-    spec = getattr(config, "spec", None)
-    if spec is None:
-        raise ConfigError(
-            f"no objective is built from a {type(config).__name__} (expected a method's config)"
-        )
-    if problem := named.problem(spec.builder):
-        raise ConfigError(f"no objective is built from a {type(config).__name__} ({problem})")
-    objective: Objective = named.load(spec.builder)(config)
-    return objective
 
 
 def widen(tensor: Tensor) -> Tensor:

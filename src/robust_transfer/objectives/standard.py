@@ -24,8 +24,8 @@ class Standard(Objective):
         return loss, {"accuracy": accuracy}
 
 
-class Linear(Standard):
-    """Cross-entropy of the head; every other tensor, BatchNorm statistics included, stays as it is."""
+class HeadOnly(Objective):
+    """A method of which only the head learns; all other tensors, BatchNorm statistics included, stay."""
 
     def training_model(self, model: nn.Module, references: Mapping[str, nn.Module]) -> nn.Module:
         """Freeze all parameters but those of `backbone.fc`."""
@@ -38,6 +38,10 @@ class Linear(Standard):
         """Leave BatchNorm in eval mode: in train mode it would move its statistics."""
         trained.eval()
         _head(trained).train()
+
+
+class Linear(HeadOnly, Standard):
+    """Cross-entropy of the head."""
 
 
 def _head(model: nn.Module) -> nn.Module:

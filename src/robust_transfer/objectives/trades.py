@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 
 import torch
@@ -12,6 +14,7 @@ from torch.nn import functional
 
 from robust_transfer.config.methods import TradesConfig
 from robust_transfer.models.modes import eval_mode
+from robust_transfer.objectives.adversarial_weights import perturbed_weights
 from robust_transfer.objectives.eps_schedule import eps_at
 from robust_transfer.objectives.inner_attack import attacked
 from robust_transfer.objectives.objective import Metrics, Noise, Objective, Progress, Views, classify, widen
@@ -59,6 +62,14 @@ class Trades(Objective):
         """Return the images and the perturbed images."""
         eps = eps_at(self.config.eps_schedule, self.config.attack.eps, progress)
         return batch._replace(images=(batch.images[0], self._attacked(model, batch, noise, eps)))
+
+    @contextmanager
+    def around_step(
+        self, trained: nn.Module, backward: Callable[[], Metrics], progress: Progress
+    ) -> Iterator[None]:
+        """Take the step at perturbed weights, where the configuration says so."""
+        with perturbed_weights(self.config.weight_perturbation, trained, backward, progress):
+            yield
 
     def __call__(
         self, model: nn.Module, batch: Views, noise: Noise, progress: Progress

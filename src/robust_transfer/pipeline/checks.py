@@ -51,6 +51,25 @@ def check_selection(method: TrainingConfig, dataset: DatasetConfig, group: str) 
         )
 
 
+def check_kept_head(
+    method: TrainingConfig, parent: Stage | CheckpointMetadata | None, target: DatasetMetadata
+) -> None:
+    """Refuse to start from a last layer that is not there, or is for another number of classes."""
+    if not method.keep_head:
+        return
+    if parent is None:
+        raise ConfigError(
+            "finetune.keep_head=true keeps no head of pretrain=none", "finetune.keep_head=false"
+        )
+    origin = parent.parent if isinstance(parent, Stage) else parent
+    found, expected = getattr(origin, "num_classes", None), target.num_classes
+    if None not in (found, expected) and found != expected:
+        raise ConfigError(
+            f"finetune.keep_head=true, and the parent's head has {found} classes (expected {expected})",
+            "finetune.keep_head=false, or a parent that is fine-tuned on the same data set",
+        )
+
+
 def sigma_mismatch(settings: EvaluatorConfig, train_sigma: float | None, *, allowed: bool) -> bool:
     """Say whether a model is smoothed at another sigma than trained; refuse it unless asked for by name."""
     sigma, name = settings.spec.noise_sigma(values_of(settings)), settings.spec.name

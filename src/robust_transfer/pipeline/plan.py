@@ -22,6 +22,7 @@ from robust_transfer.pipeline.checks import (
     check_builder,
     check_classes,
     check_head,
+    check_kept_head,
     check_selection,
     sigma_mismatch,
 )
@@ -206,6 +207,7 @@ def _finetune_stage(
     method = limited_method(finetune, config.budget)
     check_builder(method)
     check_selection(method, dataset, "dataset")
+    check_kept_head(method, pretrain, target)
     references = _references(method, pretrain, known)
     model = model_identity(config.model)
     if pretrain is None:

@@ -113,9 +113,20 @@ def _starting_model(job: StageJob, dataset: ImageDataset) -> Classifier:
             f"(expected {stage.model.arch} of width {stage.model.width})"
         )
     model.image_size = stage.model.image_size
-    if stage.kind == "finetune":
+    if method.keep_head:
+        _check_kept_head(model, names, job.parent.path)
+    elif stage.kind == "finetune":
         replace_head(model, num_classes=len(names), class_names=names, seed=method.seed)
     return model
+
+
+def _check_kept_head(model: Classifier, names: Sequence[str], parent: Path) -> None:
+    if list(model.class_names) != list(names):
+        raise ConfigError(
+            f"keep_head=true, and the head of {parent} is for {model.num_classes} other classes "
+            f"(expected the {len(names)} of the data set)",
+            "keep_head=false, or a parent that is fine-tuned on the same data set",
+        )
 
 
 def _frozen(path: Path, context: Context) -> nn.Module:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from robust_transfer.config.methods.acl import ACLConfig
-from robust_transfer.config.methods.adversarial import AdversarialConfig, AttackConfig
+from robust_transfer.config.methods.adversarial import (
+    AdversarialConfig,
+    AdversarialLinearConfig,
+    AttackConfig,
+)
 from robust_transfer.config.methods.byol import BYOLConfig
-from robust_transfer.config.methods.consistency import ConsistencyConfig
+from robust_transfer.config.methods.consistency import ConsistencyConfig, ConsistencyLinearConfig
 from robust_transfer.config.methods.dynacl import DynACLConfig
 from robust_transfer.config.methods.gaussian import GaussianConfig
 from robust_transfer.config.methods.macer import MACERConfig
@@ -24,10 +28,12 @@ __all__ = [
     "PRETRAIN",
     "ACLConfig",
     "AdversarialConfig",
+    "AdversarialLinearConfig",
     "AttackConfig",
     "BYOLConfig",
     "CheckpointConfig",
     "ConsistencyConfig",
+    "ConsistencyLinearConfig",
     "DynACLConfig",
     "GaussianConfig",
     "JigsawConfig",
@@ -66,6 +72,8 @@ PRETRAIN: dict[str, type] = {
 FINETUNE: dict[str, type] = {
     "st": StandardConfig,
     "st_linear": LinearConfig,
+    "at_linear": AdversarialLinearConfig,
+    "cr_linear": ConsistencyLinearConfig,
     "at": AdversarialConfig,
     "cr": ConsistencyConfig,
     "trades": TradesConfig,

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from robust_transfer.config.eps_schedules import ConstantEps, EpsSchedule, attacked_fraction
-from robust_transfer.config.method_spec import INPUT_GRADIENT, STEP, MethodSpec
+from robust_transfer.config.method_spec import FORWARD, INPUT_GRADIENT, STEP, MethodSpec
 from robust_transfer.config.methods.training import TrainingConfig
 from robust_transfer.config.schema import option
+from robust_transfer.config.weights import NoPerturbation, WeightPerturbation, step_runs
 from robust_transfer.core.choices import NORMS
 
 
@@ -38,12 +39,29 @@ class AdversarialConfig(TrainingConfig):
 
     spec: ClassVar[MethodSpec] = MethodSpec(
         builder="robust_transfer.objectives.adversarial:Adversarial",
-        passes_per_image=lambda config: attack_passes(config) + STEP,
+        passes_per_image=lambda config: attack_passes(config) + STEP * step_runs(config.weight_perturbation),
         default_evaluators=lambda config, parent: ("autopgd",),
     )
 
     attack: AttackConfig = option("the attack inside the step")
     eps_schedule: EpsSchedule = option("growth of the attack's radius", default_for_hash=ConstantEps())
+    weight_perturbation: WeightPerturbation = option(
+        "perturbation of the weights", default_for_hash=NoPerturbation()
+    )
+
+
+@dataclass
+class AdversarialLinearConfig(AdversarialConfig):
+    """AT of the last layer: everything else frozen, BatchNorm statistics included (Hua et al. 2024)."""
+
+    spec: ClassVar[MethodSpec] = MethodSpec(
+        builder="robust_transfer.objectives.adversarial:AdversarialLinear",
+        passes_per_image=lambda config: (
+            attack_passes(config) + FORWARD * step_runs(config.weight_perturbation)
+        ),
+        default_evaluators=lambda config, parent: ("autopgd",),
+        freezes=True,
+    )
 
 
 def attack_passes(config: Any) -> float:

@@ -23,5 +23,7 @@ class LinearConfig(TrainingConfig):
     """ST of the last layer: everything else frozen, BatchNorm statistics included."""
 
     spec: ClassVar[MethodSpec] = MethodSpec(
-        builder="robust_transfer.objectives.standard:Linear", passes_per_image=lambda config: FORWARD
+        builder="robust_transfer.objectives.standard:Linear",
+        passes_per_image=lambda config: FORWARD,
+        freezes=True,
     )

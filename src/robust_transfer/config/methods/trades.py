@@ -10,6 +10,7 @@ from robust_transfer.config.method_spec import FORWARD, STEP, MethodSpec
 from robust_transfer.config.methods.adversarial import AttackConfig, attack_passes
 from robust_transfer.config.methods.training import TrainingConfig
 from robust_transfer.config.schema import option
+from robust_transfer.config.weights import NoPerturbation, WeightPerturbation, step_runs
 from robust_transfer.core.errors import ConfigError
 
 
@@ -19,13 +20,18 @@ class TradesConfig(TrainingConfig):
 
     spec: ClassVar[MethodSpec] = MethodSpec(
         builder="robust_transfer.objectives.trades:Trades",
-        passes_per_image=lambda config: FORWARD + attack_passes(config) + 2 * STEP,
+        passes_per_image=lambda config: (
+            FORWARD + attack_passes(config) + 2 * STEP * step_runs(config.weight_perturbation)
+        ),
         default_evaluators=lambda config, parent: ("autopgd",),
     )
 
     attack: AttackConfig = option("the attack inside the step")
     beta: float = option("weight of the KL divergence between clean and adversarial outputs", low=0)
     eps_schedule: EpsSchedule = option("growth of the attack's radius", default_for_hash=ConstantEps())
+    weight_perturbation: WeightPerturbation = option(
+        "perturbation of the weights", default_for_hash=NoPerturbation()
+    )
 
     def check(self, path: str) -> None:
         """Refuse a start at the image, where the divergence has no gradient."""

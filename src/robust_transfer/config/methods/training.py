@@ -9,7 +9,8 @@ from robust_transfer.config.eps_schedules import RampEps
 from robust_transfer.config.method_spec import MethodSpec
 from robust_transfer.config.schedules import PlateauSchedule, Schedule
 from robust_transfer.config.schema import option
-from robust_transfer.core.choices import ARITHMETICS
+from robust_transfer.config.weights import NoAverage, WeightAverage
+from robust_transfer.core.choices import ARITHMETICS, FREEZE_LEVELS
 from robust_transfer.core.errors import ConfigError
 
 
@@ -39,6 +40,18 @@ class TrainingConfig:
     schedule: Schedule = option("learning-rate schedule")
     warmup_epochs: float = option("epochs of linear warm-up from 0", low=0)
     precision: str = option("arithmetic of training", choices=ARITHMETICS)
+    freeze: str = option(
+        "stages that stay as they are, up to this one; the stem goes with layer1",
+        choices=FREEZE_LEVELS,
+        default_for_hash="none",
+    )
+    freeze_statistics: bool = option(
+        "keep the BatchNorm statistics of frozen stages too", default_for_hash=True
+    )
+    keep_head: bool = option(
+        "start from the parent's last layer, which is for the same classes", default_for_hash=False
+    )
+    weight_average: WeightAverage = option("average of the weights", default_for_hash=NoAverage())
 
     def __init_subclass__(cls) -> None:
         if "spec" not in vars(cls):
@@ -49,6 +62,10 @@ class TrainingConfig:
         """Standard deviation of the Gaussian noise that the model is trained under: a field `sigma`'s."""
         return float(getattr(self, "sigma", 0.0))
 
+    def inert(self) -> frozenset[str]:
+        """Return the fields that change nothing here: statistics of stages that are not frozen."""
+        return frozenset({"freeze_statistics"} if self.freeze == "none" else ())
+
     def check(self, path: str) -> None:
         """Refuse a run without an end, and what the method's loss cannot do."""
         until_plateau = isinstance(self.schedule, PlateauSchedule)
@@ -57,6 +74,11 @@ class TrainingConfig:
                 f"{path}.eps_schedule=ramp needs the length of the run, which a plateau decides",
                 f"{path}.schedule=step",
             )
+        if path == "pretrain" and (self.freeze != "none" or self.keep_head):
+            field = "keep_head=true" if self.keep_head else f"freeze={self.freeze}"
+            raise ConfigError(f"{path}.{field} of random weights", f"finetune.{field}")
+        if self.spec.freezes and self.freeze != "none":
+            raise ConfigError(f"{path}.freeze={self.freeze} (expected none: {self.name} freezes by itself)")
         if self.epochs is None and self.max_steps is None and not until_plateau:
             raise ConfigError(f"{path}.epochs and {path}.max_steps are both null (expected an end)")
         if self.micro_batch is not None and self.batch_size % self.micro_batch:
