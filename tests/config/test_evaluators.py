@@ -25,7 +25,6 @@ class FlippedConfig(EvaluatorConfig):
         name="flipped",
         meaning="accuracy on mirrored images",
         builder="mirrors.evaluator:Flipped",
-        recompute="robust_transfer.evaluation.recompute:clean_row",
         columns=("index", "label", "prediction", "correct"),
     )
 

@@ -1,5 +1,6 @@
 """Certificates over a data set against `certify` called image by image."""
 
+import json
 import random
 
 import numpy as np
@@ -8,8 +9,9 @@ import pytest
 from evaluation_jobs import digit_pixels, fitted_model, journal_lines, make_job, records, run
 from robust_transfer.config.schema import settings as stored
 from robust_transfer.core.errors import EvaluationError
-from robust_transfer.evaluation import certify as certify_evaluator
-from robust_transfer.evaluation.certify import UNIT, CertifyEvaluator
+from robust_transfer.evaluation import class_counts, protocol
+from robust_transfer.evaluation.certify import CertifyEvaluator
+from robust_transfer.evaluation.class_counts import UNIT
 from robust_transfer.models.fast import fast_inference
 from robust_transfer.smoothing import certify
 from robust_transfer.store.journal import read_journal
@@ -110,28 +112,104 @@ def test_a_unit_with_two_different_counts_is_refused(model_file, tmp_path):
     run(job)
     _, rows = read_journal(tmp_path / "journal.0.csv")
     unit = next(r for r in rows if r["purpose"] == "estimate")
-    other = {**unit, "count": str(int(unit["count"]) - 1)}
+    other = {**unit, "near_ties": str(int(unit["near_ties"]) + 1)}
     with pytest.raises(EvaluationError, match=f"image {unit['index']} has two different counts"):
         CertifyEvaluator(job.stage.config).records([*rows, other], digit_pixels()[1].tolist())
     pick = next(r for r in rows if r["purpose"] == "select")
-    other = {**pick, "guess": str((int(pick["guess"]) + 1) % 10)}
+    other = {**pick, "near_ties": str(int(pick["near_ties"]) + 1)}
     with pytest.raises(EvaluationError, match=f"image {pick['index']} has two different"):
         CertifyEvaluator(job.stage.config).records([*rows, other], digit_pixels()[1].tolist())
 
 
 def test_units_of_another_size_are_never_summed_as_if_they_were_whole(model_file, tmp_path, monkeypatch):
     job = make_job("certify", tmp_path, model_file)
-    monkeypatch.setattr(certify_evaluator, "UNIT", 300)
+    monkeypatch.setattr(class_counts, "UNIT", 300)
     run(job)
     monkeypatch.undo()
     with pytest.raises(EvaluationError, match="two different counts"):
         run(job)
 
 
-def test_decide_has_no_average_radius(model_file, tmp_path):
-    columns = {"correct": np.ones(2), "radius": np.array([0.2, 0.7])}
-    decide, exact = (
-        make_job("certify", tmp_path, model_file, mode=mode).stage.config for mode in ("decide", "exact")
+def metrics(job):
+    columns = {"correct": np.ones(3), "radius": np.array([0.2, 0.5, 0.7])}
+    return {
+        name: values.mean()
+        for name, values in job.stage.config.spec.values(columns, stored(job.stage.config)).items()
+    }
+
+
+def test_metrics_are_those_of_the_radii_that_are_settled(model_file, tmp_path):
+    """At n = 500 and sigma 0.1 nothing beyond 0.221 can be certified; at sigma 1 everything asked for can."""
+
+    def job(mode, sigma, **settings):
+        return make_job("certify", tmp_path, model_file, mode=mode, sigma=sigma, **settings)
+
+    assert metrics(job("exact", 0.1)).keys() == {"sa", "acr"}
+    assert metrics(job("decide", 0.1, radii=[0.1])).keys() == {"sa", "ra@0.1"}
+    assert metrics(job("decide", 1.0, radii=[0.6])) == {
+        "sa": 1,
+        "ra": 2 / 3,
+        "ra@0.5": 2 / 3,
+        "ra@0.6": 1 / 3,
+    }
+    assert metrics(job("adaptive", 1.0, ra_radius=0.2)).keys() == {"sa", "ra", "ra@0.2", "acr"}
+    assert metrics(job("exact", 0.0)).keys() == {"sa", "ra", "ra@0.5", "acr"}
+    run(job("decide", 0.1, radii=[0.1]))
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert summary["metrics"]["ra"] is None and summary["metrics"]["acr"] is None
+    assert summary["metrics"]["ra@0.1"] >= 0 and "ra@0.1" in summary["intervals"]
+
+
+def test_the_model_is_prepared_once_an_evaluation(model_file, tmp_path, monkeypatch):
+    prepared = []
+
+    def counting(model, **settings):
+        prepared.append(settings)
+        return fast_inference(model, **settings)
+
+    monkeypatch.setattr(protocol, "fast_inference", counting)
+    run(make_job("certify", tmp_path, model_file, mode="decide", n=3000))
+    assert len(prepared) == 1
+
+
+@pytest.mark.parametrize(("arithmetic", "kernels"), [("fp32", None), ("bf16", "eager, torch ")])
+def test_low_precision_names_its_kernels(model_file, tmp_path, arithmetic, kernels):
+    job = make_job("certify", tmp_path, model_file, subset=2, n=100, arithmetic=arithmetic)
+    run(job)
+    header, _ = read_journal(tmp_path / "journal.0.csv")
+    found = json.loads((tmp_path / "summary.json").read_text())["kernels"]
+    assert found == header["kernels"] and (found is None if kernels is None else found.startswith(kernels))
+    # Begun by other kernels: not taken up.
+    path = tmp_path / "journal.0.csv"
+    first, rest = path.read_text().split("\n", 1)
+    values = {**json.loads(first[2:]), "kernels": "compiled, torch 0"}
+    path.write_text("# " + json.dumps(values) + "\n" + rest.split("\n")[0] + "\n")
+    with pytest.raises(EvaluationError, match="kernels='compiled, torch 0'"):
+        run(job)
+
+
+def test_class_counts_are_journalled_and_read_back(model_file, tmp_path):
+    job = make_job("certify", tmp_path, model_file, sigma=0.5, n=500)
+    run(job)
+    for index, counts in class_counts.read(tmp_path).items():
+        expected = by_hand(job, fast_inference(fitted_model()), index)
+        assert counts.votes == expected.counts
+    row = next(row for row in records(job) if row["stopped"] == "full")
+    expected = by_hand(job, fast_inference(fitted_model()), int(row["index"]))
+    assert float(row["radius_two_class"]) == expected.radius_two_class
+
+
+def test_journals_of_the_first_version_fold_by_their_own_rule(model_file, tmp_path):
+    """Without the votes of the other classes, and without a radius that is settled beside those asked for."""
+    job = make_job(
+        "certify", tmp_path, model_file, mode="decide", n=3000, sigma=0.3, radii=[0.1], ra_radius=None
     )
-    assert set(decide.spec.values(columns, stored(decide))) == {"sa", "ra"}
-    assert exact.spec.values(columns, stored(exact))["acr"].tolist() == [0.2, 0.7]
+    run(job)
+    _, rows = read_journal(tmp_path / "journal.0.csv")
+    older = [{name: cell for name, cell in row.items() if name != "counts"} for row in rows]
+    folded = CertifyEvaluator(job.stage.config).records(older, digit_pixels()[1].tolist())
+    assert [{**r, "radius_two_class": None} for r in folded] == [
+        {**r, "radius_two_class": None}
+        for r in CertifyEvaluator(job.stage.config).records(rows, digit_pixels()[1].tolist())
+    ]
+    assert all("radius_two_class" not in record for record in folded)

@@ -36,6 +36,7 @@ RUNS = {
     "noiseless": ("pretrain=none", "finetune=st", "evaluators=[certify]", "certify.sigma=0"),
     "noiseless decide": (
         *("pretrain=none", "finetune=st", "evaluators=[certify]", "certify.sigma=0", "certify.mode=decide"),
+        "certify.radii=[0.01]",
     ),
     "fixed start": ("pretrain=none", "finetune=st", "evaluators=[pgd]", "pgd.random_start=false"),
 }

@@ -104,7 +104,7 @@ def test_names_of_directories(base):
 
 
 GOLDEN = {
-    ("pretrain=simclr", "finetune=cr", "dataset=pets"): ["a02b9c102ec6", "6df36eae2f26", "352ce5abf557"],
+    ("pretrain=simclr", "finetune=cr", "dataset=pets"): ["733a46f550c3", "8d89f38cbb23", "d684f9c38c5c"],
     ("pretrain=none", "finetune=at", "dataset=cifar10", "seed=2", "dataset.train_fraction=0.1"): [
         "f5ffbf401050",
         "5bc738c66524",

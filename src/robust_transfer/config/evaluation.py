@@ -16,6 +16,7 @@ from robust_transfer.config.evaluator import (
 )
 from robust_transfer.config.method_spec import FORWARD, INPUT_GRADIENT
 from robust_transfer.config.schema import option, parse_choice
+from robust_transfer.core import named
 from robust_transfer.core.choices import MIN_CLASSES, NORMS, SHAPES
 from robust_transfer.core.errors import ConfigError, install_extra
 from robust_transfer.core.extensions import extensions
@@ -37,7 +38,6 @@ class CleanConfig(EvaluatorConfig):
         name="clean",
         meaning="accuracy on unchanged images",
         builder="robust_transfer.evaluation.clean:CleanEvaluator",
-        recompute="robust_transfer.evaluation.recompute:clean_row",
         columns=("index", "label", "prediction", "correct"),
     )
 
@@ -61,7 +61,8 @@ class AttackSpec(EvaluatorSpec):
     """
 
     title: str = ""
-    recompute: str = "robust_transfer.evaluation.recompute:attack_row"
+    recompute: str | None = "robust_transfer.evaluation.recompute:attack_row"
+    redraw: str | None = "robust_transfer.evaluation.reattack:reattack"
     columns: tuple[str, ...] = (*ROW_COLUMNS, "distance", "loss", "gradient_steps")
     metrics: tuple[str, ...] = ("sa", "ra")
     metric_columns: tuple[str, ...] = ("correct", "robust")
@@ -209,14 +210,29 @@ class CertifySpec(EvaluatorSpec):
     """What is asked about certificates."""
 
     def measured(self, settings: Settings) -> tuple[str, ...]:
-        """Leave out `acr` where radii only answer yes or no."""
-        return self.metrics[:2] if settings.get("mode") == "decide" else self.metrics
+        """Leave out `ra` where its radius has no answer, and `acr` where radii only answer yes or no."""
+        ra = ("ra",) if _ra_radius(settings) in _settled(settings) else ()
+        return ("sa", *ra) if settings.get("mode") == "decide" else ("sa", *ra, "acr")
 
     def values(self, columns: Mapping[str, Column], settings: Settings) -> dict[str, Column]:
-        """Return certified accuracy at radius 0 and at `RA_RADIUS`, and the radius of correct images."""
+        """Return certified accuracy at radius 0 (`sa`) and at settled radii, and the correct images' radii.
+
+        `ra@0.5` is the accuracy at radius 0.5; `ra` is that at `ra_radius`.
+        """
         correct, radius = columns["correct"], columns["radius"]
-        values = {"sa": correct, "ra": correct * (radius >= RA_RADIUS), "acr": correct * radius}
-        return {metric: values[metric] for metric in self.measured(settings)}
+        named_radii = _settled(settings) if "ra_radius" in settings else ()  # older stages name none
+        settled = {f"ra@{r:g}": correct * (radius >= r) for r in named_radii}
+        values = {"sa": correct, "ra": correct * (radius >= _ra_radius(settings)), "acr": correct * radius}
+        return {metric: values[metric] for metric in self.measured(settings)} | settled
+
+    def subset_rule(self, settings: Settings) -> str:
+        """Return the rule that the settings name."""
+        return str(settings.get("subset_rule", "even"))
+
+    def warnings(self, settings: Settings) -> tuple[str, ...]:
+        """Name the radii that no number of votes can certify."""
+        beyond = sorted({*_asked(settings)} - {*_settled(settings)})
+        return tuple(f"radius {radius:g} is out of reach" for radius in beyond)
 
     def passes_per_image(self, settings: Settings) -> float:
         """Return all noise samples."""
@@ -239,6 +255,34 @@ class CertifySpec(EvaluatorSpec):
         return float(settings.get("sigma", 0.0))
 
 
+def _ra_radius(settings: Settings) -> float:
+    radius = settings.get("ra_radius")
+    return RA_RADIUS if radius is None else float(radius)  # older stages have none
+
+
+def _asked(settings: Settings) -> tuple[float, ...]:
+    """Return the radii that have a metric of their own."""
+    decide = settings.get("mode") == "decide"
+    radii = {float(radius) for radius in settings.get("radii", ())} if decide else set()
+    if not decide or settings.get("ra_radius") is not None:
+        radii.add(_ra_radius(settings))
+    return tuple(sorted(radii))
+
+
+def _settled(settings: Settings) -> tuple[float, ...]:
+    """Return the radii among these that can be certified; without noise every one is answered by no."""
+    if not settings.get("sigma"):
+        return _asked(settings)
+    largest = named.load("robust_transfer.smoothing.stopping:largest_radius")
+    limit = largest(
+        sigma=settings["sigma"],
+        n=settings["n"],
+        alpha=settings["alpha"],
+        mode=settings.get("mode", "exact"),
+    )
+    return tuple(radius for radius in _asked(settings) if radius <= limit)
+
+
 @dataclass(kw_only=True)
 class CertifyConfig(EvaluatorConfig):
     """Randomized-smoothing certificates (Cohen et al. 2019); a class each for the rules that end sampling."""
@@ -249,9 +293,8 @@ class CertifyConfig(EvaluatorConfig):
         name="certify",
         meaning="randomized-smoothing certificates (Cohen et al. 2019)",
         builder="robust_transfer.evaluation.certify:CertifyEvaluator",
-        recompute="robust_transfer.evaluation.recompute:certify_row",
         redraw="robust_transfer.evaluation.redraw:redraw",
-        check="robust_transfer.evaluation.settings:smoothing_settings",
+        check="robust_transfer.evaluation.settings:check_certification",
         columns=(
             "index",
             "label",
@@ -267,6 +310,7 @@ class CertifyConfig(EvaluatorConfig):
             "stopped",
             "nonfinite",
             "near_ties",
+            "radius_two_class",
         ),
         metrics=METRICS,
         metric_columns=("correct", "radius"),
@@ -278,6 +322,14 @@ class CertifyConfig(EvaluatorConfig):
     n: int = option("noise samples that bound its probability, a multiple of 100", low=100)
     alpha: float = option("error probability of an image's certificate", above=0, below=0.5)
     mode: str = option("when an image has enough samples")
+    ra_radius: float | None = option(
+        "radius of the accuracy `ra`, settled in every mode", above=0, default_for_hash=None
+    )
+    subset_rule: str = option(
+        "even: exactly `subset` images, evenly spaced; skip: every floor(images / subset)-th, as the study",
+        choices=("even", "skip"),
+        default_for_hash="even",
+    )
     seed: int = option("seed of the noise", low=0)
     allow_sigma_mismatch: bool = option(
         "certify a model trained at another sigma, and mark the row", identity=False
@@ -294,6 +346,10 @@ class CertifyConfig(EvaluatorConfig):
     def rule(self) -> dict[str, Any]:
         """What ends the sampling of an image, by the names that `smoothing` takes."""
         return {"mode": self.mode}
+
+    @property
+    def _ra(self) -> tuple[float, ...]:
+        return () if self.ra_radius is None else (self.ra_radius,)
 
     def inert(self) -> frozenset[str]:
         """Without noise nothing is sampled, so that no number, error probability or seed matters."""
@@ -318,7 +374,7 @@ class DecideConfig(CertifyConfig):
     @property
     def rule(self) -> dict[str, Any]:
         """What ends the sampling of an image, by the names that `smoothing` takes."""
-        return {"mode": self.mode, "radii": tuple(self.radii)}
+        return {"mode": self.mode, "radii": (*self.radii, *self._ra)}
 
 
 @dataclass(kw_only=True)
@@ -331,7 +387,8 @@ class AdaptiveConfig(CertifyConfig):
     @property
     def rule(self) -> dict[str, Any]:
         """What ends the sampling of an image, by the names that `smoothing` takes."""
-        return {"mode": self.mode, "tolerance": self.tolerance}
+        radii = {"radii": self._ra} if self._ra else {}
+        return {"mode": self.mode, "tolerance": self.tolerance, **radii}
 
 
 MODES: dict[str, type] = {"exact": ExactConfig, "decide": DecideConfig, "adaptive": AdaptiveConfig}

@@ -35,8 +35,8 @@ class EvaluatorSpec:
     name : word of rt-eval and node of the configuration
     meaning : one line of help
     builder : "module:name", called with the config; makes an `evaluation.protocol.Evaluator`
-    recompute : "module:function", called with (settings, record, journal rows of its image, findings);
-        compares a row of records.csv with what follows from its own numbers and from the journal
+    recompute : "module:function", called with (settings, row of records.csv, journal rows of its image,
+        findings) by `rt-report verify` beside the comparison of whole rows: relations that hold anyway
     redraw : "module:function" that repeats some of a finished evaluation's random draws; None: it has none
     check : "module:function", torch-free, called with the config; refuses settings that contradict
         each other
@@ -50,7 +50,7 @@ class EvaluatorSpec:
     name: str
     meaning: str
     builder: str = ""
-    recompute: str = ""
+    recompute: str | None = None
     redraw: str | None = None
     check: str | None = None
     columns: tuple[str, ...] = ()
@@ -93,6 +93,14 @@ class EvaluatorSpec:
     def noise_sigma(self, settings: Settings) -> float | None:
         """Return the standard deviation of the noise that the model is smoothed by; None: it is not."""
         return None
+
+    def subset_rule(self, settings: Settings) -> str:
+        """Return how a part of the test images is chosen, as `data.loaders.subset_indices` takes it."""
+        return "even"
+
+    def warnings(self, settings: Settings) -> tuple[str, ...]:
+        """Return what a plan must say about settings that can be measured, but not in full."""
+        return ()
 
     def least_classes(self, settings: Settings) -> int:
         """Return the fewest classes of a data set that the settings can be measured on."""

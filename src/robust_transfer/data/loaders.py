@@ -53,10 +53,20 @@ def steps_per_epoch(num_images: int, batch_size: int) -> int:
     return max(1, num_images // batch_size)
 
 
-def subset_indices(num_images: int, subset: int | None) -> list[int]:
-    """Return `subset` evenly spaced positions of 0..num_images-1, both ends included; None, or more: all."""
+def subset_indices(num_images: int, subset: int | None, *, rule: str = "even") -> list[int]:
+    """Return positions of a part of 0..num_images-1; all of them where `subset` is None, or not fewer.
+
+    Parameters
+    ----------
+    rule : "even": `subset` evenly spaced positions, both ends included. "skip", as in the code of the study:
+        every floor(num_images / subset)-th position from 0 on, int(num_images / that) of them, which may be
+        more than `subset` (626 of DTD's 1,880 for 500)
+    """
     if subset is None or subset >= num_images:
         return list(range(num_images))
+    if rule == "skip":
+        step = num_images // subset
+        return [step * position for position in range(num_images // step)]
     positions: list[int] = np.rint(np.linspace(0, num_images - 1, subset)).astype(int).tolist()
     return positions
 

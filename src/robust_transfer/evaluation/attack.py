@@ -198,6 +198,8 @@ def _record(row: dict[str, str], labels: Sequence[int]) -> dict[str, Any]:
 
 def _robust(text: str) -> bool | float:
     """Read 0 or 1, or the expected accuracy of a model that draws random numbers."""
+    if not 0 <= float(text) <= 1:
+        raise ValueError(f"robust={text} (expected 0 to 1)")
     return float(text) if 0 < float(text) < 1 else float(text) == 1
 
 

@@ -2,88 +2,29 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 from robust_transfer.config.evaluation import CertifyConfig
 from robust_transfer.core.errors import EvaluationError
+from robust_transfer.evaluation.class_counts import (
+    ESTIMATE,
+    SELECT,
+    ImageCounts,
+    by_image,
+    units_of,
+    write_cell,
+)
 from robust_transfer.evaluation.images import ImageBatch
 from robust_transfer.evaluation.protocol import EvalContext, Rows
 from robust_transfer.evaluation.settings import smoothing_settings
-from robust_transfer.models.fast import fast_inference, weights_hash
+from robust_transfer.models.fast import weights_hash
 from robust_transfer.smoothing.certification import Certificate, conclude
 from robust_transfer.smoothing.counts import ClassCounts, Unit
 from robust_transfer.smoothing.noise import Purpose, noise_backend
 from robust_transfer.smoothing.sampling import iter_votes, plain_votes
-from robust_transfer.smoothing.stopping import Progress, StoppingRule
+from robust_transfer.smoothing.stopping import StoppingRule
 from robust_transfer.store.journal import Journal
-
-UNIT = 10_000  # samples of one image that a killed run draws again at most
-UNIT_COLUMNS = ("stop", "guess", "count", "nonfinite", "ties", "near_ties")  # as in `UnitCounts`
-SELECT: Purpose = "select"
-ESTIMATE: Purpose = "estimate"
-
-
-class UnitCounts(NamedTuple):
-    """What a journal says of the samples of one unit; `votes` are those for `guess`."""
-
-    stop: int
-    guess: int
-    votes: int
-    nonfinite: int
-    ties: int
-    near_ties: int
-
-    @property
-    def class_counts(self) -> ClassCounts:
-        """The same as counts of the guess alone."""
-        return ClassCounts(Counter({self.guess: self.votes}), self.ties, self.near_ties, self.nonfinite)
-
-
-class ImageCounts:
-    """The journalled units of one image."""
-
-    def __init__(self) -> None:
-        self._units: dict[tuple[str, int], UnitCounts] = {}  # by purpose and first sample
-
-    @property
-    def selection(self) -> UnitCounts | None:
-        """The unit that picked the guess; None before it was drawn."""
-        return self._units.get((SELECT, 0))
-
-    def add(self, row: Mapping[str, Any]) -> None:
-        """Count a row once: a unit that stands twice must be the same draw."""
-        unit = UnitCounts(*(int(row[name]) for name in UNIT_COLUMNS))
-        first = self._units.setdefault((row["purpose"], int(row["start"])), unit)
-        if first != unit:
-            raise EvaluationError(
-                f"image {row['index']} has two different counts for samples {row['start']}..{row['stop']}",
-                "the journal mixes two runs; delete the directory to compute it again",
-            )
-
-    def missing(self, start: int, stop: int) -> list[tuple[int, int]]:
-        """Return the units of samples start..stop-1 that are not counted yet."""
-        units = [(first, min(first + UNIT, stop)) for first in range(start, stop, UNIT)]
-        return [(first, last) for first, last in units if not self._counted(first, last)]
-
-    def _counted(self, first: int, last: int) -> bool:
-        unit = self._units.get((ESTIMATE, first))
-        return unit is not None and unit.stop == last
-
-    def progress(self, rule: StoppingRule, label: int) -> Progress:
-        """Fold the units into what the rule decides by."""
-        selection = self.selection
-        assert selection is not None, "an image begins with its selection"
-        progress = Progress(selection.guess, selection.guess == label, selection.class_counts)
-        start = 0
-        for analysis in rule.analyses:
-            if self.missing(start, analysis.samples):
-                break
-            units = [self._units[ESTIMATE, first] for first in range(start, analysis.samples, UNIT)]
-            progress = progress.add(sum((unit.class_counts for unit in units), ClassCounts()))
-            start = analysis.samples
-        return progress
 
 
 class CertifyEvaluator:
@@ -99,6 +40,7 @@ class CertifyEvaluator:
         "ties",
         "near_ties",
         "nonfinite",
+        "counts",
     )
 
     def __init__(self, config: CertifyConfig) -> None:
@@ -106,20 +48,24 @@ class CertifyEvaluator:
         self.rule = StoppingRule(smoothing_settings(config))
 
     def header(self, context: EvalContext) -> dict[str, Any]:
-        """Return the noise sampler and the weights, whose counts are not mixed with others."""
-        return {"noise_backend": noise_backend(context.device), "weights": weights_hash(context.model)}
+        """Return the noise sampler, the weights and the kernels, whose counts are not mixed with others."""
+        return {
+            "noise_backend": noise_backend(context.device),
+            "weights": weights_hash(context.model),
+            "kernels": context.kernels(self.config.arithmetic),
+        }
 
     def finished(self, rows: Rows, labels: Sequence[int]) -> set[int]:
         """Return the images that need no more samples."""
         return {
             index
-            for index, counts in _image_counts(rows).items()
+            for index, counts in by_image(rows).items()
             if counts.selection and self.rule.stopped(counts.progress(self.rule, labels[index]))
         }
 
     def measure(self, context: EvalContext, images: ImageBatch, rows: Rows, journal: Journal) -> None:
         """Pick a class for every image, then sample analysis by analysis over all images that need it."""
-        journalled = _image_counts(rows)
+        journalled = by_image(rows)
         order = images.indices.tolist()
         labels = dict(zip(order, images.labels.tolist(), strict=True))
         counts = {index: journalled.get(index, ImageCounts()) for index in order}
@@ -150,10 +96,11 @@ class CertifyEvaluator:
         if not units:
             return
         config = self.config
-        model = fast_inference(context.model, arithmetic=config.arithmetic, compile=context.compile)
+        model = context.fast_model(config.arithmetic)
         if config.sigma == 0:
             chosen = [images[unit.image] for unit in units]
-            yield from zip(units, plain_votes(model, chosen, batch_size=config.batch_size), strict=True)
+            votes = plain_votes(model, chosen, batch_size=config.batch_size, arithmetic=config.arithmetic)
+            yield from zip(units, votes, strict=True)
             return
         drawn = iter_votes(
             model,
@@ -163,6 +110,7 @@ class CertifyEvaluator:
             seed=config.seed,
             purpose=purpose,
             batch_size=config.batch_size,
+            arithmetic=config.arithmetic,
         )
         yield from zip(units, drawn, strict=True)
 
@@ -191,27 +139,36 @@ class CertifyEvaluator:
             drawn.ties,
             drawn.near_ties,
             drawn.nonfinite,
+            write_cell(drawn),
         )
         journal.append([row])
         counts.add(dict(zip(self.journal_columns, row, strict=True)))
 
     def records(self, rows: Rows, labels: Sequence[int]) -> list[dict[str, Any]]:
         """Return one record per image, recomputed from the counts."""
+        images = by_image(rows)
+        if len(known := {counts.num_classes for counts in images.values()}) > 1:
+            raise EvaluationError(f"the journals are of models with {sorted(known)} classes (expected one)")
         return [
-            _record(index, labels[index], conclude(self.rule, counts.progress(self.rule, labels[index])))
-            for index, counts in sorted(_image_counts(rows).items())
+            _record(index, labels[index], self._certificate(index, counts, labels[index]))
+            for index, counts in sorted(images.items())
         ]
 
-
-def _image_counts(rows: Rows) -> dict[int, ImageCounts]:
-    images: dict[int, ImageCounts] = {}
-    for row in rows:
-        images.setdefault(int(row["index"]), ImageCounts()).add(row)
-    return images
+    def _certificate(self, index: int, counts: ImageCounts, label: int) -> Certificate:
+        """Certify an image from its counts, which must be just those that its certificate took."""
+        if counts.selection is None:
+            raise EvaluationError(f"image {index} has no selection")
+        counts.check(self.rule, index)
+        progress = counts.progress(self.rule, label)
+        if self.rule.stopped(progress) is None:
+            raise EvaluationError(f"image {index} is not finished")
+        if counts.drawn() != units_of(self.rule, samples=self.rule.samples_drawn(progress)):
+            raise EvaluationError(f"image {index} has other samples than its certificate took")
+        return conclude(self.rule, progress)
 
 
 def _record(index: int, label: int, certificate: Certificate) -> dict[str, Any]:
-    return {
+    record = {
         "index": index,
         "label": label,
         "guess": certificate.guess,
@@ -227,3 +184,6 @@ def _record(index: int, label: int, certificate: Certificate) -> dict[str, Any]:
         "nonfinite": certificate.nonfinite,
         "near_ties": certificate.near_ties,
     }
+    if certificate.radius_two_class is not None:  # a journal of an older version knows the guess alone
+        record["radius_two_class"] = certificate.radius_two_class
+    return record

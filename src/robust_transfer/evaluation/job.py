@@ -20,7 +20,7 @@ from robust_transfer.distributed.devices import device_name
 from robust_transfer.evaluation import summary
 from robust_transfer.evaluation.images import read_parts
 from robust_transfer.evaluation.protocol import EvalContext, Evaluator
-from robust_transfer.evaluation.warnings import Warnings, all_warnings
+from robust_transfer.evaluation.warnings import Warnings
 from robust_transfer.models import import_checkpoint, load_model
 from robust_transfer.models.normalized import Classifier
 from robust_transfer.store import directories
@@ -30,7 +30,6 @@ from robust_transfer.store.provenance import commit_of
 from robust_transfer.store.records import Summary
 
 PART = 2560  # images decoded and held at once; attacks and certificates refill their batches from them
-NEAR_CHANCE_FROM = 200  # images from which an accuracy near chance says something
 
 
 def evaluate(job: StageJob, context: Context) -> dict[str, Any]:
@@ -42,7 +41,8 @@ def evaluate(job: StageJob, context: Context) -> dict[str, Any]:
     model = _load(job.parent).to(context.device).eval()
     _check_head(model, len(dataset.class_names), stage.dataset.name)
     evaluator: Evaluator = config.spec.build(config)
-    wanted = subset_indices(len(dataset), config.subset)
+    rule = config.spec.subset_rule(settings(config))
+    wanted = subset_indices(len(dataset), config.subset, rule=rule)
     labels = dataset.labels
     rows = _all_rows(job.directory)
     finished = evaluator.finished(rows, labels)
@@ -55,9 +55,12 @@ def evaluate(job: StageJob, context: Context) -> dict[str, Any]:
         mine = pending[context.rank :: context.world_size]
         _measure(job, evaluator, eval_context, dataset, mine, rows, context.rank)
     context.barrier()
-    facts = {"fingerprint": dataset.fingerprint(), "device": device_name(context.device)}
+    device = device_name(context.device)
+    facts: dict[str, Any] = {"fingerprint": dataset.fingerprint(), "device": device}
     if context.is_main:
-        _finish(job, evaluator, labels, facts["device"], time.time() - started)
+        _finish(job, evaluator, labels, device, time.time() - started)
+        result = {name: files.sha256(job.directory / name) for name in directories.RESULT}
+        facts["files"] = result
     context.barrier()
     return facts
 
@@ -107,10 +110,7 @@ def _finish(
     stage, config = job.stage, job.stage.config
     records = evaluator.records(_all_rows(job.directory), labels)
     metrics, intervals = summary.metrics_of(records, config.spec, settings(config))
-    flags, unreadable = all_warnings(job.directory)
-    flags += _near_chance(metrics["sa"], len(records), len(set(labels)))
-    if unreadable:
-        flags.append(f"unreadable: {len(unreadable)} images were left out: {unreadable[:10]}")
+    flags = summary.flags_of(job.directory, records, metrics, labels)
     summary.write_records(job.directory / "records.csv", records)
     status = directories.StageDirectory(job.directory).status()
     header, _ = read_journal(journals(job.directory)[0])
@@ -134,20 +134,12 @@ def _finish(
             device=device,
             noise_backend=header.get("noise_backend"),
             weights=header.get("weights"),
+            kernels=header.get("kernels"),
             key=stage.key[:12],
             parent=job.parent.key[:12] if job.parent else None,
             commit=commit_of(job.directory),
         ).values(),
     )
-
-
-def _near_chance(accuracy: float | None, num_images: int, num_classes: int) -> list[str]:
-    """Flag an accuracy that wrong labels, a wrong head or a wrong normalisation would give."""
-    least = 2 / num_classes
-    if accuracy is None or num_images < NEAR_CHANCE_FROM or num_classes < 4 or accuracy >= least:
-        return []
-    hint = "are label order and normalisation right?"
-    return [f"near chance: accuracy {accuracy:.3f} is below 2/K = {least:.3f}; {hint}"]
 
 
 def _load(file: ModelFile) -> Classifier:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import torch
+from torch import nn
 
 from robust_transfer.core.progress import Progress
 from robust_transfer.evaluation.images import ImageBatch
 from robust_transfer.evaluation.warnings import Warnings
+from robust_transfer.models.fast import fast_inference
 from robust_transfer.models.normalized import Classifier
 from robust_transfer.store.journal import Journal
 
@@ -29,6 +31,19 @@ class EvalContext:
     compile: bool
     progress: Progress
     warnings: Warnings
+    _fast: dict[str, nn.Module] = field(default_factory=dict, repr=False, compare=False)
+
+    def fast_model(self, arithmetic: str) -> nn.Module:
+        """Return the model's fast copy, folded and compiled once an evaluation."""
+        if arithmetic not in self._fast:
+            self._fast[arithmetic] = fast_inference(self.model, arithmetic=arithmetic, compile=self.compile)
+        return self._fast[arithmetic]
+
+    def kernels(self, arithmetic: str) -> str | None:
+        """Name what computes in low precision, where another kernel is another classifier; None in fp32."""
+        if arithmetic == "fp32":
+            return None
+        return f"{'compiled' if self.compile else 'eager'}, torch {torch.__version__}"
 
 
 class Evaluator(Protocol):

@@ -1,29 +1,42 @@
-"""Recompute what an evaluation says from what it journalled."""
+"""Verify an evaluation: compute again everything that it says, from what it journalled.
+
+Every row of records.csv and every number of summary.json is computed by the evaluator that wrote it, and
+compared; nothing that the files say of themselves gives them room.
+"""
 
 from __future__ import annotations
 
 import csv
+import dataclasses
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from robust_transfer.config.evaluation import evaluator_spec
-from robust_transfer.config.evaluator import METRICS, Settings
+from robust_transfer.config import schema
+from robust_transfer.config.data import DataConfig
+from robust_transfer.config.evaluator import EvaluatorConfig, EvaluatorSpec, Settings
 from robust_transfer.core import named
-from robust_transfer.core.errors import EvaluationError
-from robust_transfer.core.statistics import mean_per_class
-from robust_transfer.evaluation.summary import interval_of
-from robust_transfer.store import journal
+from robust_transfer.core.errors import DataError, EvaluationError
+from robust_transfer.core.keys import content_key
+from robust_transfer.data.loaders import subset_indices
+from robust_transfer.data.opening import open_split
+from robust_transfer.evaluation import summary
+from robust_transfer.evaluation.warnings import all_warnings
+from robust_transfer.store import directories, journal
 from robust_transfer.store.records import Summary
+from robust_transfer.store.stage_config import StageConfig, read_stage_config
 
 MOST_SHOWN = 10
 DISTANCE_ROUNDING = 1e-4  # of a float32 projection and of pixels that are clamped after it
-CERTIFY_JOURNAL = {"index", "purpose", "start", "stop", "guess", "count", "near_ties", "nonfinite"}
+RELATIVE = 1e-12  # sums in another order, another SciPy; everything else is compared exactly
+STATED = (
+    *("evaluator", "dataset", "split", "num_images", "images", "subset"),
+    *("counts", "flags", "marks", "key", "parent"),
+)
+FROM_HEADER = ("device", "noise_backend", "weights", "kernels")
 Row = dict[str, str]
-RELATIVE = 1e-12  # sums in another order; everything else is compared exactly
 
 
 @dataclass
@@ -34,178 +47,241 @@ class Findings:
     differences: list[str] = field(default_factory=list)
 
     def check(self, what: str, stated: Any, recomputed: Any) -> None:
-        """Compare one number; floats up to the order of a sum."""
+        """Compare one number, text or list; floats up to the order of a sum."""
         self.compared += 1
         if not _equal(stated, recomputed):
             self.differences.append(f"{what} is {stated!r}, recomputed {recomputed!r}")
 
 
 def _equal(stated: Any, recomputed: Any) -> bool:
+    if isinstance(stated, Mapping) and isinstance(recomputed, Mapping):
+        return stated.keys() == recomputed.keys() and all(_equal(stated[k], recomputed[k]) for k in stated)
     if isinstance(stated, float) or isinstance(recomputed, float):
-        if stated is None or recomputed is None:
-            return stated is recomputed
-        return math.isclose(float(stated), float(recomputed), rel_tol=RELATIVE, abs_tol=RELATIVE)
+        try:
+            return math.isclose(float(stated), float(recomputed), rel_tol=RELATIVE, abs_tol=RELATIVE)
+        except (TypeError, ValueError):
+            return False
     return bool(stated == recomputed)
 
 
-def verify(stage: Path, summary: Summary) -> Findings:
-    """Recompute every number of records.csv and summary.json in a stage's directory that follows from others.
+def verify(directory: Path, *, labels: Sequence[int] | None = None) -> Findings:
+    """Compute every number of records.csv and summary.json again.
+
+    Parameters
+    ----------
+    directory : of a finished evaluation
+    labels : of the whole test set, where it is at hand: shows swapped labels and another choice of images,
+        which the files alone can hide
 
     Raises
     ------
     EvaluationError : a file is missing or cannot be read
     """
-    findings = Findings()
-    rows = _records(stage / "records.csv")
-    findings.check("num_images in summary.json", summary.num_images, len(rows))
-    indices = [int(row["index"]) for row in rows]
-    findings.check("order of records.csv", indices, sorted(set(indices)))
-    entries = _journal_rows(stage)
-    findings.check("images in the journals", sorted(map(int, entries)), indices)
-    recompute = named.load(evaluator_spec(summary.evaluator).recompute)
-    for row in rows:
-        recompute(summary.settings, row, entries.get(row["index"], []), findings)
-    _summary(summary, rows, findings)
+    stage, findings = directories.StageDirectory(directory), Findings()
+    config, stated = read_stage_config(directory), stage.summary()
+    if stated is None:
+        raise EvaluationError(f"{directory / 'summary.json'} is missing", _rebuilt())
+    rows = _records(directory / "records.csv")
+    for name in stage.changed():
+        findings.differences.append(f"{name} was changed after it was finished")
+    findings.check("key of config.yaml", config.key, content_key(config.identity))
+    settings = _settings(config, stated, findings)
+    entries = _journal_rows(directory, config, stated, findings)
+    known = _labels(rows, labels)
+    records = _folded(config.config, entries, known, findings)
+    if records is None:
+        return findings
+    _rows(rows, records, findings)
+    _own_checks(config.config.spec, settings, rows, entries, findings)
+    _images(stage, config, records, labels, findings)
+    _summary(stage, config, settings, stated, records, known, findings)
     return findings
+
+
+def _settings(config: StageConfig, stated: Summary, findings: Findings) -> Settings:
+    """Return the settings that the stage has; an older one lacks later ones, or names inert ones."""
+    fields = {f.name: f.metadata.get("default_for_hash", f) for f in dataclasses.fields(config.config)}
+    settings = {
+        name: value
+        for name, value in schema.settings(config.config).items()
+        if name in stated.settings or value != fields[name]
+    }
+    older = config.identity.get("format", 1) < 2
+    named_there = {n: v for n, v in stated.settings.items() if n in settings or not older}
+    findings.check("settings", named_there, settings)
+    return settings
 
 
 def _records(path: Path) -> list[Row]:
     try:
         with open(path, encoding="utf-8", newline="") as stream:
-            return list(csv.DictReader(stream))
+            rows = list(csv.DictReader(stream))
     except FileNotFoundError as error:
-        raise EvaluationError(
-            f"{path} is missing", "run the same command again: it is rebuilt from journals"
-        ) from error
+        raise EvaluationError(f"{path} is missing", _rebuilt()) from error
+    if not rows or any(None in row or None in row.values() for row in rows):
+        raise EvaluationError(f"{path} is not whole", _rebuilt())
+    return rows
 
 
-def _journal_rows(directory: Path) -> dict[str, list[Row]]:
-    """Return what the journals say of each image."""
-    entries: dict[str, list[Row]] = {}
+def _rebuilt() -> str:
+    return "run the same command again: it is rebuilt from journals"
+
+
+def _journal_rows(directory: Path, config: StageConfig, stated: Summary, findings: Findings) -> list[Row]:
+    """Return the rows of all journals, which must say that they belong to this evaluation."""
+    rows: list[Row] = []
     for path in journal.journals(directory):
-        for entry in journal.read_journal(path)[1]:
-            if "index" not in entry:
-                raise EvaluationError(f"{path} lacks the column index")
-            entries.setdefault(entry["index"], []).append(entry)
-    return entries
+        header, some = journal.read_journal(path)
+        findings.check(f"key of {path.name}", header.get("key"), config.key[:12])
+        findings.check(f"arithmetic of {path.name}", header.get("arithmetic"), config.config.arithmetic)
+        for name in FROM_HEADER:
+            findings.check(f"{name} of summary.json", getattr(stated, name), header.get(name))
+        rows += some
+    if any("index" not in row for row in rows):
+        raise EvaluationError(f"a journal of {directory} lacks the column index")
+    return rows
 
 
-# ---------------------------------------------------------------- rows
+def _labels(rows: Sequence[Row], labels: Sequence[int] | None) -> Mapping[int, int]:
+    """Return the labels of the test set, or those that the records state."""
+    if labels is not None:
+        return dict(enumerate(labels))
+    return {int(row["index"]): int(row["label"]) for row in rows}
 
 
-def clean_row(settings: Settings, row: Row, entries: list[Row], findings: Findings) -> None:
-    """Recompute `correct`, and compare the row with the journal's."""
-    findings.check(_at(row, "correct"), row["correct"], str(int(row["prediction"] == row["label"])))
-    _journalled(row, entries, findings)
+def _folded(
+    config: EvaluatorConfig, entries: Sequence[Row], labels: Mapping[int, int], findings: Findings
+) -> list[dict[str, Any]] | None:
+    """Return the records that the journals give; None where they give none."""
+    unknown = sorted({int(row["index"]) for row in entries} - labels.keys())
+    if unknown:
+        findings.differences.append(f"the journals have images {unknown[:5]}, which the records have not")
+        return None
+    try:
+        records: list[dict[str, Any]] = config.spec.build(config).records(entries, labels)
+    except (EvaluationError, ValueError, LookupError) as error:
+        findings.differences.append(f"the journals give no records: {str(error).splitlines()[0]}")
+        return None
+    return records
+
+
+def _rows(rows: Sequence[Row], records: Sequence[dict[str, Any]], findings: Findings) -> None:
+    """Compare records.csv cell by cell."""
+    findings.check(
+        "images of records.csv", [int(row["index"]) for row in rows], [record["index"] for record in records]
+    )
+    columns = list(records[0]) if records else []
+    findings.check("columns of records.csv", list(rows[0]) if rows else [], columns)
+    by_index = {row["index"]: row for row in rows}
+    for record in records:
+        row = by_index.get(str(record["index"]), {})
+        for name, value in record.items():
+            stated: Any = row.get(name)
+            if not isinstance(value, float):
+                value = journal.format_cell(value)
+            findings.check(f"image {record['index']}: {name}", stated, value)
+
+
+def _own_checks(
+    spec: EvaluatorSpec, settings: Settings, rows: Sequence[Row], entries: Sequence[Row], findings: Findings
+) -> None:
+    """Run what an evaluator checks beside: relations that its own fold does not compute."""
+    if not spec.recompute:
+        return
+    check = named.load(spec.recompute)
+    of_image: dict[str, list[Row]] = {}
+    for entry in entries:
+        of_image.setdefault(entry["index"], []).append(entry)
+    for row in rows:
+        check(settings, row, of_image.get(row["index"], []), findings)
 
 
 def attack_row(settings: Settings, row: Row, entries: list[Row], findings: Findings) -> None:
-    """Recompute `correct` and `robust`, hold the distance against eps, and compare with the journal's row."""
-    correct = row["clean_prediction"] == row["label"]
-    robust = correct and row["adversarial_prediction"] == row["label"]
-    findings.check(_at(row, "correct"), row["correct"], str(int(correct)))
-    if row["robust"] in ("0", "1"):  # what is between is the expected accuracy of a randomised model
-        findings.check(_at(row, "robust"), row["robust"], str(int(robust)))
+    """Hold an attack's flags against its predictions, and the distance against eps."""
+    # The accuracy of a model that draws random numbers is expected over draws: any share.
+    if settings.get("num_eot", 1) == 1:
+        robust = row["clean_prediction"] == row["label"] == row["adversarial_prediction"]
+        findings.check(f"image {row['index']}: robust", row["robust"], str(int(robust)))
     eps = float(settings["eps"])
     inside = float(row["distance"]) <= eps * (1 + DISTANCE_ROUNDING)
-    findings.check(_at(row, f"distance {row['distance']} within eps {eps}"), inside, True)
-    _journalled(row, entries, findings)
+    what = f"image {row['index']}: distance {row['distance']} within eps {eps}"
+    findings.check(what, inside, True)
+    findings.check(f"image {row['index']}: rows in the journal", len(entries), 1)
 
 
-def _journalled(row: Row, entries: list[Row], findings: Findings) -> None:
-    for entry in entries:
-        for name in sorted(entry.keys() & row.keys()):
-            findings.check(_at(row, name), row[name], entry[name])
+def _images(
+    stage: directories.StageDirectory,
+    stored: StageConfig,
+    records: Sequence[dict[str, Any]],
+    labels: Sequence[int] | None,
+    findings: Findings,
+) -> None:
+    """Compare the images with those that the subset's rule chooses, but for the unreadable ones."""
+    config, split = stored.config, stored.dataset.evaluate_on
+    on_disk = stage.status().images.get(split)
+    total = len(labels) if labels is not None else on_disk[0] if on_disk else None
+    if total is None:
+        return  # of an older version, and the test set is not at hand
+    rule = config.spec.subset_rule(schema.settings(config))
+    unreadable = set(all_warnings(stage.path)[1])
+    wanted = [index for index in subset_indices(total, config.subset, rule=rule) if index not in unreadable]
+    found = [record["index"] for record in records]
+    if found != wanted:
+        missing, more = sorted({*wanted} - {*found}), sorted({*found} - {*wanted})
+        findings.differences.append(
+            f"the images are not those of subset={config.subset} of {total}: "
+            f"{len(missing)} missing {missing[:5]}, {len(more)} others {more[:5]}"
+        )
 
 
-def certify_row(settings: Settings, row: Row, entries: list[Row], findings: Findings) -> None:
-    """Recompute an image's certificate from its counts, and its counts from the journal's."""
-    _certificate(settings, row, findings)
-    _counts(row, entries, findings)
+def _summary(
+    stage: directories.StageDirectory,
+    config: StageConfig,
+    settings: Settings,
+    stated: Summary,
+    records: Sequence[dict[str, Any]],
+    labels: Mapping[int, int],
+    findings: Findings,
+) -> None:
+    """Compare summary.json with what the records give; only `wall_seconds` follows from nothing."""
+    status = stage.status()
+    metrics, intervals = summary.metrics_of(records, config.config.spec, settings)
+    expected = {
+        "evaluator": config.identity["evaluator"],
+        "dataset": config.dataset.shown_name,
+        "split": config.dataset.evaluate_on,
+        "num_images": len(records),
+        "images": status.images,
+        "subset": config.config.subset,
+        "counts": summary.counts_of(records),
+        "flags": tuple(summary.flags_of(stage.path, records, metrics, labels.values())),
+        "marks": config.marks,
+        "key": stage.key,
+        "parent": (status.parent or "")[:12],
+    }
+    for name in STATED:
+        findings.check(f"{name} of summary.json", getattr(stated, name), expected[name])
+    findings.check("lineage of summary.json", stated.lineage.values(), config.lineage.values())
+    for name in sorted({*stated.metrics, *metrics}):
+        findings.check(name, stated.metrics.get(name), metrics.get(name))
+    for name in sorted({*stated.intervals, *intervals}):
+        findings.check(f"interval of {name}", stated.intervals.get(name), intervals.get(name))
 
 
-def _certificate(settings: Settings, row: Row, findings: Findings) -> None:
-    from robust_transfer.core.binomial import lower_bound
-    from robust_transfer.smoothing.bounds import certified_radius
-
-    sigma, samples = float(settings["sigma"]), int(row["num_samples"])
-    findings.check(_at(row, "correct"), row["correct"], str(int(row["prediction"] == row["label"])))
-    findings.check(_at(row, "prediction is guess or -1"), row["prediction"] in (row["guess"], "-1"), True)
-    if row["stopped"] == "label":
-        findings.check(_at(row, "prediction after the label skip"), row["prediction"], "-1")
-        findings.check(_at(row, "radius after the label skip"), float(row["radius"]), 0.0)
-        return
-    if sigma == 0 or samples == 0:
-        findings.check(_at(row, "radius without noise"), float(row["radius"]), 0.0)
-        return
-    within = float(row["alpha_spent"]) <= float(settings["alpha"]) * (1 + RELATIVE)
-    findings.check(_at(row, "alpha_spent within alpha"), within, True)
-    p_lower = lower_bound(int(row["count_top"]), samples, float(row["alpha_spent"]))
-    findings.check(_at(row, "p_lower"), float(row["p_lower"]), p_lower)
-    findings.check(_at(row, "abstention"), row["prediction"] == "-1", not p_lower > 0.5)
-    radius = certified_radius(p_lower, sigma)
-    if settings.get("mode") == "decide":
-        findings.check(_at(row, "radius at most the certified one"), float(row["radius"]) <= radius, True)
-    else:
-        findings.check(_at(row, "radius"), float(row["radius"]), radius)
-
-
-def _counts(row: Row, entries: list[Row], findings: Findings) -> None:
-    """Add up the counts; a unit of samples that stands twice is one draw and counts once."""
-    if lacking := {name for entry in entries for name in CERTIFY_JOURNAL - entry.keys()}:
-        raise EvaluationError(f"the journal lacks columns ({', '.join(sorted(lacking))})")
-    units = {(entry["purpose"], int(entry["start"])): entry for entry in entries}
-    estimates = {start: entry for (purpose, start), entry in units.items() if purpose == "estimate"}
-    for entry in entries:
-        findings.check(_at(row, "guess"), row["guess"], entry["guess"])
-    samples = int(row["num_samples"])
-    reported = [entry for start, entry in estimates.items() if start < samples]
-    findings.check(_at(row, "count_top"), int(row["count_top"]), _sum(reported, "count"))
-    findings.check(_at(row, "samples without a gap"), _drawn(reported), samples)
-    findings.check(_at(row, "samples_drawn"), int(row["samples_drawn"]), _drawn(list(estimates.values())))
-    for name in ("nonfinite", "near_ties"):
-        findings.check(_at(row, name), int(row[name]), _sum(list(units.values()), name))
-
-
-def _at(row: Row, what: str) -> str:
-    return f"image {row['index']}: {what}"
-
-
-def _sum(entries: list[Row], name: str) -> int:
-    return sum(int(entry[name]) for entry in entries)
-
-
-def _drawn(entries: list[Row]) -> int:
-    return sum(int(entry["stop"]) - int(entry["start"]) for entry in entries)
-
-
-# ---------------------------------------------------------------- summary
-
-
-def _summary(summary: Summary, rows: list[Row], findings: Findings) -> None:
-    spec = evaluator_spec(summary.evaluator)
-    labels = np.array([int(row["label"]) for row in rows])
-    columns = {name: np.array([float(row[name]) for row in rows]) for name in spec.metric_columns}
-    values = spec.values(columns, summary.settings)
-    for metric in METRICS:
-        stated = summary.metrics.get(metric)
-        if metric not in values:
-            findings.check(metric, stated, None)
-            continue
-        found = values[metric]
-        findings.check(metric, stated, float(found.mean()))
-        if f"{metric}_per_class" in summary.metrics:
-            per_class = summary.metrics[f"{metric}_per_class"]
-            findings.check(f"{metric}_per_class", per_class, mean_per_class(labels, found))
-        if metric in summary.intervals:
-            bounds = interval_of(metric, found.tolist())
-            for name, bound in zip(("low", "high", "method"), bounds, strict=True):
-                findings.check(f"interval of {metric}: {name}", summary.intervals[metric].get(name), bound)
-
-
-def to_text(stage: Path, findings: Findings) -> str:
+def to_text(name: str, findings: Findings) -> str:
     """Say what was compared and list what differs."""
-    head = f"{stage.name}: {findings.compared:,} numbers recomputed, {len(findings.differences)} differ\n"
+    head = f"{name}: {findings.compared:,} numbers recomputed, {len(findings.differences)} differ\n"
     shown = "".join(f"  {line}\n" for line in findings.differences[:MOST_SHOWN])
     more = len(findings.differences) - MOST_SHOWN
     return head + shown + (f"  and {more} more\n" if more > 0 else "")
+
+
+def labels_at_hand(directory: Path, data: DataConfig) -> Sequence[int] | None:
+    """Return the labels of the whole test set; None where it is not on disk, or not the one evaluated."""
+    config = read_stage_config(directory)
+    try:
+        dataset = open_split(config.dataset, data, config.dataset.evaluate_on, generated=config.generated)
+    except DataError:
+        return None
+    measured_on = directories.StageDirectory(directory).status().fingerprint
+    return dataset.labels if measured_on in (None, dataset.fingerprint()) else None

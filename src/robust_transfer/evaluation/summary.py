@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,10 @@ import numpy as np
 from robust_transfer.config.evaluator import METRICS, EvaluatorSpec, Settings
 from robust_transfer.core import files
 from robust_transfer.core.statistics import mean_interval, mean_per_class, proportion_interval
+from robust_transfer.evaluation.warnings import all_warnings
 from robust_transfer.store.journal import format_cell
+
+NEAR_CHANCE_FROM = 200  # images from which an accuracy near chance says something
 
 
 def write_records(path: Path, records: Sequence[dict[str, Any]]) -> None:
@@ -53,3 +56,26 @@ def counts_of(records: Sequence[dict[str, Any]]) -> dict[str, int]:
     abstained = sum(r[key] == -1 and r.get("guess", -1) == r["label"] for r in records)
     right = sum(bool(r["correct"]) for r in records)
     return {"right": right, "abstained": abstained, "wrong": len(records) - right - abstained}
+
+
+def flags_of(
+    directory: Path,
+    records: Sequence[dict[str, Any]],
+    metrics: dict[str, float | None],
+    labels: Iterable[int],
+) -> list[str]:
+    """Return what speaks against the numbers: what was found while measuring, and what they show."""
+    flags, unreadable = all_warnings(directory)
+    flags += _near_chance(metrics["sa"], len(records), len(set(labels)))
+    if unreadable:
+        flags.append(f"unreadable: {len(unreadable)} images were left out: {unreadable[:10]}")
+    return flags
+
+
+def _near_chance(accuracy: float | None, num_images: int, num_classes: int) -> list[str]:
+    """Flag an accuracy that wrong labels, a wrong head or a wrong normalisation would give."""
+    least = 2 / num_classes
+    if accuracy is None or num_images < NEAR_CHANCE_FROM or num_classes < 4 or accuracy >= least:
+        return []
+    hint = "are label order and normalisation right?"
+    return [f"near chance: accuracy {accuracy:.3f} is below 2/K = {least:.3f}; {hint}"]

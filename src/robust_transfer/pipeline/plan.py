@@ -9,6 +9,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+from robust_transfer.config import schema
 from robust_transfer.config.data import DatasetConfig
 from robust_transfer.config.evaluation import PROBED_BY, evaluators
 from robust_transfer.config.evaluator import EvaluatorConfig
@@ -280,6 +281,7 @@ def _evaluation_stage(
     check_classes(settings, target.num_classes)
     settings = limited_evaluator(settings, config.budget)
     marks.extend((*_marks(config, settings), *target.tags(dataset.evaluate_on)))
+    marks.extend(settings.spec.warnings(schema.settings(settings)))
     finetune_key = parent.key[:12] if isinstance(parent, Stage) else parent.lineage.finetune_key
     lineage = dataclasses.replace(parent.lineage, finetune_key=finetune_key)
     assert config.model is not None, "an evaluation's is its checkpoint's"

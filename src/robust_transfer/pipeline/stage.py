@@ -6,8 +6,6 @@ model, the data's identity in the catalogue, and the parent's key.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +17,7 @@ from robust_transfer.config.methods import TrainingConfig
 from robust_transfer.config.model import DEFAULT_WIDTH, ModelConfig
 from robust_transfer.config.run import TrainConfig
 from robust_transfer.config.schema import identity
+from robust_transfer.core.keys import content_key
 from robust_transfer.store.directories import StageDirectory, scan
 from robust_transfer.store.records import Lineage, Status
 from robust_transfer.store.stage_config import StageConfig
@@ -85,8 +84,7 @@ class Stage:
     @property
     def key(self) -> str:
         """The full sha256 of the stage's identity; directories and tables show 12 digits."""
-        text = json.dumps(self.identity, sort_keys=True, separators=(",", ":"), allow_nan=False)
-        return hashlib.sha256(text.encode()).hexdigest()
+        return content_key(self.identity)
 
     def stored(self) -> StageConfig:
         """Return what config.yaml says of the stage."""

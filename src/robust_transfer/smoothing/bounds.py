@@ -10,7 +10,6 @@ from __future__ import annotations
 from functools import lru_cache
 
 from scipy.special import ndtr, ndtri
-from scipy.stats import binomtest
 
 from robust_transfer.core.binomial import lower_bound, upper_bound
 
@@ -93,4 +92,6 @@ def top_two_p_value(first: int, second: int) -> float:
     """Test that two classes are equally likely (two-sided binomial test; Cohen et al. 2019, PREDICT)."""
     if first + second == 0:
         return 1.0
+    from scipy.stats import binomtest  # half a second to import
+
     return float(binomtest(int(first), int(first) + int(second), 0.5).pvalue)

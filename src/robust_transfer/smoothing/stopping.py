@@ -52,6 +52,12 @@ def interim_analyses(mode: str, *, n: int, alpha: float) -> tuple[Analysis, ...]
     return (*(Analysis(samples, share) for samples in early), Analysis(n, (1 - EARLY_SHARE) * alpha))
 
 
+def largest_radius(*, sigma: float, n: int, alpha: float, mode: str = "exact") -> float:
+    """Return the radius that is certified if every sample is a vote for the guess: none is larger."""
+    analyses = interim_analyses(mode, n=n, alpha=alpha)
+    return certified_radius(max(lower_bound(a.samples, a.samples, a.alpha) for a in analyses), sigma)
+
+
 @dataclass(frozen=True)
 class Progress:
     """What has been drawn for one image.

@@ -21,10 +21,11 @@ from pathlib import Path
 from typing import Any
 
 from robust_transfer.core.errors import ConfigError, did_you_mean
-from robust_transfer.core.files import atomic_path, read_json, write_json
+from robust_transfer.core.files import atomic_path, read_json, sha256, write_json
 from robust_transfer.store.records import Status, Summary
 
 KINDS = ("pretrain", "finetune", "eval")
+RESULT = ("records.csv", "summary.json")  # of an evaluation; follow from its journals
 RUNNING, DONE, FAILED, INTERRUPTED = "running", "done", "failed", "interrupted"
 _status_lock = threading.Lock()  # the heartbeat thread and the stage itself both write status.json
 
@@ -65,12 +66,21 @@ class StageDirectory:
         return summary if summary.evaluator and summary.dataset else None
 
     def state(self) -> str:
-        """`done`, `resumable` (started, not finished) or `missing`."""
+        """`done`, `resumable` (started, not finished or changed since) or `missing`."""
         status = self.status()
-        names = ("records.csv", "summary.json") if self.kind == "eval" else ("model.safetensors",)
-        if status.state == DONE and all((self.path / name).is_file() for name in names):
+        names = RESULT if self.kind == "eval" else ("model.safetensors",)
+        if (
+            status.state == DONE
+            and all((self.path / name).is_file() for name in names)
+            and not self.changed()
+        ):
             return "done"
         return "missing" if status == Status() else "resumable"
+
+    def changed(self) -> list[str]:
+        """Name the files of an evaluation's result that are no longer what it was finished with."""
+        finished = self.status().files
+        return [name for name, digest in finished.items() if sha256(self.path / name) != digest]
 
     def update(self, **fields: Any) -> None:
         """Merge fields into status.json."""

@@ -79,6 +79,7 @@ class Status(_Record):
     passes : forward-equivalents of the whole stage
     images : of each split: how many are on disk, how many the official list names
     fingerprint : hash of the data that were read
+    files : sha256 of each file of a finished evaluation's result
     """
 
     format: int = 1
@@ -101,6 +102,7 @@ class Status(_Record):
     peak_memory_bytes: int | None = None
     images: Mapping[str, Sequence[int]] = field(default_factory=dict)
     fingerprint: str | None = None
+    files: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,6 +110,7 @@ class Summary(_Record):
     """What an evaluation measured, from summary.json.
 
     settings : of the evaluator, whose spec reads them
+    kernels : what computed in bf16 or tf32, where another kernel is another classifier; None in fp32
     metrics : fractions in [0, 1]; acr in [0, 1] pixel units; None where there is none
     intervals : 95 %, with `low`, `high` and `method`
     images : of each split: how many are on disk, how many the official list names
@@ -130,6 +133,7 @@ class Summary(_Record):
     device: str | None = None
     noise_backend: str | None = None
     weights: str | None = None
+    kernels: str | None = None
     key: str | None = None
     parent: str | None = None
     commit: str | None = None

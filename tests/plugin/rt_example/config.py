@@ -30,6 +30,5 @@ class MirroredConfig(EvaluatorConfig):
         name="mirrored",
         meaning="accuracy on mirrored images",
         builder="rt_example.evaluator:Mirrored",
-        recompute="robust_transfer.evaluation.recompute:clean_row",
         columns=("index", "label", "prediction", "correct"),
     )

@@ -76,7 +76,7 @@ def evaluation(arguments: argparse.Namespace, key: str, index: Index) -> Run:
     from robust_transfer.store import directories
 
     stage = directories.find(store_of(arguments), key)
-    run = next((r for r in (*index.runs, *index.smoke) if r.path == stage.path), None)
+    run = next((r for r in (*index.runs, *index.smoke, *index.changed) if r.path == stage.path), None)
     if run is None:
         raise EvaluationError(
             f"{stage.path.name} is not a finished evaluation ({stage.kind}, {stage.state()})",

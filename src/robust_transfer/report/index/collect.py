@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from robust_transfer.report.index.cells import Cell
 from robust_transfer.store import directories
 from robust_transfer.store.records import Lineage, Status, Summary
 
+logger = logging.getLogger(__name__)
 SMOKE = "smoke"
 
 
@@ -113,13 +115,15 @@ class Index:
 
     runs : finished evaluations that reports may use, sorted by directory
     smoke : finished evaluations of smoke runs, which no report uses
-    unfinished : evaluations begun and not done
+    unfinished : evaluations begun and not done, or changed since
+    changed : finished evaluations whose records or summary were changed since, which no report uses
     """
 
     root: Path
     runs: tuple[Run, ...]
     smoke: tuple[Run, ...]
     unfinished: tuple[directories.StageDirectory, ...]
+    changed: tuple[Run, ...] = ()
 
     @cached_property
     def training(self) -> dict[str, directories.StageDirectory]:
@@ -145,6 +149,7 @@ def collect(root: Path | str) -> Index:
     runs: list[Run] = []
     smoke: list[Run] = []
     unfinished: list[directories.StageDirectory] = []
+    altered: list[Run] = []
     for stage in directories.scan(root):
         if stage.kind != "eval":
             continue
@@ -153,8 +158,19 @@ def collect(root: Path | str) -> Index:
             unfinished.append(stage)
             continue
         run = Run(stage.path, stage.key, summary.evaluator, summary.dataset, summary)
+        if names := stage.changed():
+            logger.warning(
+                "%s is left out: %s changed after it was finished (rt-report verify %s says how; the command "
+                "that made it builds it again from its journals)",
+                stage.path.name,
+                " and ".join(names),
+                stage.key,
+            )
+            unfinished.append(stage)
+            altered.append(run)
+            continue
         (smoke if SMOKE in run.marks else runs).append(run)
-    return Index(Path(root), tuple(runs), tuple(smoke), tuple(unfinished))
+    return Index(Path(root), tuple(runs), tuple(smoke), tuple(unfinished), tuple(altered))
 
 
 def commits(runs: Iterable[Run]) -> list[str]:

@@ -1,0 +1,177 @@
+"""What a finished evaluation was measured with, opened again: journal, device, model, images."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from robust_transfer.config.data import DataConfig
+from robust_transfer.core.errors import ConfigError, EvaluationError
+from robust_transfer.core.numerics import deterministic
+from robust_transfer.core.progress import Progress
+from robust_transfer.data.dataset import ImageDataset
+from robust_transfer.data.opening import open_split
+from robust_transfer.distributed.devices import device_name
+from robust_transfer.evaluation.images import ImageBatch, read_parts
+from robust_transfer.evaluation.protocol import EvalContext
+from robust_transfer.evaluation.warnings import Warnings
+from robust_transfer.models import load_model
+from robust_transfer.models.fast import weights_hash
+from robust_transfer.models.normalized import Classifier
+from robust_transfer.smoothing.noise import noise_backend
+from robust_transfer.store import directories
+from robust_transfer.store.journal import journals, read_journal
+from robust_transfer.store.records import Summary
+from robust_transfer.store.stage_config import StageConfig, read_stage_config
+
+Row = dict[str, str]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A finished evaluation with what it takes to measure some of it again.
+
+    header, rows : of its journals
+    """
+
+    path: Path
+    summary: Summary
+    config: StageConfig
+    header: dict[str, Any]
+    rows: list[Row]
+    device: torch.device
+    model: Classifier
+    dataset: ImageDataset
+
+    @property
+    def compiled(self) -> bool:
+        """Whether low precision was computed by compiled kernels."""
+        return str(self.header.get("kernels")).startswith("compiled")
+
+    def images(self, indices: Sequence[int]) -> ImageBatch:
+        """Read the test images at `indices`.
+
+        Raises
+        ------
+        EvaluationError : an index beyond the test set
+        """
+        beyond = [index for index in indices if not 0 <= index < len(self.dataset)]
+        if beyond:
+            raise EvaluationError(
+                f"{self.path.name} names images {beyond[:5]} (expected 0..{len(self.dataset) - 1})"
+            )
+        (images,) = read_parts(
+            self.dataset,
+            indices,
+            image_size=self.config.identity["image_size"],
+            whole_image=self.config.identity["whole_image"],
+            part_size=len(indices),
+            num_workers=0,
+        )
+        return images
+
+    @contextmanager
+    def context(self, directory: Path, *, total: int) -> Iterator[EvalContext]:
+        """Set the model up as it was; flags that it meets now go to `directory`.
+
+        Raises
+        ------
+        EvaluationError : low precision, and the kernels are not those of this machine
+        """
+        with deterministic(), closing(Progress("redraw", total=total)) as progress:
+            context = EvalContext(
+                self.model.to(self.device), self.device, self.compiled, progress, Warnings(directory, 0)
+            )
+            here, there = context.kernels(self.config.config.arithmetic), self.header.get("kernels")
+            if "kernels" in self.header and here != there:
+                raise EvaluationError(
+                    f"{self.path.name} was computed by kernels '{there}' (found '{here}' here)",
+                    "in low precision another kernel is another classifier: run it where it was computed",
+                )
+            yield context
+
+
+def reopen(stage_dir: Path, data: DataConfig) -> Measured:
+    """Open a finished evaluation.
+
+    Parameters
+    ----------
+    stage_dir : its directory inside a store
+    data : where the images are
+
+    Raises
+    ------
+    EvaluationError, DataError : it cannot be measured again here: not finished, the model is not in the
+        store or another one, another noise sampler or device, other images
+    """
+    stage = directories.StageDirectory(stage_dir)
+    summary, config = stage.summary(), read_stage_config(stage_dir)
+    if summary is None:
+        raise EvaluationError(f"{stage_dir.name} is not a finished evaluation")
+    if "whole_image" not in config.identity:
+        raise EvaluationError(
+            f"{stage_dir.name} does not say how its images were cut", _checkout(summary.commit)
+        )
+    read = [read_journal(path) for path in journals(stage_dir)]
+    rows = [row for _, some in read for row in some]
+    if not rows:
+        raise EvaluationError(f"{stage_dir.name} has no journal (expected journal.0.csv)")
+    header = read[0][0]
+    device = _device(header, stage_dir.name, summary.commit)
+    model = _model(stage_dir, summary)
+    dataset = open_split(config.dataset, data, config.dataset.evaluate_on, generated=config.generated)
+    fingerprint = stage.status().fingerprint
+    if fingerprint is not None and fingerprint != dataset.fingerprint():
+        raise EvaluationError(
+            f"{stage_dir.name} was measured on other images: fingerprint {fingerprint[:12]} "
+            f"(found {dataset.fingerprint()[:12]})",
+            f"rt-data status {config.dataset.name}",
+        )
+    return Measured(stage_dir, summary, config, header, rows, device, model, dataset)
+
+
+def same_weights(measured: Measured) -> str | None:
+    """Return what the journal says of the weights if the model has others; None where they agree."""
+    stated = measured.header.get("weights")
+    return stated if stated is not None and stated != weights_hash(measured.model) else None
+
+
+def _checkout(commit: str | None) -> str:
+    return f"an older version measured it: git checkout {commit or 'that commit'}"
+
+
+def _device(header: dict[str, Any], name: str, commit: str | None) -> torch.device:
+    """Return a device of the journal's kind, or say that this machine has none."""
+    wanted = header.get("device")
+    device = torch.device("cpu")
+    if wanted != "cpu" and torch.cuda.is_available():
+        device = torch.device("cuda")
+    if wanted != device_name(device):
+        raise EvaluationError(
+            f"{name} was drawn with device '{wanted}' (found '{device_name(device)}' here)",
+            "run it where it was drawn",
+        )
+    sampler, here = header.get("noise_backend"), noise_backend(device)
+    if sampler is not None and sampler != here:
+        older = not str(sampler).startswith("counter-")
+        raise EvaluationError(
+            f"{name} was drawn with noise sampler '{sampler}' (found '{here}' here)",
+            _checkout(commit) if older else "run it where it was drawn",
+        )
+    return device
+
+
+def _model(stage_dir: Path, summary: Summary) -> Classifier:
+    try:
+        parent = directories.find(stage_dir.parents[1], summary.parent or "")
+    except ConfigError:
+        raise EvaluationError(
+            f"the model that {stage_dir.name} evaluated is not in the store "
+            f"({summary.parent}: a file, or deleted)"
+        ) from None
+    return load_model(parent.model)
