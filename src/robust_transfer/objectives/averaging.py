@@ -40,6 +40,13 @@ class WithAverage(nn.Module):
         """Pass the network that is trained."""
         return self.online(*inputs, **options)
 
+    def __getattr__(self, name: str) -> Any:
+        """Offer what a method asks of its network, such as a queue."""
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            return getattr(super().__getattr__("online"), name)
+
 
 class Averaged(Wrapping):
     """Any method; the average is validated, saved and evaluated, and attacks inside steps use raw weights.
