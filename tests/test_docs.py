@@ -14,6 +14,7 @@ import pytest
 from replicas import write_image
 from robust_transfer.cli import data, evaluate, report, train
 from robust_transfer.models import build_model, save_model
+from robust_transfer.report.study import registry
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
@@ -123,10 +124,14 @@ def test_a_data_command_is_understood(line):
 
 @pytest.mark.parametrize("line", lines_of("rt-report"), ids=str)
 def test_a_report_command_is_understood(line):
-    report._check_command(line.words[1:])
     arguments = report._parser().parse_args(line.words[1:])
-    if arguments.command in ("table", "figure"):
-        assert arguments.number in {"table": report.TABLES, "figure": report.FIGURES}[arguments.command]
+    if arguments.command == "table":
+        assert registry.find(arguments.name)
+    if arguments.command == "figure":
+        assert arguments.name in {spec.name for spec in registry.tables().values() if spec.figure} | {
+            "curve",
+            "shots",
+        }
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

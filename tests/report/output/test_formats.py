@@ -1,3 +1,8 @@
+import re
+
+from hypothesis import given
+from hypothesis import strategies as st
+
 from robust_transfer.report.output.formats import comma_separated, escape, latex, markdown, page
 from robust_transfer.report.study.blocks import Bullets, Code, Grid, Heading, Paragraph
 from robust_transfer.report.study.wording import metric_text, percent
@@ -50,3 +55,26 @@ def test_a_page_wraps_text_and_keeps_tables_commands_and_its_heading_whole():
     assert items.splitlines()[1].startswith("  word") and items.splitlines()[-1] == "- two"
     assert code == f"    rt-train {long}"
     assert table.splitlines()[2] == f"| {long} |"
+
+
+def test_latex_groups_columns_and_sets_the_best_in_bold():
+    grid = Grid(
+        ("set", "none SA", "none RA", "at SA", "at RA"),
+        (("a_b", "70.0", "50.0†", "80.0", "49.0"),),
+        groups=(("none", 2), ("at", 2)),
+        bold=frozenset({(0, 3), (0, 2), (0, 4)}),
+    )
+    text = latex(grid, caption="A & B", label="tab:x", below=["† selected on test", "± over 3 seeds"])
+    lines = text.splitlines()
+    rules = lines.index(r"\cmidrule(lr){2-3}\cmidrule(lr){4-5}")
+    assert lines[rules - 1] == r" & \multicolumn{2}{c}{none} & \multicolumn{2}{c}{at} \\"
+    assert lines[rules + 1] == r"set & SA & RA & SA & RA \\"
+    assert r"a\_b & 70.0 & \textbf{50.0\dag{}} & \textbf{80.0} & \textbf{49.0} \\" in lines
+    assert r"\par\footnotesize \dag{} selected on test" in lines
+    assert r"\par\footnotesize $\pm$ over 3 seeds" in lines
+
+
+@given(st.text(alphabet=st.characters(codec="ascii", exclude_categories=["Cc"])))
+def test_escaped_text_has_balanced_braces_and_no_command_of_its_own(text):
+    plain = re.sub(r"\\(textbackslash|textasciitilde|textasciicircum)\{\}|\\[%_&#{}$]", "", escape(text))
+    assert not set(plain) & set("%_&#{}$\\~^")
