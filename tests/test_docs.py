@@ -23,6 +23,7 @@ INDENTED = re.compile(r"(?:^ {4}\S.*\n)+", re.MULTILINE)
 INLINE = re.compile(r"(?<!after )`(rt-(?:train|eval|data|report) [^`]+)`")  # "after": the start of a command
 UNFINISHED = re.compile(r"\.\.\.|\||\b[A-Z]\b")  # `rt-train pretrain=P ...` tells a form
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
+EXAMPLE = "gentle"  # the method that CONTRIBUTING adds: tests/test_contributing.py runs its lines
 PROGRAMS = ("rt-train", "rt-eval", "rt-data", "rt-report")
 # hydra/launcher=NAME needs an extra that may not be installed.
 LAUNCHER = ("hydra/launcher=", "hydra.launcher.")
@@ -51,7 +52,7 @@ def command_lines(page: Path) -> list[Line]:
     found = []
     for block in blocks(page.read_text(encoding="utf-8")):
         for line in block.replace("\\\n", " ").splitlines():
-            if line.strip().startswith(tuple(f"{name} " for name in PROGRAMS)):
+            if line.strip().startswith(tuple(f"{name} " for name in PROGRAMS)) and EXAMPLE not in line:
                 words = shlex.split(line.strip().removesuffix("&"), comments=True)
                 found.append(Line(page.relative_to(ROOT).as_posix(), tuple(words)))
     return found
@@ -143,10 +144,10 @@ def test_links_lead_somewhere(page):
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_named_paths_exist(page):
-    """Paths in backticks, such as `tests/test_docs.py`; those with a NAME to fill in are left out."""
+    """Paths in backticks, such as `tests/test_docs.py`; those with a NAME to fill in, and the example's, are left out."""
     text = FENCE.sub("", page.read_text(encoding="utf-8"))
     for path in re.findall(r"`((?:src|conf|tests|docs|scripts|\.ci)/[\w./*-]*)`", text):
-        if "NAME" not in path:
+        if "NAME" not in path and EXAMPLE not in path:
             assert list(ROOT.glob(path.rstrip("/"))), path
 
 

@@ -31,6 +31,10 @@ RUNS = {
     "perturbed": (*FINETUNED, "finetune=at_linear", "finetune.weight_perturbation=awp"),
     "averaged": (*FINETUNED, "finetune=cr_linear", "finetune.weight_average=ema"),
     "frozen": (*FINETUNED, "finetune=at", "finetune.freeze=layer2"),
+    **{
+        name: (f"pretrain={name}", "finetune=st_linear", "until=finetune")
+        for name in ("byol", "acl", "dynacl", "rotation", "jigsaw", "moco")
+    },
     "simclr": ("pretrain=simclr", "finetune=st_linear", "until=finetune"),
     "st": ("pretrain=st", "pretrain.schedule=cosine", "finetune=st", "until=finetune"),
     "noiseless": ("pretrain=none", "finetune=st", "evaluators=[certify]", "certify.sigma=0"),

@@ -37,7 +37,7 @@ def figure(arguments: argparse.Namespace) -> int:
     from robust_transfer.report.output import curves, drawings, figures, shots
     from robust_transfer.report.study import registry, tables
 
-    name, index = arguments.name.removeprefix("figure"), None
+    name = arguments.name.removeprefix("figure")
     drawn = {spec.name: spec for spec in registry.tables().values() if spec.figure}
     choices = (*drawn, "curve", "shots")
     if name not in choices:

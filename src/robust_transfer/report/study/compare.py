@@ -14,6 +14,7 @@ from robust_transfer.report.analysis.samples import samples
 from robust_transfer.report.index.cells import TITLES, Cell
 from robust_transfer.report.index.collect import Run
 from robust_transfer.report.index.coordinates import grid_of
+from robust_transfer.report.index.records import per_image
 from robust_transfer.report.study.tables import Table
 
 
@@ -111,8 +112,6 @@ def image_values(*runs: Run) -> list[dict[str, statistics.Array]]:
 
 
 def _check_images(first: Run, second: Run) -> None:
-    from robust_transfer.report.index.records import per_image
-
     if not np.array_equal(per_image(first)[0], per_image(second)[0]):
         raise EvaluationError(
             f"{second.path} has other images than {first.path}", f"rt-report verify {second.key}"
