@@ -122,7 +122,7 @@ def _cache(names: list[str], root: str, arguments: argparse.Namespace) -> int:
 
 
 def _try(names: list[str], root: str, arguments: argparse.Namespace) -> int:
-    """Train a tiny network for a few steps on real images, then certify a few."""
+    """Train a tiny network for a few steps on real images and certify a few."""
     from robust_transfer.cli import train
 
     with tempfile.TemporaryDirectory(prefix="rt-data-try-") as store:

@@ -40,7 +40,7 @@ def show(jobs: Sequence[PlannedJob], *, measure: bool) -> int:
             lines.append((*start, state, "-", "-", "-"))
             continue
         if lack := missing_input(stage, job.config.data):
-            state, lacks[stage.dataset.name] = "blocked", lack
+            state, lacks[stage.dataset.shown_name] = "blocked", lack
         due.append(cost.cost(stage, rates.get(cost.recipe(stage.identity, stage.lineage))))
         found = due[-1]
         lines.append((*start, state, _count(found.steps), _count(found.passes), _hours_text(found.hours)))
@@ -148,10 +148,10 @@ def _number(value: float | None) -> str:
 def _what(stage: Stage) -> tuple[str, str]:
     lineage = stage.lineage
     if stage.kind == "eval":
-        return stage.label.split("-")[0], stage.dataset.name
+        return stage.label.split("-")[0], stage.dataset.shown_name
     if stage.kind == "pretrain":
-        return str(lineage.pretrain), stage.dataset.name if lineage.source else "file"
-    return f"{lineage.finetune} <- {lineage.pretrain}", stage.dataset.name
+        return str(lineage.pretrain), stage.dataset.shown_name if lineage.source else "file"
+    return f"{lineage.finetune} <- {lineage.pretrain}", stage.dataset.shown_name
 
 
 def _count(value: int | None) -> str:
