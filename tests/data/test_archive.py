@@ -116,6 +116,7 @@ def test_caltech_101_as_it_is_published(tmp_path):
         ("__MACOSX/caltech-101/._101_ObjectCategories.tar.gz", APPLE_DOUBLE),
         ("caltech-101/Annotations.tar", tar_of([("Annotations/1.mat", b"m")], "w")),
         ("__MACOSX/caltech-101/._Annotations.tar", APPLE_DOUBLE),
+        ("__MACOSX/caltech-101/icon", APPLE_DOUBLE),
         ("caltech-101/show_annotation.m", b"m"),
         ("caltech-101/.DS_Store", b"Bud1"),
     ]

@@ -142,7 +142,7 @@ def test_imagenet_archives_unpack_into_class_folders(tmp_path, monkeypatch):
         dataclasses.replace(one, md5=md5_of(root / "archives" / one.file))
         for one in catalogue.get("imagenet").archives
     )
-    counts = {"train": 2, "test": 4, "num_classes": 2}
+    counts = {"train": 2, "test": 4, "num_classes": 2, "class_hash": ""}
     entry = dataclasses.replace(catalogue.get("imagenet"), **counts, archives=archives)
     monkeypatch.setitem(entries(), "imagenet", entry)
 

@@ -58,9 +58,8 @@ def _bring(entry: catalogue.Entry, root: Path) -> None:
     _refuse_by_hand(entry, root, lacking)
     for archive in (*there, *lacking):
         _put(entry, root, archive)
-    for (
-        archive
-    ) in unpacked:  # what it brought is there, in part perhaps: got again while the set is not whole
+    # What these brought is there, in part perhaps: they are got again while the set is not whole.
+    for archive in unpacked:
         if status(entry.name, root).state == "ok":
             return
         _refuse_by_hand(entry, root, [archive])
