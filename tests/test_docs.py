@@ -94,10 +94,9 @@ def with_files(words: tuple[str, ...], checkpoint: Path) -> list[str]:
     if any(re.match(r"experiment=(?!quickstart)", word) for word in words):
         # The sweeps over all sets are planned whole in tests/cli/test_presets.py.
         kept += [] if any(word.startswith("dataset=") for word in words) else ["dataset=cifar10"]
-    images = f"dataset.root={checkpoint.parent / 'images'}"
-    return [
-        re.sub(r"=(FILE|KEY)$", f"={checkpoint}", word).replace("dataset.root=DIR", images) for word in kept
-    ]
+    folder = f"dataset.root={checkpoint.parent / 'images'}"
+    kept = [folder if re.fullmatch(r"dataset\.root=\w+", word) else word for word in kept]
+    return [re.sub(r"=(FILE|KEY)$", f"={checkpoint}", word) for word in kept]
 
 
 def test_there_are_commands_of_every_program():
