@@ -143,7 +143,7 @@ def test_links_lead_somewhere(page):
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_named_paths_exist(page):
-    """Paths in backticks, such as `tests/test_docs.py`, but for the example's and those with a NAME."""
+    """Paths in backticks are there, but for the example's and those with a NAME to fill in."""
     text = FENCE.sub("", page.read_text(encoding="utf-8"))
     for path in re.findall(r"`((?:src|conf|tests|docs|scripts|\.ci)/[\w./*-]*)`", text):
         if "NAME" not in path and EXAMPLE not in path:
