@@ -29,8 +29,8 @@ class ACL(Objective):
     Attacked and clean images have BatchNorms of their own (A2A has no clean ones, and one). The attack sees
     the model in eval mode, and its negatives are the images of all processes.
 
-    Note: the release has DS alone; A2A and A2S are built from their names. The release's attack starts outside of
-    [0, 1] too and is clipped after its first step.
+    Note: the release has DS alone; A2A and A2S are built from their names. The release's attack starts
+    outside of [0, 1] too and is clipped after its first step.
     """
 
     def __init__(self, config: ACLConfig) -> None:
