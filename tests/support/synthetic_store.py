@@ -18,6 +18,7 @@ ATTACK = {
 }  # fmt: skip
 CERTIFY = {
     "sigma": 0.5, "n0": 100, "n": 1000, "alpha": 0.001, "mode": "exact", "radii": [0.5], "tolerance": 0.02,
+    "ra_radius": 0.5,
     "seed": 0, "subset": 100, "arithmetic": "fp32", "allow_sigma_mismatch": False, "allow_nonfinite": False,
 }  # fmt: skip
 COLUMNS = {

@@ -65,13 +65,15 @@ def _repair(path: Path) -> str:
 def per_image(run: Run) -> tuple[Array, dict[str, Array]]:
     """Return (index, {metric: value of each image}) of a run; the metric is the mean over images.
 
-    A metric that the run's settings do not measure is left out.
+    A metric that the run's settings do not measure is left out, and so is accuracy at further radii, which
+    stands in the run's summary.
     """
     path = run.path / "records.csv"
     # A page of tables asks for the same records several times; a file that changes is read anew.
     changed = path.stat().st_mtime_ns if path.exists() else 0
     columns = _columns(path, ("index", *run.spec.metric_columns), changed)
-    return columns["index"], run.spec.values(columns, run.settings)
+    values = run.spec.values(columns, run.settings)
+    return columns["index"], {metric: values[metric] for metric in run.spec.measured(run.settings)}
 
 
 @lru_cache(maxsize=512)

@@ -1,4 +1,4 @@
-"""Relative gain in RA (and ACR) on relative gain in SA: the study's Figures 2 and 3 and the small ones."""
+"""The study's Figures 2 and 3, relative gains of RA and ACR on that of SA, and changes in one data set."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from robust_transfer.report.study.tables import caption as table_caption
 Groups = dict[tuple[str, str], list[Result]]
 PLACE = ("dataset", "shots", "pretrain", "finetune", "metric")
 COLUMNS = (*PLACE, "sa_gain", "sa_low", "sa_high", "gain", "low", "high")
+CHANGE_COLUMNS = (*PLACE, "sa_change", "sa_low", "sa_high", "change", "low", "high")
 SHARED_IMAGES = (
     "SA and RA are measured on the same test images, and an image counts for RA only if it counts for SA: "
     "part of R² is mechanical."
@@ -63,18 +64,20 @@ def gains_figure(table: Table) -> Drawing:
         for axis, metric in zip(axes, metrics, strict=True):
             labels.place(axis, _names(groups, metric))
 
-    drawing = _drawing(table, " ".join(caption.split()), metrics, draw, groups)
+    shown = [result for found in groups.values() for result in found]
+    rows = [_row(result, metric) for metric in metrics for result in having(shown, metric)]
+    drawing = _drawing(table, " ".join(caption.split()), metrics, draw, groups, COLUMNS, rows)
     return replace(drawing, label=label)
 
 
 def points_figure(table: Table) -> Drawing:
-    """Draw the gains of a table of one data set: one point a track and pre-training."""
-    groups = _grouped(table)
-    metrics = ["ra", "acr"] if any("acr" in r.gains for found in groups.values() for r in found) else ["ra"]
+    """Draw what pre-training changes in a table of one data set: one point a track and pre-training."""
+    groups = _grouped(table, "differences")
+    results = [result for found in groups.values() for result in found]
+    metrics = [metric for metric in ("ra", "acr") if any(metric in result.differences for result in results)]
     caption = " ".join(
         [
-            "Relative gain over no pre-training, 95 % intervals over images and seeds;",
-            "the dotted line is equal gain. One data set gives no fit.",
+            "Change against no pre-training, with 95 % intervals.",
             "SA and RA are measured on the same test images.",
             table_caption(table),
             *_units(table),
@@ -83,29 +86,40 @@ def points_figure(table: Table) -> Drawing:
 
     def draw(axes: list[Any]) -> None:
         for axis, metric in zip(axes, metrics, strict=True):
-            axis.axline((0, 0), slope=1, color="#999999", linestyle=":", linewidth=1)
             for position, ((finetune, pretrain), found) in enumerate(groups.items()):
                 for result in found:
-                    if metric in result.gains:
-                        _whiskers(axis, result, metric, f"{pretrain}, fine-tuned with {finetune}", position)
-            _finish(axis, metric, loc="best")
+                    if metric in result.differences:
+                        name = f"{pretrain.upper()}, fine-tuned with {finetune.upper()}"
+                        _whiskers(axis, result, metric, name, position)
+            _cross(axis)
+            axis.set_xlabel("change in SA (points)")
+            axis.set_ylabel(f"change in {TITLES[metric]}{'' if metric == 'acr' else ' (points)'}")
+            axis.legend(fontsize=7.5, loc="best")
 
-    return _drawing(table, caption, metrics, draw, groups)
+    rows = [_change_row(r, metric) for metric in metrics for r in results if metric in r.differences]
+    return _drawing(table, caption, metrics, draw, groups, CHANGE_COLUMNS, rows)
 
 
-def _drawing(table: Table, caption: str, metrics: Sequence[str], draw: Any, groups: Groups) -> Drawing:
+def _drawing(
+    table: Table,
+    caption: str,
+    metrics: Sequence[str],
+    draw: Any,
+    groups: Groups,
+    columns: tuple[str, ...],
+    rows: Sequence[tuple[object, ...]],
+) -> Drawing:
     results = [result for found in groups.values() for result in found]
-    rows = [_row(result, metric) for metric in metrics for result in having(results, metric)]
     runs = tuple(run for result in table.results.values() for run in result.runs)
     tags = tuple({tag for result in results for tag in result.tags})
     name = f"figure-{table.spec.name}" + ("-published" if table.source == "published" else "")
-    return Drawing(name, caption, (1, len(metrics)), draw, COLUMNS, tuple(rows), runs, tags)
+    return Drawing(name, caption, (1, len(metrics)), draw, columns, tuple(rows), runs, tags)
 
 
-def _grouped(table: Table) -> Groups:
+def _grouped(table: Table, compared: str = "gains") -> Groups:
     groups: Groups = {}
     for result in table.ordered:
-        if result.gains:
+        if getattr(result, compared):
             groups.setdefault((result.cell.finetune, result.cell.pretrain), []).append(result)
     if not groups:
         absent = [cell for cell in table.cells if cell not in table.results]
@@ -145,6 +159,20 @@ def _row(result: Result, metric: str) -> tuple[object, ...]:
     cell = result.cell
     place = (cell.dataset, cell.shots, cell.pretrain, cell.finetune, metric)
     return (*place, *(None if v is None else 100 * v for v in numbers))
+
+
+def _change_row(result: Result, metric: str) -> tuple[object, ...]:
+    sa, change = result.differences["sa"], result.differences[metric]
+    numbers = [(v, 100) for v in (sa.value, sa.low, sa.high)]
+    numbers += [(v, _scale(metric)) for v in (change.value, change.low, change.high)]
+    cell = result.cell
+    place = (cell.dataset, cell.shots, cell.pretrain, cell.finetune, metric)
+    return (*place, *(None if v is None else scale * v for v, scale in numbers))
+
+
+def _scale(metric: str) -> int:
+    """Return what brings a difference to the figure's unit: points, or the radius as it is."""
+    return 1 if metric == "acr" else 100
 
 
 def _mechanical(groups: Groups, table: Table) -> list[str]:
@@ -196,12 +224,12 @@ def _names(groups: Groups, metric: str) -> list[tuple[float, float, str, str]]:
 
 
 def _whiskers(axis: Any, result: Result, metric: str, label: str, position: int) -> None:
-    sa, gain = result.gains["sa"], result.gains[metric]
+    sa, change = result.differences["sa"], result.differences[metric]
     axis.errorbar(
         [100 * sa.value],
-        [100 * gain.value],
+        [_scale(metric) * change.value],
         xerr=_errors(sa),
-        yerr=_errors(gain),
+        yerr=_errors(change, _scale(metric)),
         color=canvas.COLORS[position % len(canvas.COLORS)],
         marker=canvas.MARKERS[position % len(canvas.MARKERS)],
         linewidth=1,
@@ -211,15 +239,19 @@ def _whiskers(axis: Any, result: Result, metric: str, label: str, position: int)
     )
 
 
-def _errors(found: Estimate) -> list[list[float]] | None:
+def _errors(found: Estimate, scale: int = 100) -> list[list[float]] | None:
     if found.low is None or found.high is None or not math.isfinite(found.high - found.low):
         return None
-    return [[100 * max(0.0, found.value - found.low)], [100 * max(0.0, found.high - found.value)]]
+    return [[scale * max(0.0, found.value - found.low)], [scale * max(0.0, found.high - found.value)]]
+
+
+def _cross(axis: Any) -> None:
+    axis.axhline(0, color="#777777", linewidth=0.8)
+    axis.axvline(0, color="#777777", linewidth=0.8)
 
 
 def _finish(axis: Any, metric: str, **legend: Any) -> None:
-    axis.axhline(0, color="#777777", linewidth=0.8)
-    axis.axvline(0, color="#777777", linewidth=0.8)
+    _cross(axis)
     axis.set_xlabel("relative gain in SA (%)")
     axis.set_ylabel(f"relative gain in {TITLES[metric]} (%)")
     axis.legend(fontsize=7.5, **legend)
