@@ -14,6 +14,7 @@ from typing import Any
 
 from robust_transfer.cli import compose, launching
 from robust_transfer.config.evaluation import CertifyConfig
+from robust_transfer.config.method_spec import FORWARD, INPUT_GRADIENT
 from robust_transfer.config.methods import TrainingConfig
 from robust_transfer.core import files
 from robust_transfer.pipeline import cost
@@ -90,7 +91,7 @@ def row_of(options: argparse.Namespace, stage: Stage) -> dict[str, Any]:
     summary, work = directory.summary(), work_of(options, stage)
     seconds, worked = summary.wall_seconds, sum(map(bool, work))
     certify = isinstance(stage.config, CertifyConfig)
-    first, unit = (stage.config.n0, cost.FORWARD) if certify else (cost.FORWARD, cost.INPUT_GRADIENT)
+    first, unit = (stage.config.n0, FORWARD) if certify else (FORWARD, INPUT_GRADIENT)
     seconds_per_pass = seconds / (len(work) * first + sum(work) * unit)
     return row | {
         "num_images": len(work),

@@ -136,7 +136,7 @@ def test_three_classes_leave_the_targeted_loss_out_and_say_so(images):
     three = nn.Sequential(nn.Flatten(), nn.Linear(192, 3)).eval()
     labels = three(images).argmax(1)
     found = autoattack(three, images, labels, eps=0.05, **SHORT)
-    assert "few_classes: targeted DLR needs 4 classes (found 3) and was left out" in found.flags
+    assert "few_classes: apgd-t needs 4 classes (found 3) and was left out" in found.flags
     assert "apgd-t" not in found.broken_by
     assert any(flag.startswith("not_standard: 10 steps, 30 queries") for flag in found.flags)
 

@@ -27,7 +27,7 @@ TABLE = [
     ("rt-train pretrain=none store={new}", "finetune is not chosen", "finetune=NAME"),
     ("rt-train pretrain=none finetune=st store={new}", "dataset is not chosen", "rt-data status"),
     (P + " pretrain=simclrr", "pretrain=simclrr is unknown", "did you mean 'simclr'?"),
-    (T + " finetune=simclr", "finetune=simclr is unknown", "choose from: at, cr"),
+    (T + " finetune=simclr", "finetune=simclr is unknown", "choose from: at, at_linear"),
     (T + " dataset=pet", "dataset=pet is unknown", "did you mean 'pets'?"),
     (T + " source=mnist", "source=mnist is unknown", "did you mean 'mnist5k'?"),
     (T + " model=resnet51", "model=resnet51 is unknown", "did you mean 'resnet"),

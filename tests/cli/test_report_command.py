@@ -146,7 +146,7 @@ def test_findings_are_printed_and_written_with_their_origin(run, tmp_path):
     assert "commit: 0123456789ab" in out
     header = (store / "report" / "findings.csv").read_text().splitlines()[0]
     assert header.startswith("finding,value,low,high,like_low,like_high,unit,method,p,p_holm,verdict,")
-    assert header.endswith(",notices,stages,commit")
+    assert header.endswith(",notices,stages,commit,made_with")
 
 
 def test_findings_of_an_empty_store_say_what_to_run(run, tmp_path):

@@ -144,7 +144,8 @@ def test_settings_reach_the_attack(model_file, tmp_path):
     weak = make_job("pgd", tmp_path / "weak", model_file, eps=1e-3)
     run(weak)
     assert flags(records(weak), "robust") == flags(records(weak), "correct")
-    assert dataclasses.replace(weak.settings, eps=CONFIG.evaluator_settings["pgd"].eps) != weak.settings
+    settings = weak.stage.config
+    assert dataclasses.replace(settings, eps=CONFIG.evaluator_settings["pgd"].eps) != settings
     strong = make_job("pgd", tmp_path / "strong", model_file, eps=3.0, num_steps=10)
     run(strong)
     assert not any(flags(records(strong), "robust"))

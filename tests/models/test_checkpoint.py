@@ -131,7 +131,7 @@ def test_non_finite_weights_are_refused(saved, value):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"arch": "vit"}, "unknown architecture 'vit'"),
+        ({"arch": "vit"}, "model.arch='vit' is unknown"),
         ({"format_version": "2"}, r"format version 2 \(expected at most 1\)"),
         ({"mean": "[0.1]"}, "broken metadata"),
         ({"image_size": "large"}, "broken metadata"),

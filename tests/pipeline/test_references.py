@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from planned import set_field
+from robust_transfer.core import named
 from robust_transfer.core.errors import CheckpointError, ConfigError
-from robust_transfer.objectives import objective as objectives
 from robust_transfer.pipeline.inputs import training_stages
 from robust_transfer.pipeline.run import execute
 from tiny_runs import composed, tiny
@@ -66,7 +66,7 @@ def test_what_cannot_be_a_reference_is_refused_when_it_is_planned(store, teacher
 
 
 def test_references_are_frozen_in_eval_mode_and_in_no_checkpoint(store, teachers, monkeypatch):
-    seen, load = [], objectives.named.load
+    seen, load = [], named.load
     builder = TaughtConfig.spec.builder
 
     def build(config):
@@ -74,7 +74,7 @@ def test_references_are_frozen_in_eval_mode_and_in_no_checkpoint(store, teachers
         return seen[-1]
 
     # Evaluators' settings are checked by functions that are named the same way.
-    monkeypatch.setattr(objectives.named, "load", lambda name: build if name == builder else load(name))
+    monkeypatch.setattr(named, "load", lambda name: build if name == builder else load(name))
     stages, directories = run(taught(teachers[0], store), store)
     (objective,) = seen
     for model in objective.references.values():

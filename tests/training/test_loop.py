@@ -73,7 +73,7 @@ GOLDEN = {  # the losses before and after the first update
     "st_linear": [1.186422, 1.080866],
     "at": [1.580071, 1.328404],
     "cr": [1.957201, 2.078861],
-    "simclr": [3.254374, 7.259732],
+    "simclr": [17.109944, 14.906972],
 }
 
 

@@ -29,7 +29,8 @@ rt-train pretrain=P finetune=F dataset=D [key=value ...]
 
 {groups}
 
-  seed=0 until=pretrain|finetune store=runs evaluators=auto|[{evaluators}]
+  seed=0 until=pretrain|finetune store=runs
+  evaluators=auto|[{evaluators}]
   Every other value: rt-train pretrain=P finetune=F dataset=D --cfg job
 
 Flags

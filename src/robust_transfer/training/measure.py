@@ -41,7 +41,7 @@ def seconds_per_step(
     with training_arithmetic(config.precision):
         step = synthetic_step(config, model, runtime, device=kind, num_classes=num_classes)
         batch = synthetic_batch(step, size, model.image_size)
-        progress = Progress(step=0, total=None, epoch=0, steps_per_epoch=1)
+        progress = Progress(step=0, total=1, epoch=0, steps_per_epoch=1)
         return timed(lambda: step(batch, progress), step.context.device) * share / size
 
 
