@@ -2,38 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from functools import partial
 
 from torch import Tensor, nn
 
 from robust_transfer.config.methods import AdversarialConfig
-from robust_transfer.objectives.adversarial_weights import perturbed_weights
+from robust_transfer.objectives.adversarial_weights import AtPerturbedWeights
 from robust_transfer.objectives.eps_schedule import eps_at
 from robust_transfer.objectives.inner_attack import attacked, summed_cross_entropy
-from robust_transfer.objectives.objective import Metrics, Noise, Objective, Progress, Views, classify
+from robust_transfer.objectives.objective import Metrics, Noise, Progress, Views, classify
 from robust_transfer.objectives.standard import HeadOnly
 
 
-class Adversarial(Objective):
+class Adversarial(AtPerturbedWeights):
     """The inner maximisation by PGD before the weights move, the outer minimisation by the training step."""
 
-    def __init__(self, config: AdversarialConfig) -> None:
-        self.config = config
+    config: AdversarialConfig
 
     def prepare(self, model: nn.Module, batch: Views, noise: Noise, progress: Progress) -> Views:
         """Return the perturbed images."""
         eps = eps_at(self.config.eps_schedule, self.config.attack.eps, progress)
         return batch._replace(images=(self._attacked(model, batch, noise, eps),))
-
-    @contextmanager
-    def around_step(
-        self, trained: nn.Module, backward: Callable[[], Metrics], progress: Progress
-    ) -> Iterator[None]:
-        """Take the step at perturbed weights, where the configuration says so."""
-        with perturbed_weights(self.config.weight_perturbation, trained, backward, progress):
-            yield
 
     def __call__(
         self, model: nn.Module, batch: Views, noise: Noise, progress: Progress

@@ -8,8 +8,9 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from robust_transfer.config.methods import AdversarialConfig, TradesConfig
 from robust_transfer.config.weights import AdversarialWeights, WeightPerturbation
-from robust_transfer.objectives.objective import Metrics, Progress
+from robust_transfer.objectives.objective import Metrics, Objective, Progress
 
 
 def weight_perturbation(
@@ -62,6 +63,21 @@ def perturbed_weights(
     with torch.no_grad():
         for weight, old, moved in zip(weights, before, perturbed, strict=True):
             weight.copy_(torch.where(old == moved, weight, old + (weight - moved)))
+
+
+class AtPerturbedWeights(Objective):
+    """A method whose steps are taken at perturbed weights, where its configuration says so."""
+
+    def __init__(self, config: AdversarialConfig | TradesConfig) -> None:
+        self.config = config
+
+    @contextmanager
+    def around_step(
+        self, trained: nn.Module, backward: Callable[[], Metrics], progress: Progress
+    ) -> Iterator[None]:
+        """Take the step as `perturbed_weights` does."""
+        with perturbed_weights(self.config.weight_perturbation, trained, backward, progress):
+            yield
 
 
 @contextmanager

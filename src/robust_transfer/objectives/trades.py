@@ -4,8 +4,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from functools import partial
 
 import torch
@@ -14,10 +12,10 @@ from torch.nn import functional
 
 from robust_transfer.config.methods import TradesConfig
 from robust_transfer.models.modes import eval_mode
-from robust_transfer.objectives.adversarial_weights import perturbed_weights
+from robust_transfer.objectives.adversarial_weights import AtPerturbedWeights
 from robust_transfer.objectives.eps_schedule import eps_at
 from robust_transfer.objectives.inner_attack import attacked
-from robust_transfer.objectives.objective import Metrics, Noise, Objective, Progress, Views, classify, widen
+from robust_transfer.objectives.objective import Metrics, Noise, Progress, Views, classify, widen
 
 NEAR = 0.001  # the release's start: this times standard normal noise
 
@@ -44,7 +42,7 @@ def summed_kl(clean_logits: Tensor, adversarial_logits: Tensor) -> Tensor:
     return functional.kl_div(log_q, log_p, reduction="sum", log_target=True)
 
 
-class Trades(Objective):
+class Trades(AtPerturbedWeights):
     """The attack maximises the divergence in eval mode; the loss takes two passes in train mode.
 
     Note: the release passes the clean images a second time for the divergence, with the same result, so that
@@ -55,21 +53,12 @@ class Trades(Objective):
     release moves it at random.
     """
 
-    def __init__(self, config: TradesConfig) -> None:
-        self.config = config
+    config: TradesConfig
 
     def prepare(self, model: nn.Module, batch: Views, noise: Noise, progress: Progress) -> Views:
         """Return the images and the perturbed images."""
         eps = eps_at(self.config.eps_schedule, self.config.attack.eps, progress)
         return batch._replace(images=(batch.images[0], self._attacked(model, batch, noise, eps)))
-
-    @contextmanager
-    def around_step(
-        self, trained: nn.Module, backward: Callable[[], Metrics], progress: Progress
-    ) -> Iterator[None]:
-        """Take the step at perturbed weights, where the configuration says so."""
-        with perturbed_weights(self.config.weight_perturbation, trained, backward, progress):
-            yield
 
     def __call__(
         self, model: nn.Module, batch: Views, noise: Noise, progress: Progress
