@@ -68,3 +68,28 @@ def test_all12_is_any_recipe_over_the_twelve_sets():
     jobs = planned("experiment=all12", "pretrain=simclr", "finetune=cr")
     assert len({job.config.dataset.name for job in jobs}) == 12
     assert len({job.stages[0].key for job in jobs}) == 1
+
+
+@pytest.mark.parametrize("table, networks, without", [("2", 2, 1), ("4", 4, 0)])
+def test_a_table_is_replicated_over_pretrainings_and_none_has_none_of_them(table, networks, without):
+    jobs = planned(f"experiment=table{table}", "dataset=cifar10", "pretrain.seed=0,1")
+
+    def keys(kind):
+        return {stage.key for job in jobs for stage in job.stages if stage.kind == kind}
+
+    models = 3 if table == "2" else 6
+    assert len(keys("pretrain")) == 2 * networks
+    assert len(keys("finetune")) == len(jobs) == 2 * (models - without) + without
+
+
+def test_a_seed_of_pretraining_can_follow_that_of_fine_tuning():
+    jobs = planned(
+        "experiment=table2", "dataset=pets", "pretrain=none,at", "seed=0,1", "pretrain.seed=${seed}"
+    )
+    seeds = [(job.config.seed, getattr(job.config.pretrain, "seed", None)) for job in jobs]
+    assert seeds == [(0, None), (1, None), (0, 0), (1, 1)]
+
+
+def test_one_run_refuses_a_seed_of_pretraining_that_it_has_not():
+    with pytest.raises(ConfigError, match=r"pretrain\.seed is not used by pretrain=none"):
+        planned("pretrain=none", "finetune=at", "dataset=pets", "pretrain.seed=1")

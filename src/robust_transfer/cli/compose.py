@@ -166,14 +166,21 @@ def plain_values(composed: DictConfig) -> dict[str, Any]:
 def _jobs(config_name: str, jobs: list[list[str]]) -> Iterator[Job]:
     """Compose the jobs of a sweep; those that differ in values alone share what their groups compose to.
 
-    Reading and merging the files of the groups takes ten times as long as all the rest.
+    Reading and merging the files of the groups takes ten times as long as all the rest. Where pre-trainings
+    are swept by seed, what has none (no pre-training, a file) is one job.
     """
     composed: dict[tuple[str, ...], DictConfig] = {}
-    for overrides in jobs:
-        groups = tuple(o for o in overrides if not _is_value(o))
+    done: set[tuple[str, ...]] = set()
+    for given in jobs:
+        groups = tuple(o for o in given if not _is_value(o))
         if groups not in composed:
             composed[groups] = _without_hydra(_compose(config_name, list(groups)))
         config = copy.deepcopy(composed[groups])
+        without_seed = "seed" not in (config.get("pretrain") or {})
+        overrides = [o for o in given if not (without_seed and o.startswith("++pretrain.seed="))]
+        if tuple(overrides) in done:
+            continue
+        done.add(tuple(overrides))
         with _hydra_errors():
             for value in OverridesParser.create().parse_overrides([o for o in overrides if _is_value(o)]):
                 OmegaConf.update(config, value.key_or_group, value.value(), merge=True, force_add=True)

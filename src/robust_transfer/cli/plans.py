@@ -32,7 +32,7 @@ def show(jobs: Sequence[PlannedJob], *, measure: bool) -> int:
         rates |= cost.measured_rates(to_run, jobs[0].config.runtime)
     lines: list[tuple[str, ...]] = []
     lacks: dict[str, str] = {}
-    due: list[cost.Cost] = []
+    due: list[tuple[str, cost.Cost]] = []
     for stage, job in stages.values():
         state = stage.directory(job.config.store).state()
         start = (stage.kind, *_what(stage), stage.key[:12])
@@ -41,8 +41,8 @@ def show(jobs: Sequence[PlannedJob], *, measure: bool) -> int:
             continue
         if lack := missing_input(stage, job.config.data):
             state, lacks[stage.dataset.shown_name] = "blocked", lack
-        due.append(cost.cost(stage, rates.get(cost.recipe(stage.identity, stage.lineage))))
-        found = due[-1]
+        found = cost.cost(stage, rates.get(cost.recipe(stage.identity, stage.lineage)))
+        due.append((stage.kind, found))
         lines.append((*start, state, _count(found.steps), _count(found.passes), _hours_text(found.hours)))
     print(columns([("stage", "what", "on", "key", "state", "steps", "passes", "hours"), *lines]))
     print(_totals(len(stages), sum(number > 1 for number in uses.values()), due, measure))
@@ -60,21 +60,34 @@ def _tell_older(store: str) -> None:
         )
 
 
-def _totals(stages: int, shared: int, due: Sequence[cost.Cost], measure: bool) -> str:
-    hours = [found.hours for found in due if found.hours is not None]
+def _totals(stages: int, shared: int, due: Sequence[tuple[str, cost.Cost]], measure: bool) -> str:
+    hours = [found.hours for _, found in due if found.hours is not None]
     unknown = len(due) - len(hours)
     lines = [
         f"{stages} stages, {shared} shared between runs, {len(due)} to run; "
         f"{sum(hours):.2f} hours known, {unknown} stages unknown."
     ]
     if due:
-        memory = _gigabytes([found.memory_bytes for found in due], max)
-        disk = _gigabytes([found.disk_bytes for found in due], sum)
+        kinds = dict.fromkeys(kind for kind, _ in due)
+        lines.append("to run: " + "; ".join(_of_kind(kind, due) for kind in kinds) + ".")
+        memory = _gigabytes([found.memory_bytes for _, found in due], max)
+        disk = _gigabytes([found.disk_bytes for _, found in due], sum)
         lines.append(f"memory of a process: {memory}; disk: {disk}.")
     if unknown and not measure:
         lines.append("Hours, memory and disk come from finished stages of the same recipe;")
         lines.append("--plan --measure times a few steps here.")
     return "\n".join(lines)
+
+
+def _of_kind(kind: str, due: Sequence[tuple[str, cost.Cost]]) -> str:
+    """Say what the stages of a kind cost: replicates of a pre-training are the dear ones."""
+    found = [one for other, one in due if other == kind]
+    hours = [one.hours for one in found if one.hours is not None]
+    passes = [one.passes for one in found if one.passes is not None]
+    parts = [f"{len(found)} {kind}"]
+    parts += [f"{_count(sum(passes))} passes"] if len(passes) == len(found) else []
+    parts += [f"{_hours_text(sum(hours))} hours"] if len(hours) == len(found) else []
+    return ", ".join(parts)
 
 
 def show_evaluations(stages: Sequence[Stage], root: str, data: DataConfig) -> int:

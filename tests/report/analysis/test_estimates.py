@@ -121,6 +121,33 @@ def test_pretrainings_with_seeds_of_their_own_are_clusters(tmp_path):
     assert result.estimates["sa"].value == pytest.approx(0.6)
 
 
+def test_none_is_paired_on_the_label_draw_that_each_pretraining_has_of_its_own(tmp_path):
+    # Label draw k goes with pre-training k: it decides the level of both models, pre-training adds 5, 10, 15.
+    for seed, right in enumerate((30, 50, 80)):
+        options = {"seed": seed, "split_seed": seed}
+        add_attack(tmp_path, "digits", right, 0, **options)
+        add_attack(
+            tmp_path, "digits", right + 5 * (seed + 1), 0, pretrain="at", pretrain_seed=seed, **options
+        )
+    found = results(tmp_path, NONE, AT)
+    result, change = found[AT], found[AT].differences["sa"]
+    assert (result.pretrainings, result.seeds, found[NONE].seeds, result.tags) == (3, 1, 3, ())
+    assert change.value == pytest.approx(0.1)
+    half = stats.t.ppf(0.975, 2) * 0.05 / np.sqrt(3)
+    assert (change.high - change.low) / 2 == pytest.approx(half, rel=0.4)  # images add some
+    assert (change.high - change.low) < 0.5 * (result.estimates["sa"].high - result.estimates["sa"].low)
+
+
+def test_a_pretraining_whose_draw_none_lacks_is_not_compared(tmp_path):
+    for seed in (0, 1):
+        add_attack(tmp_path, "digits", 50, 0, seed=seed)
+    for seed in (0, 1, 2):
+        add_attack(tmp_path, "digits", 60, 0, pretrain="at", pretrain_seed=seed, seed=seed)
+    result = results(tmp_path, NONE, AT)[AT]
+    assert result.tags == ("compared on 2 of 3 seeds, those in common",)
+    assert result.differences["sa"].sample.grid.pretrainings == (0, 1)
+
+
 def test_one_model_a_cell_is_paired_over_images(tmp_path):
     # Right on the same images and 10 more: far less uncertain than two independent samples would be.
     add_attack(tmp_path, "digits", 60, 30)

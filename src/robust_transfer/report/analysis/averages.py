@@ -97,16 +97,15 @@ def _heterogeneity(means: Sequence[float], widths: Sequence[float]) -> float | N
 
 
 def _aligned(sets: Sequence[Sequence[Sample | None]]) -> list[Array] | None:
-    """Return each set's values (P, S, N), averaged over its targets, at the coordinates that all share."""
+    """Return each set's values (P, S, N), averaged over its targets, at the places that all share."""
     known = [[sample for sample in found if sample is not None] for found in sets]
     if any(len(ours) < len(theirs) for ours, theirs in zip(known, sets, strict=True)):
         return None
     every = [sample for found in known for sample in found]
-    pretrainings = [p for p in every[0].pretrainings if all(p in other.pretrainings for other in every)]
-    replicates = [s for s in every[0].replicates if all(s in other.replicates for other in every)]
-    if not pretrainings or not replicates:
+    common = [place for place in every[0].at if all(place in other.at for other in every)]
+    if not common:
         return None
-    return [np.mean([sample.at(pretrainings, replicates) for sample in found], axis=0) for found in known]
+    return [np.mean([sample.kept(common).values for sample in found], axis=0) for found in known]
 
 
 def having(results: Sequence[Result], metric: str) -> list[Result]:

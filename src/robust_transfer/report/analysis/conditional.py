@@ -17,7 +17,7 @@ from robust_transfer.core import rng, statistics
 from robust_transfer.report.analysis import crossed
 from robust_transfer.report.analysis.averages import Measure
 from robust_transfer.report.analysis.estimates import Estimate, Result
-from robust_transfer.report.analysis.samples import Sample, paired
+from robust_transfer.report.analysis.samples import Sample, combined, paired
 
 DRAWS = 2000
 
@@ -31,16 +31,15 @@ def conditional(first: Result, second: Result) -> Result | None:
     if pairs[0] is None or pairs[1] is None:
         return None
     (our_sa, their_sa), (our_ra, their_ra) = pairs[0], pairs[1]
-    both = our_sa.values * their_sa.values
-    share = float(both.mean())
+    both = combined(np.multiply, our_sa, their_sa)
+    share = float(both.values.mean())
     if share == 0:
         return None
-    lost_or_won = our_ra.values * their_sa.values - their_ra.values * our_sa.values
-    value = float(lost_or_won.mean()) / share
-    # Its spread for small deviations of both means; the test is that of lost_or_won alone.
-    values = value + (lost_or_won - value * both) / share
-    found = crossed.mean(values)
-    sample = Sample(values, our_sa.pretrainings, our_sa.replicates)
+    won = combined(lambda a, b, c, d: a * b - c * d, our_ra, their_sa, their_ra, our_sa)
+    value = float(won.values.mean()) / share
+    # Its spread for small deviations of both means; the test is that of `won` alone.
+    sample = combined(lambda one, two: value + (one - value * two) / share, won, both)
+    found = crossed.mean(sample.values)
     estimate = Estimate(value, found.low, found.high, found.method, found.p, None, sample)
     return replace(first, differences={"ra": estimate})
 

@@ -7,15 +7,17 @@ same seeds saw the same few labels: differences and gains pair both, by coordina
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+import numpy as np
+
 from robust_transfer.report.analysis import crossed
-from robust_transfer.report.analysis.samples import Sample, paired, samples
+from robust_transfer.report.analysis.samples import Sample, combined, paired, samples
 from robust_transfer.report.index import published
 from robust_transfer.report.index.cells import Cell
 from robust_transfer.report.index.collect import Index, Run
-from robust_transfer.report.index.coordinates import grid_of
+from robust_transfer.report.index.coordinates import Place, grid_of, place_of
 from robust_transfer.report.index.costs import Cost, cost_of
 from robust_transfer.report.index.environments import environments
 from robust_transfer.report.index.protocols import Choice
@@ -100,16 +102,17 @@ def from_runs(index: Index, choice: Choice) -> dict[Cell, Result]:
 
 
 def _measured(index: Index, cell: Cell, runs: tuple[Run, ...]) -> Result:
-    grid = grid_of(runs)
-    kept = tuple(run for run in runs if run not in grid.left_out)
-    tags = [f"unbalanced: {len(grid.left_out)} of {len(runs)} runs left out"] if grid.left_out else []
+    grid = grid_of(map(place_of, runs))
+    kept = tuple(run for run in runs if place_of(run) in grid)
+    left_out = len(runs) - len(kept)
+    tags = [f"unbalanced: {left_out} of {len(runs)} runs left out"] if left_out else []
     made_with = environments(kept)
     tags += (
         [f"seeds ran on different versions or hardware: {'; '.join(made_with)}"] if len(made_with) > 1 else []
     )
     return Result(
         cell,
-        {metric: _estimate(metric, sample, kept) for metric, sample in samples(grid).items()},
+        {metric: _estimate(metric, sample, kept) for metric, sample in samples(kept).items()},
         num_images=runs[0].num_images,
         pretrainings=0 if cell.pretrain == "none" else len(grid.pretrainings),
         seeds=len(grid.replicates),
@@ -124,18 +127,22 @@ def _against(result: Result, reference: Result) -> Result:
     differences = {m: difference(result, reference, m) for m in result.estimates}
     gains = {m: gain(result, reference, m) for m in result.estimates}
     tags = list(result.tags)
-    pairs = [d.sample.replicates for d in differences.values() if d is not None and d.sample is not None]
-    most = max(result.seeds, reference.seeds)
+    pairs = [d.sample for d in differences.values() if d is not None and d.sample is not None]
+    most = max(_seeds(place_of(run) for run in one.runs) for one in (result, reference))
     if not pairs:
         tags.append("no seed in common with the models without pre-training")
-    elif len(pairs[0]) < most:
-        tags.append(f"compared on {len(pairs[0])} of {most} seeds, those in common")
+    elif (shared := _seeds(pairs[0].at)) < most:
+        tags.append(f"compared on {shared} of {most} seeds, those in common")
     return replace(
         result,
         differences={m: d for m, d in differences.items() if d is not None},
         gains={m: g for m, g in gains.items() if g is not None},
         tags=tuple(tags),
     )
+
+
+def _seeds(places: Iterable[Place]) -> int:
+    return len({replicate for _, replicate in places})
 
 
 def _estimate(metric: str, sample: Sample, runs: Sequence[Run]) -> Estimate:
@@ -156,11 +163,10 @@ def difference(first: Result, second: Result, metric: str) -> Estimate | None:
     pair = _pair(first, second, metric)
     if pair is None:
         return None
-    values = pair[0].values - pair[1].values
-    found = crossed.mean(values)
+    sample = combined(np.subtract, *pair)
+    found = crossed.mean(sample.values)
     # No two accuracies differ by more than 1, which an interval from few models does not know.
     low, high = (found.low, found.high) if metric == "acr" else (max(-1.0, found.low), min(1.0, found.high))
-    sample = Sample(values, pair[0].pretrainings, pair[0].replicates)
     return Estimate(found.value, low, high, found.method, found.p, None, sample)
 
 
@@ -174,8 +180,8 @@ def gain(first: Result, second: Result, metric: str) -> Estimate | None:
     if pair is None or found is None:
         return None
     base = pair[1].values.mean()
-    values = found.value + (pair[0].values - (1 + found.value) * pair[1].values) / base
-    sample = Sample(values, pair[0].pretrainings, pair[0].replicates)
+    value = found.value
+    sample = combined(lambda ours, theirs: value + (ours - (1 + value) * theirs) / base, *pair)
     return Estimate(found.value, max(-1.0, found.low), found.high, found.method, found.p, None, sample)
 
 

@@ -1,19 +1,20 @@
-"""Per-image values of a metric on the grid of a cell's runs, and what two such grids have in common.
+"""Per-image values of a metric at the places of a cell's runs, and what two cells have in common.
 
 P pre-trainings, S replicates, N images.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 
 from robust_transfer.core.errors import EvaluationError
 from robust_transfer.report.index.collect import Run
-from robust_transfer.report.index.coordinates import Grid, Replicate
+from robust_transfer.report.index.coordinates import Grid, Place, grid_of, place_of
 from robust_transfer.report.index.records import per_image
 
 Array = npt.NDArray[np.float64]
@@ -23,43 +24,46 @@ Array = npt.NDArray[np.float64]
 class Sample:
     """Values of one metric, averaged over evaluations of the same model.
 
-    values : (P, S, N)
-    pretrainings, replicates : seeds of the first two axes
+    at : (N,) values at each place
     """
 
-    values: Array
-    pretrainings: tuple[int | None, ...]
-    replicates: tuple[Replicate, ...]
+    at: Mapping[Place, Array]
 
-    def at(self, pretrainings: Sequence[int | None], replicates: Sequence[Replicate]) -> Array:
-        """Return the values at some coordinates."""
-        rows = [self.pretrainings.index(seed) for seed in pretrainings]
-        columns = [self.replicates.index(pair) for pair in replicates]
-        return self.values[np.ix_(rows, columns)]
+    @cached_property
+    def grid(self) -> Grid:
+        """The full grid that the places make."""
+        return grid_of(self.at)
+
+    @cached_property
+    def values(self) -> Array:
+        """Values on the grid, (P, S, N)."""
+        return np.array(
+            [
+                [np.mean([self.at[place] for place in places], axis=0) for places in row]
+                for row in self.grid.rows
+            ]
+        )
+
+    def kept(self, places: Iterable[Place]) -> Sample:
+        """Return the sample at some of its places."""
+        return Sample({place: self.at[place] for place in places})
 
 
-def samples(grid: Grid) -> dict[str, Sample]:
-    """Read the records of a grid's runs: {metric: sample}.
+def samples(runs: Sequence[Run]) -> dict[str, Sample]:
+    """Read the records of runs: {metric: sample}.
 
     Raises
     ------
     EvaluationError : the runs hold different images
     """
-    first = grid.rows[0][0][0]
-    images = per_image(first)[0]
-
-    def mean_of(runs: tuple[Run, ...]) -> dict[str, Array]:
-        read = [_values(run, images, first) for run in runs]
-        return {metric: np.mean([values[metric] for values in read], axis=0) for metric in read[0]}
-
-    means = [[mean_of(runs) for runs in row] for row in grid.rows]
+    images = per_image(runs[0])[0]
+    read: dict[str, dict[Place, list[Array]]] = {}
+    for run in runs:
+        for metric, values in _values(run, images, runs[0]).items():
+            read.setdefault(metric, {}).setdefault(place_of(run), []).append(values)
     return {
-        metric: Sample(
-            np.array([[values[metric] for values in row] for row in means]),
-            grid.pretrainings,
-            grid.replicates,
-        )
-        for metric in means[0][0]
+        metric: Sample({place: np.mean(values, axis=0) for place, values in places.items()})
+        for metric, places in read.items()
     }
 
 
@@ -70,25 +74,33 @@ def _values(run: Run, images: Array, first: Run) -> dict[str, Array]:
     return values
 
 
-def paired(first: Sample, second: Sample) -> tuple[Sample, Sample] | None:
-    """Return two samples at the coordinates that they share; None where they share none.
+def combined(function: Callable[..., Array], *aligned: Sample) -> Sample:
+    """Return what a function of (N,) arrays makes of samples with the same places."""
+    return Sample({place: function(*(sample.at[place] for sample in aligned)) for place in aligned[0].at})
 
-    A single pre-training, or none, is compared with every one of the other's.
+
+def paired(first: Sample, second: Sample) -> tuple[Sample, Sample] | None:
+    """Return two samples at the places that they share; None where they share none.
+
+    A network without pre-training has no pre-training seed: it, or a single pre-training, is compared with
+    every one of the other's, on the replicates that both have.
     """
-    replicates = tuple(pair for pair in first.replicates if pair in second.replicates)
-    pretrainings = tuple(seed for seed in first.pretrainings if seed in second.pretrainings)
-    if not replicates or first.values.shape[2] != second.values.shape[2]:
+    ours, theirs = {}, {}
+    one = any(len({p for p, _ in sample.at}) == 1 for sample in (first, second))
+    longer = first if len(first.grid.pretrainings) >= len(second.grid.pretrainings) else second
+    for p, s in longer.at:
+        places = [_counterpart(sample, p, s, one) for sample in (first, second)]
+        if places[0] is not None and places[1] is not None:
+            ours[p, s], theirs[p, s] = first.at[places[0]], second.at[places[1]]
+    if not ours or next(iter(ours.values())).shape != next(iter(theirs.values())).shape:
         return None
-    if len(first.pretrainings) == 1 or len(second.pretrainings) == 1:
-        ours, theirs = first.pretrainings, second.pretrainings
-    elif pretrainings:
-        ours = theirs = pretrainings
-    else:
-        return None
-    one, other = first.at(ours, replicates), second.at(theirs, replicates)
-    shape = np.broadcast_shapes(one.shape, other.shape)
-    longer = max(ours, theirs, key=len)
-    return (
-        Sample(np.broadcast_to(one, shape), longer, replicates),
-        Sample(np.broadcast_to(other, shape), longer, replicates),
-    )
+    return Sample(ours), Sample(theirs)
+
+
+def _counterpart(
+    sample: Sample, pretraining: int | None, replicate: tuple[int | None, int | None], one: bool
+) -> Place | None:
+    if one and len(pretrainings := {p for p, _ in sample.at}) == 1:
+        pretraining = next(iter(pretrainings))
+    place = (pretraining, replicate)
+    return place if place in sample.at else None

@@ -7,49 +7,56 @@ fine-tuning together are one replicate of what comes after.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from robust_transfer.report.index.collect import Run
 
 Replicate = tuple[int | None, int | None]  # seeds of the label draw and of fine-tuning
+Place = tuple[int | None, Replicate]  # seed of the pre-training, None without one, and what follows it
 OWN: Replicate = (None, None)  # each pre-training has replicates of its own
 
 
 @dataclass(frozen=True)
 class Grid:
-    """Runs on a full grid.
+    """Places on a full grid.
 
-    rows : rows[p][s] are the evaluations of pre-training p and replicate s; under `OWN`, all of p
-    left_out : runs whose replicate not every pre-training has
+    rows : rows[p][s] are the places of pre-training p and replicate s: one, or under `OWN` all of p
     """
 
     pretrainings: tuple[int | None, ...]
     replicates: tuple[Replicate, ...]
-    rows: tuple[tuple[tuple[Run, ...], ...], ...]
-    left_out: tuple[Run, ...] = ()
+    rows: tuple[tuple[tuple[Place, ...], ...], ...]
+
+    def __contains__(self, place: Place) -> bool:
+        return any(place in places for row in self.rows for places in row)
 
 
-def replicate_of(run: Run) -> Replicate:
-    """Return what follows pre-training."""
-    return run.lineage.split_seed, run.lineage.seed
+def place_of(run: Run) -> Place:
+    """Return where a run stands."""
+    return run.lineage.pretrain_seed, (run.lineage.split_seed, run.lineage.seed)
 
 
-def grid_of(runs: Sequence[Run]) -> Grid:
-    """Arrange the runs of a cell by the replicates that all pre-trainings share, or by each one's own."""
-    placed: dict[int | None, dict[Replicate, list[Run]]] = {}
-    for run in runs:
-        placed.setdefault(run.lineage.pretrain_seed, {}).setdefault(replicate_of(run), []).append(run)
-    pretrainings = tuple(sorted(placed, key=_order))
-    shared = set.intersection(*(set(found) for found in placed.values()))
-    if not shared:
-        own = [tuple(run for evaluations in placed[p].values() for run in evaluations) for p in pretrainings]
-        return Grid(pretrainings, (OWN,), tuple((runs_of_one,) for runs_of_one in own))
-    replicates = tuple(sorted(shared, key=lambda pair: tuple(map(_order, pair))))
-    rows = tuple(tuple(tuple(placed[p][s]) for s in replicates) for p in pretrainings)
-    left_out = tuple(run for run in runs if replicate_of(run) not in shared)
-    return Grid(pretrainings, replicates, rows, left_out)
+def grid_of(places: Iterable[Place]) -> Grid:
+    """Arrange places by the replicates that all pre-trainings share, or else by each one's own.
+
+    What not every pre-training has is left out where they share any.
+    """
+    found: dict[int | None, set[Replicate]] = {}
+    for pretraining, replicate in places:
+        found.setdefault(pretraining, set()).add(replicate)
+    pretrainings = tuple(sorted(found, key=_order))
+    shared = sorted(set.intersection(*found.values()), key=_pair_order)
+    if shared:
+        rows = tuple(tuple(((p, s),) for s in shared) for p in pretrainings)
+        return Grid(pretrainings, tuple(shared), rows)
+    own = tuple((tuple((p, s) for s in sorted(found[p], key=_pair_order)),) for p in pretrainings)
+    return Grid(pretrainings, (OWN,), own)
 
 
 def _order(seed: int | None) -> int:
     return -1 if seed is None else seed
+
+
+def _pair_order(pair: Replicate) -> tuple[int, int]:
+    return _order(pair[0]), _order(pair[1])

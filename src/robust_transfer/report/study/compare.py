@@ -13,7 +13,6 @@ from robust_transfer.report.analysis import crossed
 from robust_transfer.report.analysis.samples import samples
 from robust_transfer.report.index.cells import TITLES, Cell
 from robust_transfer.report.index.collect import Run
-from robust_transfer.report.index.coordinates import grid_of
 from robust_transfer.report.index.records import per_image
 from robust_transfer.report.study.tables import Table
 
@@ -69,7 +68,7 @@ def _tests(table: Table) -> list[Test]:
             assert change.low is not None and change.high is not None
             reference = table.results[result.cell.reference]
             numbers = (change.value, change.low, change.high, change.p, change.p)
-            units = (len(change.sample.pretrainings), len(change.sample.replicates))
+            units = (len(change.sample.grid.pretrainings), len(change.sample.grid.replicates))
             notices = tuple(sorted({*result.notices, *reference.notices}))
             runs = (*result.runs, *reference.runs)
             found.append(Test(result.cell, metric, change.method, *numbers, *units, notices, runs))
@@ -105,7 +104,7 @@ def compare_pair(first: Run, second: Run) -> list[Test]:
 
 def image_values(*runs: Run) -> list[dict[str, statistics.Array]]:
     """Return {metric: (1, 1, N) values} of runs of the same images, which may have any seeds."""
-    same = {run.key: samples(grid_of((run,))) for run in runs}
+    same = {run.key: samples((run,)) for run in runs}
     for run in runs[1:]:
         _check_images(runs[0], run)
     return [{metric: sample.values for metric, sample in same[run.key].items()} for run in runs]
