@@ -18,6 +18,19 @@ settings.register_profile(
 settings.load_profile("steady")
 
 
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory, monkeypatch):
+    """No test reads what another, or a user, keeps of files."""
+    monkeypatch.setenv(
+        "RT_CACHE",
+        str(
+            tmp_path_factory.getbasetemp()
+            / "cache"
+            / os.environ["PYTEST_CURRENT_TEST"].rpartition("::")[2][:40].replace("/", " ")
+        ),
+    )
+
+
 @pytest.fixture(scope="module")
 def base():
     """A run from few labels with a validation part, certified."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 
@@ -15,8 +16,17 @@ from robust_transfer.data import catalogue
 def test_status_lists_every_set_on_one_line_and_exits_0(tmp_path, capsys):
     assert main(["status", "--root", str(tmp_path)]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines[1:]] == [n for n in catalogue.names() if n != "imagefolder"]
-    assert {line.split()[1] for line in lines[1:]} == {"missing", "ok"}
+    assert [line.split()[0] for line in lines[1:-1]] == [n for n in catalogue.names() if n != "imagefolder"]
+    assert {line.split()[1] for line in lines[1:-1]} == {"missing", "ok"}
+    assert all(len(line) <= 80 for line in lines[1:])
+    assert main(["status", "pets", "digits", "--json", "--root", str(tmp_path)]) == 0
+    pets, digits = json.loads(capsys.readouterr().out)
+    assert (pets["name"], pets["state"], pets["expected"]) == (
+        "pets",
+        "missing",
+        {"train": 3680, "test": 3669},
+    )
+    assert (digits["state"], digits["found"]) == ("ok", {"train": 1000, "test": 797})
 
 
 def test_root_comes_from_the_environment(tmp_path, capsys, monkeypatch):

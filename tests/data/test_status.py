@@ -19,9 +19,10 @@ def test_nothing_is_missing_and_a_replica_is_partial(name, tmp_path):
     state = status(name, tmp_path)
     assert state.state == "partial"
     assert state.found == (len(found["train"]), len(found["test"]))
-    line = describe(state)
-    assert "\n" not in line and f"{len(found['test'])}/{state.entry.test:,}" in line
-    assert state.entry.licence in line
+    first, *below = describe(state).splitlines()
+    assert f"{len(found['test'])}/{state.entry.test:,}" in first
+    assert f"terms: {state.entry.licence}" in " ".join(text.strip() for text in below)
+    assert all(len(text) <= 80 for text in [first, *below] if str(tmp_path) not in text)
 
 
 def test_sets_inside_packages_and_a_users_folder_are_ok(tmp_path):

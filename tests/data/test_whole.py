@@ -11,12 +11,14 @@ import pytest
 
 from replicas import BUILDERS, write_text
 from robust_transfer.core.errors import DataError
-from robust_transfer.data import catalogue, open_dataset
+from robust_transfer.data import catalogue, checksums, open_dataset
 from robust_transfer.data.check import unreadable_images
+from robust_transfer.data.checksums import known_md5, md5_of
 from robust_transfer.data.entries import entries
 from robust_transfer.data.imagenet_words import words
+from robust_transfer.data.pins import FILE, first_read
 from robust_transfer.data.status import describe, status
-from robust_transfer.data.whole import class_hash
+from robust_transfer.data.whole import class_hash, pin_of
 
 
 @pytest.fixture
@@ -92,13 +94,13 @@ def test_a_file_that_is_not_the_published_one_is_seen_by_everyone(small, monkeyp
     md5 = {"cifar-10-batches-py/data_batch_1": "0" * 32}
     monkeypatch.setitem(entries(), "cifar10", dataclasses.replace(entry, file_md5=md5))
     assert answers("cifar10", root) == dict.fromkeys(("status", "plan", "check", "run"), False)
-    assert "is not the published file" in describe(status("cifar10", root))
+    assert "is not the published file" in status("cifar10", root).problem
 
 
 def test_a_set_whose_images_are_lost_is_used_from_half_of_a_split_on(small):
     root = small("birdsnap")  # 7 of 12 and 2 of 3 are there
     assert answers("birdsnap", root) == dict.fromkeys(("status", "plan", "check", "run"), True)
-    assert "6 listed images are not there; the others are used" in describe(status("birdsnap", root))
+    assert status("birdsnap", root).problem == "6 listed images are not there; the others are used"
     assert catalogue.coverage("birdsnap", root) == {"train": (7, 12), "test": (2, 3)}
     for path in open_dataset("birdsnap", root, "train").paths[:2]:
         (root / path).unlink()
@@ -116,6 +118,60 @@ def test_a_part_of_the_pets_is_usable_and_keeps_the_ids_of_all(tmp_path):
     write_text(tmp_path, "oxford-iiit-pet/annotations/trainval.txt", ["Bengal_1 3 1 3"])
     with pytest.raises(DataError, match="class 3 is American Pit Bull Terrier"):
         open_dataset("pets", tmp_path, "train", verify=False)
+
+
+def test_lists_without_a_published_hash_are_held_to_the_first_whole_copy(small, monkeypatch):
+    root = small("dtd")
+    entry = dataclasses.replace(catalogue.get("dtd"), data_hash={})
+    monkeypatch.setitem(entries(), "dtd", entry)
+    (root / "dtd/dtd/images/banded/banded_0001.jpg").rename(root / "away")
+    assert answers("dtd", root)["run"] is False and first_read(root, "dtd test 1") is None
+    (root / "away").rename(root / "dtd/dtd/images/banded/banded_0001.jpg")
+    assert answers("dtd", root) == dict.fromkeys(("status", "plan", "check", "run"), True)
+    day = first_read(root, "dtd train 1")
+    assert day and f"the first whole copy here ({day})" in describe(status("dtd", root), width=200)
+    assert first_read(root, "dtd train 2") is None  # each partition has lists of its own
+    spoil_list(root)
+    assert answers("dtd", root) == dict.fromkeys(("status", "plan", "check", "run"), False)
+    with pytest.raises(DataError, match=f"other images or labels than on {day}"):
+        open_dataset("dtd", root, "train")
+    (root / FILE).unlink()
+    assert answers("dtd", root)["run"] is True
+
+
+def test_a_published_hash_or_checked_files_need_no_first_copy_and_a_read_only_root_keeps_none(
+    small, monkeypatch
+):
+    assert [pin_of(catalogue.get(name), "test", None) for name in ("caltech101", "cifar10", "digits")] == [
+        None
+    ] * 3
+    assert pin_of(catalogue.get("cars"), "train", None) is None
+    assert pin_of(catalogue.get("cars"), "test", None) == "cars test"
+    assert (
+        pin_of(dataclasses.replace(catalogue.get("sun397"), data_hash={"test": "0"}), "test", 2)
+        == "sun397 test 2"
+    )
+    root = small("pets")
+    monkeypatch.setitem(entries(), "pets", dataclasses.replace(catalogue.get("pets"), data_hash={}))
+
+    def refuse(*arguments):
+        raise PermissionError
+
+    monkeypatch.setattr("robust_transfer.data.pins.write_json", refuse)
+    assert answers("pets", root)["run"] is True and first_read(root, "pets train") is None
+
+
+def test_the_md5_of_a_file_is_computed_once_a_machine_until_the_file_changes(tmp_path, monkeypatch):
+    file, counted = tmp_path / "batch", []
+    file.write_bytes(b"one")
+    os.utime(file, (1, 1))
+    monkeypatch.setattr(checksums, "md5_of", lambda path: counted.append(path) or md5_of(path))
+    assert [known_md5(file), known_md5(file)] == [md5_of(file)] * 2 and len(counted) == 1
+    file.write_bytes(b"two")
+    assert known_md5(file) == md5_of(file) and len(counted) == 2
+    assert known_md5(file) == md5_of(file) and len(counted) == 3  # it changed just now, and may again
+    os.utime(file, (2, 2))
+    assert known_md5(file) == md5_of(file) and len(counted) == 4
 
 
 def test_images_one_folder_deeper_are_found_and_named(tmp_path):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
+import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
@@ -49,11 +51,21 @@ def _partition(name: str, arguments: argparse.Namespace) -> int | None:
 
 
 def _status(names: list[str], root: str, arguments: argparse.Namespace) -> int:
-    from robust_transfer.data.status import describe, status
+    from robust_transfer.data.status import describe, line, status
 
+    states = (
+        status(name, root, partition=_partition(name, arguments))
+        for name in names or [name for name in catalogue.names() if name != "imagefolder"]
+    )
+    if arguments.json:
+        print(json.dumps([one.facts() for one in states], indent=2))
+        return 0
     print(f"data root: {root}")
-    for name in names or [name for name in catalogue.names() if name != "imagefolder"]:
-        print(describe(status(name, root, partition=_partition(name, arguments))))
+    width = shutil.get_terminal_size().columns
+    for state in states:
+        print(describe(state, width) if names or state.state == "partial" else line(state))
+    if not names:
+        print("terms, and what to do: rt-data status NAME; to get a set: rt-data fetch NAME")
     return 0
 
 
@@ -142,7 +154,7 @@ ACTIONS: dict[str, tuple[Action, str, str | int, tuple[str, ...]]] = {
         _status,
         "one line a set: ok, partial or missing, images found / expected, size, terms",
         "*",
-        ("--partition",),
+        ("--partition", "--json"),
     ),
     "check": (
         _check,
@@ -190,6 +202,7 @@ TINY_RUN = (
 OPTIONS: dict[str, dict[str, Any]] = {
     "--root": {"help": "folder with all sets (default: $RT_DATA, else data/)"},
     "--partition": {"type": int, "help": "official partition of sun397 and dtd (default: 1)"},
+    "--json": {"action": "store_true", "help": "the same for a program"},
     "--no-verify": {"dest": "verify", "action": "store_false", "help": "take what is there of a partial set"},
     "--workers": {"type": int, "help": "processes that decode (default: one a core)"},
     "--from": {

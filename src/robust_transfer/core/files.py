@@ -95,6 +95,13 @@ def read_json(path: Path) -> Any | None:
         return None
 
 
+def cache_folder() -> Path:
+    """Return the folder for what can be made again: $RT_CACHE, else the user's, as the system has it."""
+    if given := os.environ.get("RT_CACHE"):
+        return Path(given)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "robust-transfer"
+
+
 def sha256(path: Path | str) -> str | None:
     """Return the sha256 of a file's content in hexadecimal; None where there is no file."""
     try:

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from robust_transfer.core.errors import ConfigError, DataError
 from robust_transfer.data import splits
+from robust_transfer.data.checksums import RUN_ANYWAY
 from robust_transfer.data.entries import Archive, Entry, entries, get, names
 from robust_transfer.data.lists import read_lines
 from robust_transfer.data.selection import Selection
 from robust_transfer.data.sources import list_split
-from robust_transfer.data.whole import RUN_ANYWAY, check_something, check_whole
+from robust_transfer.data.whole import check_something, check_whole
 
 if TYPE_CHECKING:
     from robust_transfer.data.listing import Listing

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from array import array
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ from robust_transfer.core.errors import ConfigError
 from robust_transfer.data import catalogue, splits
 from robust_transfer.data.entries import load
 from robust_transfer.data.selection import Selection
+from robust_transfer.data.texts import Texts
 from robust_transfer.data.whole import class_hash
 
 if TYPE_CHECKING:
@@ -31,14 +33,17 @@ class ImageDataset:
     expected : len(self), and the images of the official list that are not on disk
     """
 
-    def __init__(self, name: str, split: str, listing: Listing, rows: list[int], *, on_error: str) -> None:
+    def __init__(
+        self, name: str, split: str, listing: Listing, rows: Sequence[int], *, on_error: str
+    ) -> None:
         self.name, self.split, self.on_error = name, split, on_error
         self.class_names = listing.class_names
-        self.paths = [listing.paths[row] for row in rows]
+        whole = len(rows) == len(listing.paths)
+        self.paths = listing.paths if whole else Texts(listing.paths[row] for row in rows)
         self.labels = [listing.labels[row] for row in rows]
         self.expected = len(rows) + len(listing.absent)
         self.reader: Callable[[int], Image.Image] = listing.read
-        self._rows: Sequence[int] = rows
+        self._rows: Sequence[int] = range(len(rows)) if whole else array("q", rows)
 
     def __len__(self) -> int:
         return len(self._rows)

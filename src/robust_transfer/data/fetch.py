@@ -12,7 +12,7 @@ from robust_transfer.core.files import atomic_path
 from robust_transfer.core.logging import logger
 from robust_transfer.data import catalogue
 from robust_transfer.data.archive import unpack
-from robust_transfer.data.checksums import md5_of
+from robust_transfer.data.checksums import known_md5
 from robust_transfer.data.download import download
 from robust_transfer.data.images import what_it_is
 from robust_transfer.data.lists import read_lines
@@ -82,7 +82,7 @@ def _put(entry: catalogue.Entry, root: Path, archive: catalogue.Archive) -> None
     if not path.is_file():
         logger.info(f"{entry.name}: downloading {archive.file} ({archive.size}) from {archive.url}")
         download(archive.url or "", path, archive.md5)
-    elif (actual := md5_of(path)) != archive.md5:
+    elif (actual := known_md5(path)) != archive.md5:
         kind = what_it_is(path)
         raise DataError(
             f"{path} is not the published archive (expected md5 {archive.md5}, found {actual}"

@@ -25,8 +25,9 @@ from robust_transfer.data.checksums import md5_of
 from robust_transfer.data.entries import Entry, get
 from robust_transfer.data.fetch import put_in_place
 from robust_transfer.data.images import open_rgb
-from robust_transfer.data.listing import IMAGE_SUFFIXES, is_hidden, walk
+from robust_transfer.data.listing import IMAGE_SUFFIXES
 from robust_transfer.data.sources import list_split
+from robust_transfer.data.trees import files_below, is_hidden
 
 DEPTH = 3  # folders around the set's own
 SPLITS = {
@@ -154,11 +155,10 @@ def _items(origin: Path) -> Iterator[Item]:
     if found:
         yield from (Item(parts, None, content) for parts, content in tables.read_images(found))
         return
-    for directory, names in walk(origin):
-        for name in sorted(names):
-            if name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith("."):
-                file = Path(directory) / name
-                yield Item(file.relative_to(origin).parts, file)
+    for path in sorted(files_below(origin, "")):
+        name = path.rpartition("/")[2]
+        if name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith("."):
+            yield Item(tuple(path.split("/")), origin / path)
 
 
 def _import_by_name(entry: Entry, root: Path, items: list[Item], *, copy: bool) -> None:

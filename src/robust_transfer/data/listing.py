@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,6 +12,8 @@ from PIL import Image
 
 from robust_transfer.core.errors import DataError
 from robust_transfer.data.images import FileImages
+from robust_transfer.data.texts import Texts
+from robust_transfer.data.trees import files_below, is_hidden
 
 ReadImage = Callable[[int], Image.Image]
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp", ".gif")
@@ -28,7 +30,7 @@ class Listing(NamedTuple):
     """
 
     class_names: list[str]
-    paths: list[str]
+    paths: Sequence[str]
     labels: list[int]
     read: ReadImage
     absent: tuple[tuple[int, str], ...] = ()
@@ -42,7 +44,7 @@ class Listing(NamedTuple):
         """Return the listing with its paths, relative to root/folder so far, relative to root."""
         if not folder:
             return self
-        paths = [f"{folder}/{path}" for path in self.paths]
+        paths = Texts(f"{folder}/{path}" for path in self.paths)
         absent = tuple((label, f"{folder}/{path}") for label, path in self.absent)
         read = FileImages(root, paths) if isinstance(self.read, FileImages) else self.read
         return self._replace(paths=paths, read=read, absent=absent)
@@ -85,7 +87,7 @@ def file_listing(
 ) -> Listing:
     """List image files given as (path relative to home, label), sorted by label, then path."""
     ordered = sorted(items, key=lambda item: (item[1], item[0]))
-    paths = [path for path, _ in ordered]
+    paths = Texts(path for path, _ in ordered)
     labels = [label for _, label in ordered]
     lost = tuple((label, path) for path, label in absent)
     return Listing(list(class_names), paths, labels, FileImages(home, paths), lost)
@@ -95,39 +97,9 @@ def listed_files(
     home: Path, folder: str, class_names: Iterable[str], items: list[tuple[str, int]]
 ) -> Listing:
     """List files by (path relative to home, label); those that are not below home/folder are `absent`."""
-    present = present_files(home, folder) if (home / folder).is_dir() else set()
+    present = set(files_below(home, folder)) if (home / folder).is_dir() else set()
     there = [item for item in items if item[0] in present]
     return file_listing(home, class_names, there, [item for item in items if item[0] not in present])
-
-
-def present_files(home: Path, folder: str) -> set[str]:
-    """Return every file below home/folder as a path relative to home, through links to folders too.
-
-    One walk instead of a stat per file.
-    """
-    present: set[str] = set()
-    for directory, names in walk(home / folder):
-        prefix = os.path.relpath(directory, home).replace(os.sep, "/")
-        present.update(name if prefix == "." else f"{prefix}/{name}" for name in names)
-    return present
-
-
-def walk(folder: Path | str, above: tuple[str, ...] = ()) -> Iterator[tuple[str, list[str]]]:
-    """Yield (directory, names of its files) of a tree: hidden folders left out, links to folders followed."""
-    real = os.path.realpath(folder)
-    if real in above:  # a link that leads back up
-        return
-    with os.scandir(folder) as entries:
-        inside = list(entries)
-    yield str(folder), [entry.name for entry in inside if not entry.is_dir()]
-    for entry in inside:
-        if entry.is_dir() and not is_hidden(entry.name):
-            yield from walk(entry.path, (*above, real))
-
-
-def is_hidden(name: str) -> bool:
-    """Tell the folders that programs leave behind: hidden ones, and what a Mac puts into an archive."""
-    return name.startswith(".") or name == "__MACOSX"
 
 
 def class_folders(folder: Path, what: str) -> list[str]:

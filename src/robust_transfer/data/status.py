@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import textwrap
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from robust_transfer.core.errors import DataError
 from robust_transfer.data import catalogue
+from robust_transfer.data.pins import first_read
 from robust_transfer.data.selection import Selection
+from robust_transfer.data.whole import pin_of
 
 
 @dataclass(frozen=True)
@@ -18,12 +22,26 @@ class Status:
     state : "ok", "partial" (something is there) or "missing"
     found : images of train and of test; None where the split cannot be listed
     problem : the first thing that is not right, one line
+    root, partition : where was looked, and for which official partition
     """
 
     entry: catalogue.Entry
     state: str
     found: tuple[int | None, int | None]
     problem: str | None
+    root: Path
+    partition: int | None = None
+
+    def facts(self) -> dict[str, Any]:
+        """Return what a program reads of it."""
+        return {
+            "name": self.entry.name,
+            "state": self.state,
+            "found": dict(zip(("train", "test"), self.found, strict=True)),
+            "expected": {"train": self.entry.train, "test": self.entry.test},
+            "problem": self.problem,
+            "licence": self.entry.licence,
+        }
 
 
 def status(name: str, root: str | Path, *, partition: int | None = None) -> Status:
@@ -35,7 +53,8 @@ def status(name: str, root: str | Path, *, partition: int | None = None) -> Stat
     something = any(counts) or (entry.archives and (Path(root) / entry.top).exists())
     state = "ok" if not problems else "partial" if something else "missing"
     found = (counts[0], counts[1] if len(counts) > 1 else 0)
-    return Status(entry, state, found, problems[0] if problems else _lost(entry, root, selection))
+    problem = problems[0] if problems else _lost(entry, root, selection)
+    return Status(entry, state, found, problem, Path(root), catalogue.check_partition(entry, partition))
 
 
 def _look(
@@ -57,15 +76,44 @@ def _lost(entry: catalogue.Entry, root: str | Path, selection: Selection) -> str
     return f"{lost:,} listed images are not there; the others are used" if lost else None
 
 
-def describe(state: Status) -> str:
-    """Write one line: name, state, counts found / expected, size, terms, what is wrong or to do."""
+def describe(state: Status, width: int = 80) -> str:
+    """Write the line of a set, and below it its terms, what is wrong or to do and what its lists go by."""
+    entry = state.entry
+    terms = f"terms: {entry.licence}"
+    if state.state == "missing" and entry.archives:
+        terms += f"; rt-data fetch {entry.name}"
+    details = [state.problem if state.state != "missing" else None, terms, _lists(state)]
+    below = [
+        textwrap.fill(text, width, initial_indent="  ", subsequent_indent="  ") for text in details if text
+    ]
+    return "\n".join([line(state), *below])
+
+
+def line(state: Status) -> str:
+    """Write one line of at most 80 columns: name, state, images found / expected, what a download weighs."""
     entry = state.entry
     train, test = (
         f"{'-' if found is None else f'{found:,}'}/{'any' if expected is None else f'{expected:,}'}"
         for found, expected in zip(state.found, (entry.train, entry.test), strict=True)
     )
-    size = " + ".join(archive.size for archive in entry.archives) or "nothing to download"
-    line = f"{entry.name:<11} {state.state:<8} train {train:<19} test {test:<14} {size}; {entry.licence}"
-    if state.state == "missing" and entry.archives:
-        return f"{line}; rt-data fetch {entry.name}"
-    return line if state.problem is None else f"{line}; {state.problem}"
+    return f"{entry.name:<13} {state.state:<8} {train:>19} {test:>15} {_weight(entry):>10}"
+
+
+def _weight(entry: catalogue.Entry) -> str:
+    """Add up what the archives weigh, in the unit of the heaviest, with two digits."""
+    units = {"GB": 1e9, "MB": 1e6, "KB": 1e3}
+    sizes = [archive.size.split() for archive in entry.archives]
+    total = sum(float(number) * units[unit] for number, unit in sizes if unit in units)
+    if not sizes:
+        return "in Python" if entry.num_classes else ""
+    unit = next((unit for unit, size in units.items() if total >= size), None)
+    return f"{float(f'{total / units[unit]:.2g}'):g} {unit}" if unit else "lists only"
+
+
+def _lists(state: Status) -> str | None:
+    """Say what the lists of a whole set are compared with, where it is not their published hash."""
+    if state.state != "ok":
+        return None
+    pins = [pin_of(state.entry, split, state.partition) for split in ("train", "test")]
+    days = [first_read(state.root, pin) or "from now on" for pin in pins if pin]
+    return f"lists: no published hash; compared with the first whole copy here ({days[0]})" if days else None

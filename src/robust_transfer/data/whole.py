@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from robust_transfer.core.errors import DataError
-from robust_transfer.data.checksums import check_files
+from robust_transfer.data.checksums import RUN_ANYWAY, check_files
 from robust_transfer.data.entries import Entry
+from robust_transfer.data.pins import check_pinned
 
 if TYPE_CHECKING:
     from robust_transfer.data.listing import Listing
 
-RUN_ANYWAY = "rt-train ... data.verify=false runs with what is there, and marks it"
 LOSSY_SHARE = 0.5  # of a split that may be gone where images are gone from their origin
 
 
@@ -50,6 +50,16 @@ def check_whole(entry: Entry, root: Path, split: str, partition: int | None, lis
     _check_classes(entry, root, listing)
     _check_list(entry, split, partition, listing)
     _check_images(entry, root, split, listing)
+    if (what := pin_of(entry, split, partition)) is not None:
+        check_pinned(root, what, listing.official_hash())
+
+
+def pin_of(entry: Entry, split: str, partition: int | None) -> str | None:
+    """Name the list of a split that has no official data hash; None where hash or files tell enough."""
+    known = entry.file_md5 or (split in entry.data_hash and partition in (None, 1))
+    if known or not entry.archives:
+        return None
+    return " ".join(str(part) for part in (entry.name, split, partition) if part is not None)
 
 
 def _check_counts(entry: Entry, split: str, listing: Listing) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from robust_transfer.core.errors import DataError
@@ -13,9 +12,9 @@ from robust_transfer.data.listing import (
     file_listing,
     images_in,
     listed_files,
-    walk,
 )
 from robust_transfer.data.lists import read_lines
+from robust_transfer.data.trees import files_below
 
 TEST_PARTS = ("test", "val", "valid")
 
@@ -83,21 +82,16 @@ def folder_listing(home: Path, classes_of: str, part: str) -> Listing:
     extra = [name for name in class_folders(home / part, "the folder of images") if name not in label_of]
     if extra:
         raise DataError(f"{home / part} has classes that {classes_of}/ lacks: {', '.join(extra[:5])}")
-    items: list[tuple[str, int]] = []
-    for name in classes:
-        files = _images_below(home, f"{part}/{name}")
-        if not files and part == classes_of:
-            raise DataError(f"{home / part / name} holds no images (expected at least one)")
-        items += [(file, label_of[name]) for file in files]
+    items = [
+        (file, label_of[name])
+        for file in files_below(home, part)
+        if (name := file.split("/")[1]) in label_of and _is_image(file)
+    ]
+    if part == classes_of and (empty := set(label_of.values()) - {label for _, label in items}):
+        raise DataError(f"{home / part / classes[min(empty)]} holds no images (expected at least one)")
     return file_listing(home, classes, items)
 
 
-def _images_below(home: Path, folder: str) -> list[str]:
-    if not (home / folder).is_dir():
-        return []
-    return [
-        f"{os.path.relpath(directory, home).replace(os.sep, '/')}/{name}"
-        for directory, names in walk(home / folder)
-        for name in names
-        if name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith(".")
-    ]
+def _is_image(file: str) -> bool:
+    name = file.rpartition("/")[2]
+    return name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith(".")
