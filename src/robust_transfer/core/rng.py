@@ -75,6 +75,13 @@ def global_state(seed: int, purpose: str, *index: int, device: torch.device | st
         yield
 
 
+def seed_global(seed: int, purpose: str, *index: int) -> None:
+    """Key torch's global generator of the CPU anew, inside a `global_state` that gives it back."""
+    import torch
+
+    torch.default_generator.manual_seed(key(seed, purpose, *index))
+
+
 @contextmanager
 def numpy_state(seed: int, purpose: str, *index: int) -> Iterator[None]:
     """Run code that reads NumPy's global generator under a key; its state is given back as it was."""

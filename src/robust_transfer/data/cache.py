@@ -53,7 +53,8 @@ class MappedImage(Image.Image):
         if self._loaded or box is None or min(box[:2]) < 0 or box[2] > self.width or box[3] > self.height:
             return super().crop(box)
         left, top, right, bottom = (round(edge) for edge in box)
-        return Image.fromarray(np.ascontiguousarray(self._pixels[top:bottom, left:right]))
+        pixels = self._pixels[top:bottom, left:right]
+        return Image.frombytes("RGB", (pixels.shape[1], pixels.shape[0]), pixels.tobytes())
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         return Image.frombytes, (self.mode, self.size, self.tobytes())  # an image of its own

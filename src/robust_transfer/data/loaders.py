@@ -101,7 +101,11 @@ class _Reader:
         self._epoch = -1
         self._makers: tuple[MakeView, ...] = ()  # of this epoch
 
-    def __getitem__(self, request: _Request) -> _Sample:
+    def __getitems__(self, requests: Sequence[_Request]) -> list[_Sample]:
+        with rng.global_state(self.seed, "augment"):  # given back once a batch: it is a tenth of a small image
+            return [self._sample(request) for request in requests]
+
+    def _sample(self, request: _Request) -> _Sample:
         unreadable: list[int] = []
         for position in self._candidates(request.position):
             try:
@@ -134,8 +138,8 @@ class _Reader:
             self._epoch, self._makers = read.epoch, tuple(self.make_views(read.epoch))
         views = []
         for view, make in enumerate(self._makers):
-            with rng.global_state(self.seed, "augment", read.epoch, read.position, view):
-                views.append(make(image))
+            rng.seed_global(self.seed, "augment", read.epoch, read.position, view)
+            views.append(make(image))
         return tuple(views)
 
 

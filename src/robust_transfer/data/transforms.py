@@ -57,8 +57,8 @@ def _crop_flip(image: Image.Image, *, image_size: int, flip: bool) -> torch.Tens
     image = image.resize((image_size, image_size), Image.Resampling.BILINEAR)
     if flip and torch.rand(1) < 0.5:
         image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-    pixels: torch.Tensor = pil_to_tensor(image)
-    return pixels
+    pixels = torch.frombuffer(bytearray(image.tobytes()), dtype=torch.uint8)  # pil_to_tensor copies it thrice
+    return pixels.view(image_size, image_size, 3).permute(2, 0, 1)
 
 
 def draw_crop(
