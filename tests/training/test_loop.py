@@ -108,12 +108,31 @@ def test_a_run_cut_twice_and_resumed_is_bit_equal(name, tmp_path):
     resumed, resumed_facts = train(name, tmp_path / "cut")
     assert_equal_models(resumed, whole)
     assert resumed_facts["steps"] == facts["steps"] == 10
-    timing = ("seconds", "images_per_second")
+    timing = ("seconds", "images_per_second", "data_wait")
     whole_lines, cut_lines = lines(tmp_path / "whole"), lines(tmp_path / "cut")
     for line in whole_lines + cut_lines:
         for key in timing:
             del line[key]
     assert cut_lines == whole_lines
+
+
+def test_the_share_of_time_that_batches_are_waited_for_is_logged(tmp_path, monkeypatch):
+    now = [0.0]  # each batch takes three seconds, the rest of a step one
+    monkeypatch.setattr(loop.time, "monotonic", lambda: now[0])
+    note = loop._Record.note
+
+    def slow_note(*arguments):
+        now[0] += 1
+        note(*arguments)
+
+    def slow_batches(start, end, *, num_views):
+        for batch in open_batches(start, end, num_views=num_views):
+            now[0] += 3
+            yield batch
+
+    monkeypatch.setattr(loop._Record, "note", slow_note)
+    train("st", tmp_path, batches=slow_batches)
+    assert [line["data_wait"] for line in lines(tmp_path)] == [0.75] * 10
 
 
 @pytest.mark.parametrize(

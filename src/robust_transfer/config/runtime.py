@@ -39,6 +39,9 @@ class RuntimeConfig:
     sync_batchnorm: bool = option(
         "BatchNorm over all devices; false: their number enters the key", identity=False
     )
+    prefetch_factor: int = option(
+        "batches that each loading process has ready ahead", low=1, identity=False, default=2
+    )
 
     def check(self, path: str) -> None:
         """Refuse a number of devices that enters the key but is not known when the run is planned."""

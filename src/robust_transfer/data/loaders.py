@@ -102,7 +102,9 @@ class _Reader:
         self._makers: tuple[MakeView, ...] = ()  # of this epoch
 
     def __getitems__(self, requests: Sequence[_Request]) -> list[_Sample]:
-        with rng.global_state(self.seed, "augment"):  # given back once a batch: it is a tenth of a small image
+        with rng.global_state(
+            self.seed, "augment"
+        ):  # given back once a batch: it is a tenth of a small image
             return [self._sample(request) for request in requests]
 
     def _sample(self, request: _Request) -> _Sample:
@@ -202,6 +204,7 @@ def training_batches(
     rank: int = 0,
     world_size: int = 1,
     num_workers: int = 0,
+    prefetch_factor: int = 2,
     pin_memory: bool = False,
 ) -> Iterator[Batch]:
     """Yield this process's part of the batches of steps start_step .. total_steps - 1.
@@ -211,6 +214,7 @@ def training_batches(
     make_views : epoch -> one maker a view, such as (train_transform(...),) or two_views(...)
     batch_size : images of all processes together; a set smaller than it is one batch, whole
     rank, world_size : process `rank` gets every world_size-th image of a batch, from the rank-th on
+    num_workers, prefetch_factor : loading processes, and the batches that each has ready ahead
 
     Raises
     ------
@@ -225,7 +229,7 @@ def training_batches(
         len(dataset), batch_size, seed, range(start_step, total_steps), rank, world_size
     )
     reader = _Reader(dataset, make_views, seed, substitute=True)
-    return _load(reader, schedule, num_workers=num_workers, pin_memory=pin_memory)
+    return _load(reader, schedule, num_workers, prefetch_factor, pin_memory=pin_memory)
 
 
 def evaluation_batches(
@@ -244,11 +248,16 @@ def evaluation_batches(
     requests = [_Request(0, index) for index in indices]
     schedule = [requests[i : i + batch_size] for i in range(0, len(requests), batch_size)]
     reader = _Reader(dataset, lambda epoch: (transform,), 0, substitute=False)
-    return _load(reader, schedule, num_workers=num_workers, pin_memory=pin_memory)
+    return _load(reader, schedule, num_workers, 2, pin_memory=pin_memory)
 
 
 def _load(
-    reader: _Reader, schedule: Iterable[list[_Request]], *, num_workers: int, pin_memory: bool
+    reader: _Reader,
+    schedule: Iterable[list[_Request]],
+    num_workers: int,
+    prefetch_factor: int,
+    *,
+    pin_memory: bool,
 ) -> Iterator[Batch]:
     # It draws a base seed for its workers: from a generator of its own, not from torch's global one.
     loader: DataLoader[Batch] = DataLoader(
@@ -256,6 +265,7 @@ def _load(
         batch_sampler=schedule,
         collate_fn=_collate,
         num_workers=num_workers,
+        prefetch_factor=prefetch_factor if num_workers else None,
         pin_memory=pin_memory,
         generator=rng.generator(0, "loader"),
     )

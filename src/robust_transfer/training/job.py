@@ -154,6 +154,7 @@ def _batches(job: StageJob, objective: Objective, dataset: ImageDataset, context
             rank=context.rank,
             world_size=context.world_size,
             num_workers=job.runtime.num_workers,
+            prefetch_factor=job.runtime.prefetch_factor,
             pin_memory=context.device.type == "cuda",
         )
         return _tell_unreadable(batches, dataset)

@@ -130,7 +130,7 @@ def fit(
                 drops=run.plateau.drops,
             )
             set_lr(run.optimizer, lr)
-            batch = next(batches)
+            batch = record.fetch(batches)
             values = train_step(batch, Progress(run.step, total_steps, batch.epoch, steps_per_epoch))
             run.step += 1
             record.note(values, batch)
@@ -192,7 +192,15 @@ class _Record:
         self.save_seconds = 60 * runtime.save_every_minutes
         self.saved = time.monotonic()
         self.images = 0  # of this attempt
+        self.waited, self.logged = 0.0, time.monotonic()  # seconds for batches since the last line; its time
         self.seconds_before, self.started = run.seconds, time.monotonic()
+
+    def fetch(self, batches: Iterator[Batch]) -> Batch:
+        """Return the next batch, and count how long the loop stood still for it."""
+        started = time.monotonic()
+        batch = next(batches)
+        self.waited += time.monotonic() - started
+        return batch
 
     def note(self, values: dict[str, Tensor], batch: Batch) -> None:
         """Count a step; its numbers stay on the device."""
@@ -205,8 +213,15 @@ class _Record:
         """Write one line of metrics, or raise ConfigError where a number is not finite."""
         means = self.monitor.check()
         line = {"step": self.run.step, "epoch": epoch, **means, **self.run.validation, "lr": lr}
+        now = time.monotonic()
+        timing = {
+            "seconds": self.run.seconds,
+            "images_per_second": self.rate(),
+            "data_wait": self.waited / max(1e-9, now - self.logged),  # share of the time since the last line
+        }
+        self.waited, self.logged = 0.0, now
         for logger in self.loggers:
-            logger.log({**line, "seconds": self.run.seconds, "images_per_second": self.rate()})
+            logger.log({**line, **timing})
         self.progress.show(" ".join(f"{name}={value:.4g}" for name, value in means.items()))
 
     def save(self) -> None:
