@@ -41,7 +41,8 @@ def check_pinned(root: Path, what: str, data_hash: str) -> None:
 
 def first_read(root: Path, what: str) -> str | None:
     """Return the day on which a list was first read whole below `root`."""
-    return _read(root).get(what, {}).get("first_read")
+    day: str | None = _read(root).get(what, {}).get("first_read")
+    return day
 
 
 def _read(root: Path) -> dict[str, Any]:
