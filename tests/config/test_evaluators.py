@@ -121,5 +121,5 @@ def test_a_package_that_cannot_be_imported_is_named(mirrors):
 def test_a_name_that_is_taken_is_refused(mirrors):
     path = mirrors.parent / "mirrors" / "config.py"
     path.write_text(path.read_text().replace('name="flipped"', 'name="clean"'))
-    with pytest.raises(ConfigError, match="two evaluators are called 'clean'"):
+    with pytest.raises(ConfigError, match="the name 'clean' is taken"):
         evaluators()

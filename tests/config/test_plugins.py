@@ -46,7 +46,7 @@ def test_a_config_class_is_added_under_the_name_of_its_entry_point(offered):
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
-        ("at", "gentle_package:GentleConfig", "the name is taken"),
+        ("at", "gentle_package:GentleConfig", "the name 'at' is taken"),
         ("gentle", "gentle_package:GentelConfig", "cannot be imported"),
         ("gentle", "no_such_package:GentleConfig", "cannot be imported .No module named 'no_such_package'"),
         ("gentle", "gentle_package:HERE", "expected a TrainingConfig"),

@@ -9,7 +9,7 @@ from torch import nn
 
 from robust_transfer.config import model as config_model
 from robust_transfer.config.model import backbones
-from robust_transfer.core import rng
+from robust_transfer.core import extensions, rng
 from robust_transfer.core.errors import ConfigError
 from robust_transfer.models.backbones import backbone, num_features
 
@@ -74,7 +74,8 @@ def added(monkeypatch):
 
     def add(**builders):
         entries = [EntryPoint(name, value, config_model.GROUP) for name, value in builders.items()]
-        monkeypatch.setattr(config_model, "entry_points", lambda group: entries)
+        found = {config_model.GROUP: entries}
+        monkeypatch.setattr(extensions, "entry_points", lambda group: found.get(group, []))
         config_model.backbones.cache_clear()
 
     yield add
@@ -93,5 +94,5 @@ def test_what_another_package_brings_is_refused_where_it_cannot_be_used(added, m
 
 def test_two_builders_of_one_name_are_refused(added):
     added(resnet18="outside:resnet18")
-    with pytest.raises(ConfigError, match="architecture 'resnet18' is built by robust_transfer"):
+    with pytest.raises(ConfigError, match="the name 'resnet18' is taken"):
         backbones()

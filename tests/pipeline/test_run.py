@@ -98,7 +98,11 @@ def test_a_stage_of_other_data_is_not_reused(whole, tmp_path, capsys):
 
 def test_a_finished_stage_is_reused_where_its_data_are_gone(whole, monkeypatch):
     stage = training_stages(composed(*tiny("cr", "cr", whole)))[0]
-    monkeypatch.setattr(module, "missing_input", lambda stage, data: "gone")
+
+    def gone(*request, **options):
+        raise DataError("gone")
+
+    monkeypatch.setattr("robust_transfer.data.opening.open_split", gone)
     module.check_fingerprint(stage, stage.directory(whole), composed(*tiny("cr", "cr", whole)).data)
 
 

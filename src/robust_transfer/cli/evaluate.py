@@ -103,8 +103,8 @@ def _evaluate(arguments: Arguments, overrides: list[str]) -> int:
             plans.show_evaluations(stages, config.store, config.data)
             for config, stages in zip(configs, planned, strict=True)
         )
+    run.check_inputs((stages, config.data) for config, stages in zip(configs, due, strict=True))
     for config, stages in zip(configs, due, strict=True):
-        run.check_inputs(stages, config.data)
         run.check_machine(stages, config.runtime)
     outcomes = [
         run.execute(stages, config.store, data=config.data, runtime=config.runtime, say=app.say)

@@ -54,8 +54,8 @@ def planned(composition: Composition) -> list[PlannedJob]:
 
 def check(composition: Composition, jobs: Sequence[PlannedJob]) -> None:
     """Refuse a sweep whose data or devices are missing, or whose store cannot be written."""
+    check_inputs((job.due, job.config.data) for job in jobs)
     for job in jobs:
-        check_inputs(job.due, job.config.data)
         if composition.launcher == "basic":  # else the devices are elsewhere
             check_machine(job.due, job.config.runtime)
     for root in {job.config.store for job in jobs}:

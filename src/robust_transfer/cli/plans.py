@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from robust_transfer.config.data import DataConfig
 from robust_transfer.config.evaluation import evaluator_spec
 from robust_transfer.core.columns import columns
+from robust_transfer.data import catalogue
 from robust_transfer.pipeline import cost
 from robust_transfer.pipeline.inputs import missing_input
 from robust_transfer.pipeline.stage import Stage, older_stages
@@ -32,6 +34,7 @@ def show(jobs: Sequence[PlannedJob], *, measure: bool) -> int:
         rates |= cost.measured_rates(to_run, jobs[0].config.runtime)
     lines: list[tuple[str, ...]] = []
     lacks: dict[str, str] = {}
+    missing = functools.cache(catalogue.missing)
     due: list[tuple[str, cost.Cost]] = []
     for stage, job in stages.values():
         state = stage.directory(job.config.store).state()
@@ -39,7 +42,7 @@ def show(jobs: Sequence[PlannedJob], *, measure: bool) -> int:
         if state == "done":
             lines.append((*start, state, "-", "-", "-"))
             continue
-        if lack := missing_input(stage, job.config.data):
+        if lack := missing_input(stage, job.config.data, missing):
             state, lacks[stage.dataset.shown_name] = "blocked", lack
         found = cost.cost(stage, rates.get(cost.recipe(stage.identity, stage.lineage)))
         due.append((stage.kind, found))
@@ -92,10 +95,10 @@ def _of_kind(kind: str, due: Sequence[tuple[str, cost.Cost]]) -> str:
 
 def show_evaluations(stages: Sequence[Stage], root: str, data: DataConfig) -> int:
     """Print the evaluations of a checkpoint with their states."""
-    lines, lacks = [], []
+    lines, lacks, missing = [], [], functools.cache(catalogue.missing)
     for stage in stages:
         state = stage.directory(root).state()
-        lack = None if state == "done" else missing_input(stage, data)
+        lack = None if state == "done" else missing_input(stage, data, missing)
         if lack:
             state = "blocked"
             lacks.append(lack)

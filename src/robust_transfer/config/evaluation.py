@@ -459,13 +459,10 @@ def evaluators() -> dict[str, type[EvaluatorConfig]]:
     ------
     ConfigError : a package brings an evaluator that cannot be imported, or whose name is taken
     """
-    classes: dict[str, type[EvaluatorConfig]] = {}
-    for config_class in (*BUILT_IN, *extensions(GROUP, EvaluatorConfig).values()):
-        name = config_class.spec.name
-        if classes.setdefault(name, config_class) is not config_class:
-            raise ConfigError(
-                f"two evaluators are called '{name}' ({classes[name].__module__}, {config_class.__module__})"
-            )
+    classes: dict[str, type[EvaluatorConfig]] = {config.spec.name: config for config in BUILT_IN}
+    for extension in extensions(GROUP):
+        config_class = extension.load_class(EvaluatorConfig)
+        extension.add_to(classes, config_class.spec.name, config_class)
     return classes
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import entry_points
 
 from robust_transfer.config.schema import option
 from robust_transfer.core.errors import ConfigError, did_you_mean
+from robust_transfer.core.extensions import extensions
 
 DEFAULT_WIDTH = 64
 FIXED_WIDTH = ("resnet18", "resnet50")  # torchvision's
@@ -28,12 +28,8 @@ def backbones() -> dict[str, str]:
     """
     home = "robust_transfer.models.backbones"
     builders = {name: f"{home}:{name}" for name in ("resnet50", "resnet18", "resnet18_small")}
-    for entry in entry_points(group=GROUP):
-        if builders.setdefault(entry.name, entry.value) != entry.value:
-            raise ConfigError(
-                f"architecture '{entry.name}' is built by {builders[entry.name]} and by {entry.value}",
-                "uninstall one of the two packages",
-            )
+    for extension in extensions(GROUP):
+        extension.add_to(builders, extension.name, extension.value)
     return builders
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 
 from robust_transfer.config.methods import FINETUNE, PRETRAIN, TrainingConfig
-from robust_transfer.core.errors import ConfigError
 from robust_transfer.core.extensions import extensions
 
 GROUPS = {"robust_transfer.pretrain": PRETRAIN, "robust_transfer.finetune": FINETUNE}
@@ -24,10 +23,5 @@ def load_methods() -> None:
     ConfigError : an entry point cannot be imported, is not a method's config, or takes a name that is taken
     """
     for group, methods in GROUPS.items():
-        for name, config_class in extensions(group, TrainingConfig).items():
-            if methods.setdefault(name, config_class) is not config_class:
-                raise ConfigError(
-                    f"a package brings {group} '{name}' = {config_class.__module__}:{config_class.__name__}, "
-                    "and the name is taken",
-                    f"another name than {', '.join(methods)}",
-                )
+        for extension in extensions(group):
+            extension.add_to(methods, extension.name, extension.load_class(TrainingConfig))

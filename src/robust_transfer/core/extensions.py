@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from importlib.metadata import entry_points
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TypeVar
@@ -28,26 +29,58 @@ def config_folders() -> dict[str, Path]:
     return folders
 
 
-def extensions(group: str, base: type[Part]) -> dict[str, type[Part]]:
-    """Load the classes that the entry points of `group` name, by the entries' names and in their order.
+@dataclass(frozen=True)
+class Extension:
+    """A part that an installed package brings, by an entry point; nothing is imported before `load`."""
 
-    Raises
-    ------
-    ConfigError : an entry cannot be imported, or names no subclass of `base`
-    """
-    classes = {}
-    for entry in sorted(entry_points(group=group), key=lambda entry: entry.name):
-        origin = entry.dist.name if entry.dist is not None else "an installed package"
+    entry: EntryPoint
+
+    @property
+    def name(self) -> str:
+        """Return the name under which the part is brought."""
+        return self.entry.name
+
+    @property
+    def value(self) -> str:
+        """Return where the part is: "module:name"."""
+        return self.entry.value
+
+    @property
+    def origin(self) -> str:
+        """Return the package's name."""
+        return self.entry.dist.name if self.entry.dist is not None else "an installed package"
+
+    def load(self, kind: type[Part]) -> Part:
+        """Import the part, or raise ConfigError where that fails or it is not of its kind."""
         try:
-            loaded = entry.load()
+            loaded = self.entry.load()
         except Exception as error:  # a package that is not ours can fail in any way
             raise ConfigError(
-                f"{origin} brings {group} '{entry.name}', which cannot be imported ({error})",
-                f"mend or remove it: pip uninstall {origin}",
+                f"{self.origin} brings {self.entry.group} '{self.name}', which cannot be imported ({error})",
+                f"mend or remove it: pip uninstall {self.origin}",
             ) from error
+        if not isinstance(loaded, kind):
+            raise self.refusal(f"expected a {kind.__name__}")
+        return loaded
+
+    def load_class(self, base: type[Part]) -> type[Part]:
+        """Import a class, or raise ConfigError where that fails or it is not a subclass of `base`."""
+        loaded = self.load(object)
         if not (isinstance(loaded, type) and issubclass(loaded, base)):
-            raise ConfigError(
-                f"{origin} brings {group} '{entry.name}' = {entry.value} (expected a {base.__name__})"
-            )
-        classes[entry.name] = loaded
-    return classes
+            raise self.refusal(f"expected a {base.__name__}")
+        return loaded
+
+    def add_to(self, known: dict[str, Part], name: str, part: Part) -> None:
+        """Put the part among those that are known, or raise ConfigError where its name is taken."""
+        if known.setdefault(name, part) != part:
+            raise self.refusal(f"the name '{name}' is taken", f"another name than {', '.join(known)}")
+
+    def refusal(self, why: str, *hints: str) -> ConfigError:
+        """Return the error that says what is brought and why it cannot be used."""
+        what = f"{self.origin} brings {self.entry.group} '{self.name}' = {self.value} ({why})"
+        return ConfigError(what, *hints)
+
+
+def extensions(group: str) -> list[Extension]:
+    """Return what other packages bring of a kind, sorted by name; imports none of it."""
+    return [Extension(entry) for entry in sorted(entry_points(group=group), key=lambda entry: entry.name)]

@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
-from importlib.metadata import entry_points
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from robust_transfer.core.errors import ConfigError, did_you_mean
+from robust_transfer.core.extensions import extensions
 
 CATALOGUE = Path(__file__).with_name("catalogue.toml")
 GROUP = "robust_transfer.datasets"  # entry points of other packages
@@ -92,11 +93,12 @@ def entries() -> dict[str, Entry]:
     Such a module's CATALOGUE is the path of a file like catalogue.toml.
     """
     known = read(CATALOGUE)
-    for point in entry_points(group=GROUP):
-        added = read(Path(point.load().CATALOGUE))
-        if twice := sorted(known.keys() & added.keys()):
-            raise ConfigError(f"data set '{twice[0]}' of {point.value} has the name of another set")
-        known |= added
+    for extension in extensions(GROUP):
+        module = extension.load(ModuleType)
+        if not hasattr(module, "CATALOGUE"):
+            raise extension.refusal("expected a module with CATALOGUE, the path of a TOML file")
+        for name, entry in read(Path(module.CATALOGUE)).items():
+            extension.add_to(known, name, entry)
     return known
 
 

@@ -20,6 +20,7 @@ from robust_transfer.pipeline.inputs import expected_train_images
 from robust_transfer.pipeline.stage import Stage
 from robust_transfer.store import directories
 from robust_transfer.store.records import Lineage
+from robust_transfer.store.stage_config import read_identity
 
 
 @dataclass(frozen=True)
@@ -108,19 +109,15 @@ def recipe(stage_identity: dict[str, Any], lineage: Lineage) -> str:
 
 def finished_rates(root: Path | str) -> dict[str, Rate]:
     """Return the rate of every recipe that finished in this store."""
-    import yaml
-
     found = {}
     for directory in directories.scan(root):
         status = directory.status()
-        if status.state != directories.DONE or not (directory.path / "config.yaml").is_file():
+        amount, seconds = status.passes, status.wall_seconds
+        if status.state != directories.DONE or not amount or seconds is None:
             continue
-        config = yaml.safe_load((directory.path / "config.yaml").read_text(encoding="utf-8"))
-        amount = status.passes
-        if amount and status.wall_seconds is not None:
+        if identity := read_identity(directory.path):
             size = sum(file.stat().st_size for file in directory.path.iterdir() if file.is_file())
-            key = recipe(config["identity"], Lineage.read(config["lineage"]))
-            found[key] = Rate(status.wall_seconds / amount, status.peak_memory_bytes, size)
+            found[recipe(identity, status.lineage)] = Rate(seconds / amount, status.peak_memory_bytes, size)
     return found
 
 

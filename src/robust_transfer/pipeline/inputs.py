@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import importlib.util
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 from robust_transfer.config.data import DataConfig, DatasetConfig
@@ -129,14 +130,19 @@ def expected_train_images(dataset: DatasetConfig) -> int | None:
     return kept if dataset.train_fraction is None else round(kept * dataset.train_fraction)
 
 
-def missing_input(stage: Stage, data: DataConfig) -> str | None:
-    """Say in one line what a stage that must run would not find, or None."""
+def missing_input(
+    stage: Stage, data: DataConfig, missing: Callable[..., str | None] = catalogue.missing
+) -> str | None:
+    """Say in one line what a stage that must run would not find, or None.
+
+    missing : who asks of many stages passes `functools.cache(catalogue.missing)`, which lists a split once
+    """
     if stage.kind == "pretrain" and isinstance(stage.config, CheckpointConfig):
         return None  # its file was read to plan it
     dataset = stage.dataset
     split = dataset.evaluate_on if stage.kind == "eval" else "train"
     selection = Selection.of(dataset, stage.generated)
-    return catalogue.missing(dataset.name, dataset.root or data.root, split, selection, verify=data.verify)
+    return missing(dataset.name, dataset.root or data.root, split, selection, verify=data.verify)
 
 
 def _check_evaluators(config: TrainConfig | EvaluateConfig) -> None:

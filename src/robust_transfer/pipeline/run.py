@@ -6,10 +6,11 @@ jobs that share it compute it once.
 
 from __future__ import annotations
 
+import functools
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ from robust_transfer.config.runtime import RuntimeConfig
 from robust_transfer.core import files
 from robust_transfer.core.errors import DataError, Interrupted, UserError
 from robust_transfer.core.signals import SIGNALS
+from robust_transfer.data import catalogue
 from robust_transfer.distributed.environment import started_by_launcher
 from robust_transfer.pipeline import cost
 from robust_transfer.pipeline.inputs import missing_input
@@ -37,11 +39,13 @@ if TYPE_CHECKING:
 Say = Callable[[str], None]
 
 
-def check_inputs(stages: Sequence[Stage], data: DataConfig) -> None:
-    """Refuse stages that would not find their data; reads no image."""
-    for stage in stages:
-        if lack := missing_input(stage, data):
-            raise DataError(lack, f"rt-data status {stage.dataset.name}")
+def check_inputs(jobs: Iterable[tuple[Sequence[Stage], DataConfig]]) -> None:
+    """Refuse jobs whose stages would not find their data; lists a split once and reads no image."""
+    missing = functools.cache(catalogue.missing)
+    for stages, data in jobs:
+        for stage in stages:
+            if lack := missing_input(stage, data, missing):
+                raise DataError(lack, f"rt-data status {stage.dataset.name}")
 
 
 def check_machine(stages: Sequence[Stage], runtime: RuntimeConfig) -> None:
@@ -230,9 +234,12 @@ def _at_work(work: Callable[[StageJob, Context], Any], job: StageJob, context: C
 def check_fingerprint(stage: Stage, directory: StageDirectory, data: DataConfig) -> None:
     """Refuse to reuse a finished stage where the data on disk is not what it was computed from."""
     computed = directory.status().fingerprint
-    if computed is None or missing_input(stage, data):
+    if computed is None:
+        return
+    try:
+        actual = stage_fingerprint(stage, data)
+    except DataError:
         return  # nothing to compare: a key needs no data on disk
-    actual = stage_fingerprint(stage, data)
     if actual != computed:
         raise DataError(
             f"{directory.path.name} was computed from other data: dataset '{stage.dataset.name}' had "

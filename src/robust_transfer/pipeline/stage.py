@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +82,7 @@ class Stage:
     marks: tuple[str, ...] = ()
     images: dict[str, tuple[int, int]] = field(default_factory=dict)  # see DatasetMetadata
 
-    @property
+    @cached_property
     def key(self) -> str:
         """The full sha256 of the stage's identity; directories and tables show 12 digits."""
         return content_key(self.identity)

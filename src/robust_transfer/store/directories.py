@@ -72,14 +72,14 @@ class StageDirectory:
         if (
             status.state == DONE
             and all((self.path / name).is_file() for name in names)
-            and not self.changed()
+            and not self.changed(status)
         ):
             return "done"
         return "missing" if status == Status() else "resumable"
 
-    def changed(self) -> list[str]:
+    def changed(self, status: Status | None = None) -> list[str]:
         """Name the files of an evaluation's result that are no longer what it was finished with."""
-        finished = self.status().files
+        finished = (status or self.status()).files
         return [name for name, digest in finished.items() if sha256(self.path / name) != digest]
 
     def update(self, **fields: Any) -> None:

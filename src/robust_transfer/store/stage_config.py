@@ -59,8 +59,7 @@ def read_stage_config(directory: Path) -> StageConfig:
     ConfigError : it cannot be read; names the commit that wrote it
     """
     try:
-        values = yaml.safe_load((directory / NAME).read_text(encoding="utf-8"))
-        return _parsed(values)
+        return _parsed(_values(directory))
     except (OSError, yaml.YAMLError, LookupError, TypeError, ValueError, AttributeError) as error:
         reason = error.what if isinstance(error, ConfigError) else f"{type(error).__name__}: {error}"
         commit = commit_of(directory) or "unknown"
@@ -68,6 +67,21 @@ def read_stage_config(directory: Path) -> StageConfig:
             f"{directory / NAME} cannot be read by this version ({' '.join(reason.split())})",
             f"it was written by commit {commit}, which can: git checkout {commit}",
         ) from error
+
+
+def read_identity(directory: Path) -> dict[str, Any]:
+    """Return what a stage's key was made of; {} where its config.yaml cannot be read."""
+    try:
+        identity = _values(directory)["identity"]
+    except (OSError, yaml.YAMLError, LookupError, TypeError):
+        return {}
+    return identity if isinstance(identity, dict) else {}
+
+
+def _values(directory: Path) -> Any:
+    # The C loader is ten times faster, and a table reads hundreds of files.
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    return yaml.load((directory / NAME).read_text(encoding="utf-8"), loader)
 
 
 def _parsed(values: Mapping[str, Any]) -> StageConfig:

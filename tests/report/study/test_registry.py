@@ -3,6 +3,7 @@ from importlib.metadata import EntryPoint
 import pytest
 
 from robust_transfer.cli.report import main
+from robust_transfer.core import extensions
 from robust_transfer.core.errors import ConfigError
 from robust_transfer.report.index.cells import Cell
 from robust_transfer.report.index.protocols import Requirements
@@ -28,7 +29,7 @@ def plugged(monkeypatch):
     def plug(name):
         entry = EntryPoint("ours", f"{__name__}:{name}", registry.GROUP)
         monkeypatch.setattr(EntryPoint, "load", lambda self: globals()[name])
-        monkeypatch.setattr(registry, "entry_points", lambda group: [entry])
+        monkeypatch.setattr(extensions, "entry_points", lambda group: [entry] if group == entry.group else [])
         registry.tables.cache_clear()
 
     yield plug
@@ -53,7 +54,7 @@ TWICE = TableSpec("2", "", lambda index: CELLS, OURS.requirements, BY_PRETRAININ
 
 def test_two_tables_of_one_name_are_refused(plugged):
     plugged("TWICE")
-    with pytest.raises(ConfigError, match="two tables are named '2'"):
+    with pytest.raises(ConfigError, match="the name '2' is taken"):
         registry.tables()
 
 

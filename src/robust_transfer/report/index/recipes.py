@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from robust_transfer.report.index.collect import Index, Run
+from robust_transfer.store.stage_config import read_identity
 
 PARTS = ("recipe", "augment", "batchnorm_devices")
 
@@ -23,24 +24,11 @@ def pretrain_recipe(index: Index, run: Run) -> dict[str, Any]:
 
 def _recipe_of(index: Index, key: str | None) -> dict[str, Any]:
     stage = index.training.get(key or "")
-    return _read(stage.path / "config.yaml") if stage else {}
+    return _read(stage.path) if stage else {}
 
 
 @cache
-def _read(path: Path) -> dict[str, Any]:
-    import yaml
-
-    # The C loader is ten times faster, and a table reads hundreds of files.
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    try:
-        config = yaml.load(path.read_text(encoding="utf-8"), loader)
-    except (OSError, yaml.YAMLError):
-        return {}
-    identity = config.get("identity") if isinstance(config, dict) else None
-    if not isinstance(identity, dict):
-        return {}
-    found = {name: identity[name] for name in PARTS if name in identity}
-    for name, value in (identity.get("method") or {}).items():
-        if name != "seed":
-            found[name] = value
-    return found
+def _read(directory: Path) -> dict[str, Any]:
+    identity = read_identity(directory)
+    method = {name: value for name, value in (identity.get("method") or {}).items() if name != "seed"}
+    return {name: identity[name] for name in PARTS if name in identity} | method

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from functools import cache
-from importlib.metadata import entry_points
 
 from robust_transfer.core.errors import ConfigError, did_you_mean
+from robust_transfer.core.extensions import extensions
 from robust_transfer.report.study import mini_study, paper, quickstart
 from robust_transfer.report.study.spec import TableSpec
 
@@ -16,11 +16,9 @@ GROUP = "robust_transfer.tables"
 def tables() -> dict[str, TableSpec]:
     """Return every table by its name, in the order of a report."""
     known = {spec.name: spec for spec in (quickstart.TABLE, *mini_study.TABLES, *paper.TABLES)}
-    for entry in entry_points(group=GROUP):
-        spec: TableSpec = entry.load()
-        if spec.name in known:
-            raise ConfigError(f"two tables are named '{spec.name}' (the second from {entry.value})")
-        known[spec.name] = spec
+    for extension in extensions(GROUP):
+        spec = extension.load(TableSpec)
+        extension.add_to(known, spec.name, spec)
     return known
 
 
