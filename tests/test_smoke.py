@@ -39,9 +39,9 @@ def test_smoke_has_the_trace_of_the_full_run(finetune):
 
 @pytest.mark.slow
 def test_smoke_runs_marks_its_records_and_enters_no_table(tmp_path, capsys):
-    # the real ResNet-50 at 224 pixels, with the generated images of a true configuration
+    # the real ResNet-50, with the generated images of a true configuration
     root = tmp_path / "runs"
-    assert main([*RUN, "budget=smoke", f"store={root}"]) == 0
+    assert main([*RUN, "budget=smoke", "model.image_size=64", f"store={root}"]) == 0
     assert "smoke" in capsys.readouterr().out
     (evaluation,) = [stage for stage in directories.scan(root) if stage.kind == "eval"]
     assert json.loads((evaluation.path / "summary.json").read_text())["marks"] == ["smoke"]
