@@ -2,7 +2,8 @@ import pytest
 import torch
 
 from robust_transfer.core.errors import ConfigError
-from robust_transfer.distributed.devices import choose_devices, choose_kind
+from robust_transfer.distributed import devices
+from robust_transfer.distributed.devices import choose_devices, choose_kind, choose_workers
 
 
 def gpus(monkeypatch, number):
@@ -48,3 +49,15 @@ def test_an_outer_launcher_decides_the_number(monkeypatch):
     assert choose_devices("auto", batch_size=64, device_kind="cpu") == 4
     with pytest.raises(ConfigError, match="not divisible by 4"):
         choose_devices(2, batch_size=6, device_kind="cpu")
+
+
+def test_workers_are_a_share_of_the_cores_for_each_gpu_and_none_on_the_cpu(monkeypatch):
+    gpu = torch.device("cuda", 0)
+    monkeypatch.setattr(devices, "usable_cores", lambda: 32)
+    assert choose_workers("auto", device=gpu) == 16
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
+    assert choose_workers("auto", device=gpu) == 7
+    monkeypatch.setattr(devices, "usable_cores", lambda: 2)
+    assert choose_workers("auto", device=gpu) == 1
+    assert choose_workers("auto", device=torch.device("cpu")) == 0
+    assert choose_workers(3, device=torch.device("cpu")) == 3

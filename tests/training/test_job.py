@@ -1,6 +1,7 @@
 import dataclasses
 import itertools
 import json
+import multiprocessing
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from robust_transfer.distributed.context import single
 from robust_transfer.models.checkpoint import load_model, save_model
 from robust_transfer.models.metadata import read_metadata
 from robust_transfer.models.modes import eval_mode
-from robust_transfer.models.normalized import build_model
+from robust_transfer.models.normalized import Classifier, build_model
 from robust_transfer.training import job as module
 from robust_transfer.training.job import train
 from training_jobs import make_job, make_method, make_runtime, plateau
@@ -169,6 +170,30 @@ def test_adversarial_and_noisy_scores_use_the_methods_own_perturbation(tmp_path)
         assert module._validation(job, objective, CONTEXT)(model) == pytest.approx(expected)
         assert {epoch for epoch, _ in asked} == {-1}
         assert sorted(i for _, indices in asked for i in indices) == list(range(len(held_out)))
+
+
+def test_validation_takes_no_more_images_at_once_than_training(tmp_path, monkeypatch):
+    passed, forward = [], Classifier.forward
+    monkeypatch.setattr(
+        Classifier, "forward", lambda self, images: passed.append(len(images)) or forward(self, images)
+    )
+    job = plateau_job("at", tmp_path, batch_size=10, micro_batch=2)
+    train(job, CONTEXT)
+    assert max(passed) == 2
+
+
+def test_workers_that_read_the_held_out_images_stay_from_epoch_to_epoch(tmp_path):
+    scores = []
+    for workers in (0, 1):
+        job = plateau_job("st", tmp_path, runtime=make_runtime(num_workers=workers))
+        objective = module.build(job.stage.config)
+        validate = module._validation(job, objective, CONTEXT)
+        model = module._starting_model(job, module.open_split(job.stage.dataset, job.data, "train"))
+        before = {child.pid for child in multiprocessing.active_children()}
+        scores.append([validate(model), validate(model)])
+        started = {child.pid for child in multiprocessing.active_children()} - before
+        assert len(started) == workers
+    assert len({score for pair in scores for score in pair}) == 1
 
 
 def test_too_little_memory_names_the_ways_out(tmp_path, monkeypatch):

@@ -13,8 +13,9 @@ from robust_transfer.core.errors import ConfigError, Interrupted
 from robust_transfer.data.loaders import Batch
 from robust_transfer.distributed.context import single
 from robust_transfer.objectives import build
-from robust_transfer.training import loop
-from robust_transfer.training.loop import fit, planned_steps
+from robust_transfer.training import checkpoints, record
+from robust_transfer.training.loop import fit
+from robust_transfer.training.schedules import planned_steps
 from small_model import small_model
 from toy_methods import AveragedConfig, ReplayedConfig, toy
 from training_jobs import METHODS, make_method, make_runtime, plateau
@@ -118,8 +119,8 @@ def test_a_run_cut_twice_and_resumed_is_bit_equal(name, tmp_path):
 
 def test_the_share_of_time_that_batches_are_waited_for_is_logged(tmp_path, monkeypatch):
     now = [0.0]  # each batch takes three seconds, the rest of a step one
-    monkeypatch.setattr(loop.time, "monotonic", lambda: now[0])
-    note = loop._Record.note
+    monkeypatch.setattr(record.time, "monotonic", lambda: now[0])
+    note = record.Record.note
 
     def slow_note(*arguments):
         now[0] += 1
@@ -130,7 +131,7 @@ def test_the_share_of_time_that_batches_are_waited_for_is_logged(tmp_path, monke
             now[0] += 3
             yield batch
 
-    monkeypatch.setattr(loop._Record, "note", slow_note)
+    monkeypatch.setattr(record.Record, "note", slow_note)
     train("st", tmp_path, batches=slow_batches)
     assert [line["data_wait"] for line in lines(tmp_path)] == [0.75] * 10
 
@@ -186,13 +187,13 @@ def test_a_launchers_handler_is_called_after_the_save(tmp_path):
 
 @pytest.mark.parametrize(("minutes", "steps"), [(1e-9, list(range(1, 11))), (1e6, [10])])
 def test_a_checkpoint_is_written_when_the_last_one_is_old_enough(tmp_path, monkeypatch, minutes, steps):
-    real, saved = loop.checkpoints.save, []
+    real, saved = checkpoints.save, []
 
     def save(folder, state):
         saved.append(state["step"])
         real(folder, state)
 
-    monkeypatch.setattr(loop.checkpoints, "save", save)
+    monkeypatch.setattr(checkpoints, "save", save)
     train("st", tmp_path, runtime=make_runtime(save_every_steps=10**6, save_every_minutes=minutes))
     assert sorted(set(saved)) == steps
 

@@ -6,7 +6,8 @@ from torch import nn
 
 from robust_transfer.config.schedules import CosineSchedule, StepSchedule
 from robust_transfer.core import rng
-from robust_transfer.training.optim import Plateau, build_optimizer, lr_at, set_lr
+from robust_transfer.training.optim import build_optimizer
+from robust_transfer.training.schedules import Plateau, lr_at, set_lr
 from training_jobs import make_method, plateau
 
 

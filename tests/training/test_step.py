@@ -11,7 +11,8 @@ from robust_transfer.core import rng
 from robust_transfer.data.loaders import Batch
 from robust_transfer.distributed.context import single
 from robust_transfer.objectives import Progress, build
-from robust_transfer.training.optim import build_optimizer, set_lr
+from robust_transfer.training.optim import build_optimizer
+from robust_transfer.training.schedules import set_lr
 from robust_transfer.training.step import TrainStep
 from small_model import small_model
 from toy_methods import HookedConfig, PerturbedWeightsConfig, toy

@@ -28,7 +28,9 @@ class RuntimeConfig:
 
     devices: int | str = option("number of devices, or auto", low=1, choices=("auto",), identity=False)
     device: str = option("kind of device", choices=("auto", "cpu", "cuda"), identity=False)
-    num_workers: int = option("data loading processes per device", low=0, identity=False)
+    num_workers: int | str = option(
+        "data loading processes per device, or auto", low=0, choices=("auto",), identity=False
+    )
     compile: bool = option("torch.compile", identity=False)
     channels_last: bool = option("channels-last memory layout", identity=False)
     activation_checkpointing: bool = option("recompute activations: less memory, more time", identity=False)

@@ -229,7 +229,7 @@ def training_batches(
         len(dataset), batch_size, seed, range(start_step, total_steps), rank, world_size
     )
     reader = _Reader(dataset, make_views, seed, substitute=True)
-    return _load(reader, schedule, num_workers, prefetch_factor, pin_memory=pin_memory)
+    return iter(_Batches(reader, schedule, num_workers, prefetch_factor, pin_memory=pin_memory))
 
 
 def evaluation_batches(
@@ -240,40 +240,49 @@ def evaluation_batches(
     batch_size: int,
     num_workers: int = 0,
     pin_memory: bool = False,
-) -> Iterator[Batch]:
-    """Yield the images at `indices` in that order, `batch_size` at a time, the last batch shorter.
+) -> Iterable[Batch]:
+    """Return the images at `indices` in that order, `batch_size` at a time, the last batch shorter.
+
+    What is returned can be read again and again, by the same workers.
 
     Images that cannot be read stop the evaluation (DataError), or are left out: see Batch.unreadable.
     """
     requests = [_Request(0, index) for index in indices]
     schedule = [requests[i : i + batch_size] for i in range(0, len(requests), batch_size)]
     reader = _Reader(dataset, lambda epoch: (transform,), 0, substitute=False)
-    return _load(reader, schedule, num_workers, 2, pin_memory=pin_memory)
+    return _Batches(reader, schedule, num_workers, 2, pin_memory=pin_memory)
 
 
-def _load(
-    reader: _Reader,
-    schedule: Iterable[list[_Request]],
-    num_workers: int,
-    prefetch_factor: int,
-    *,
-    pin_memory: bool,
-) -> Iterator[Batch]:
-    # It draws a base seed for its workers: from a generator of its own, not from torch's global one.
-    loader: DataLoader[Batch] = DataLoader(
-        reader,  # type: ignore[arg-type]
-        batch_sampler=schedule,
-        collate_fn=_collate,
-        num_workers=num_workers,
-        prefetch_factor=prefetch_factor if num_workers else None,
-        pin_memory=pin_memory,
-        generator=rng.generator(0, "loader"),
-    )
-    with warnings.catch_warnings():
-        # Python 3.12 warns of any fork beside threads. The workers touch no lock of ours and no device.
-        warnings.filterwarnings("ignore", message=".*fork.*", category=DeprecationWarning)
-        batches = iter(loader)
-    for batch in batches:
-        if isinstance(batch, DataError):
-            raise batch
-        yield batch
+class _Batches:
+    """The batches of a schedule, read by workers that stay while this object lives."""
+
+    def __init__(
+        self,
+        reader: _Reader,
+        schedule: Iterable[list[_Request]],
+        num_workers: int,
+        prefetch_factor: int,
+        *,
+        pin_memory: bool,
+    ) -> None:
+        # It draws a base seed for its workers: from a generator of its own, not from torch's global one.
+        self._loader: DataLoader[Batch] = DataLoader(
+            reader,  # type: ignore[arg-type]
+            batch_sampler=schedule,
+            collate_fn=_collate,
+            num_workers=num_workers,
+            prefetch_factor=prefetch_factor if num_workers else None,
+            pin_memory=pin_memory,
+            persistent_workers=num_workers > 0,
+            generator=rng.generator(0, "loader"),
+        )
+
+    def __iter__(self) -> Iterator[Batch]:
+        with warnings.catch_warnings():
+            # Python 3.12 warns of any fork beside threads. The workers touch no lock of ours and no device.
+            warnings.filterwarnings("ignore", message=".*fork.*", category=DeprecationWarning)
+            batches = iter(self._loader)
+        for batch in batches:
+            if isinstance(batch, DataError):
+                raise batch
+            yield batch

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import torch
 
 from robust_transfer.core.errors import ConfigError
@@ -9,6 +11,7 @@ from robust_transfer.distributed.division import check_division
 from robust_transfer.distributed.environment import num_processes, started_by_launcher
 
 MIN_IMAGES_PER_DEVICE = 16
+MAX_WORKERS = 16  # of a device; more only take memory
 
 
 def choose_kind(requested: str) -> str:
@@ -50,6 +53,26 @@ def _fits(number: int, batch_size: int | None) -> bool:
     if batch_size is None:
         return True
     return batch_size % number == 0 and batch_size // number >= MIN_IMAGES_PER_DEVICE
+
+
+def choose_workers(requested: int | str, *, device: torch.device) -> int:
+    """Turn runtime.num_workers into the number of processes that load images for one device.
+
+    `auto` shares the cores that this process may use among the devices of this machine, one core left to each
+    device's own process; on the CPU, which the training itself fills, there are none.
+    """
+    if requested != "auto":
+        return int(requested)
+    if device.type == "cpu":
+        return 0
+    processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    return max(1, min(MAX_WORKERS, usable_cores() // processes - 1))
+
+
+def usable_cores() -> int:
+    """Return how many cores this process may use, which a scheduler may have limited."""
+    affinity = getattr(os, "sched_getaffinity", None)  # not on every platform
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 def device_name(device: torch.device) -> str:

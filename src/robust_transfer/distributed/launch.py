@@ -26,7 +26,7 @@ from robust_transfer.core.errors import Interrupted, UserError
 from robust_transfer.core.logging import messages_on_stderr, shows_messages, silenced
 from robust_transfer.core.signals import call_former_handler
 from robust_transfer.distributed.context import join, single
-from robust_transfer.distributed.devices import choose_devices, choose_kind
+from robust_transfer.distributed.devices import choose_devices, choose_kind, usable_cores
 from robust_transfer.distributed.environment import started_by_launcher
 
 # Signals that are handed on to the workers, which save; a platform need not know all of them.
@@ -120,7 +120,7 @@ def _worker(
     """Run in a new process; whatever ends it is left in a file, because only exit codes reach the parent."""
     path = Path(folder) / os.environ["RANK"]
     if device_kind == "cpu" and "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(max(1, (os.cpu_count() or 1) // int(os.environ["WORLD_SIZE"])))
+        torch.set_num_threads(max(1, usable_cores() // int(os.environ["WORLD_SIZE"])))
     try:
         with messages_on_stderr() if messages else nullcontext(), join(device_kind) as context:
             try:

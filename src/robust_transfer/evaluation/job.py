@@ -16,7 +16,7 @@ from robust_transfer.core.progress import Progress
 from robust_transfer.data.loaders import subset_indices
 from robust_transfer.data.opening import open_split
 from robust_transfer.distributed.context import Context
-from robust_transfer.distributed.devices import device_name
+from robust_transfer.distributed.devices import choose_workers, device_name
 from robust_transfer.evaluation import summary
 from robust_transfer.evaluation.images import read_parts
 from robust_transfer.evaluation.protocol import EvalContext, Evaluator
@@ -96,7 +96,7 @@ def _measure(
             image_size=job.stage.identity["image_size"],
             whole_image=job.stage.identity["whole_image"],
             part_size=PART,
-            num_workers=job.runtime.num_workers,
+            num_workers=choose_workers(job.runtime.num_workers, device=eval_context.device),
         ):
             eval_context.warnings.note(unreadable=images.unreadable)
             if len(images):

@@ -20,13 +20,15 @@ from robust_transfer.data.loaders import Batch, MakeView, MakeViews, steps_per_e
 from robust_transfer.data.opening import open_split
 from robust_transfer.data.transforms import eval_transform, train_transform
 from robust_transfer.distributed.context import Context
-from robust_transfer.distributed.devices import device_name
+from robust_transfer.distributed.devices import choose_workers, device_name
 from robust_transfer.models.checkpoint import load_model, save_model
 from robust_transfer.models.normalized import Classifier, build_model, replace_head
 from robust_transfer.objectives import Objective, build
 from robust_transfer.store.job import StageJob
 from robust_transfer.training.checkpoints import PREVIOUS
 from robust_transfer.training.loop import OpenBatches, fit
+from robust_transfer.training.prefetch import on_device
+from robust_transfer.training.start import announce
 from robust_transfer.training.validation import validator
 
 
@@ -49,6 +51,7 @@ def train(job: StageJob, context: Context) -> dict[str, Any]:
     dataset = _decoded_once(job, dataset, context)
     model = _starting_model(job, dataset)
     objective = build(method)
+    announce(job, len(dataset), context)
     try:
         trained, facts = fit(
             model,
@@ -153,11 +156,11 @@ def _batches(job: StageJob, objective: Objective, dataset: ImageDataset, context
             total_steps=end,
             rank=context.rank,
             world_size=context.world_size,
-            num_workers=job.runtime.num_workers,
+            num_workers=choose_workers(job.runtime.num_workers, device=context.device),
             prefetch_factor=job.runtime.prefetch_factor,
             pin_memory=context.device.type == "cuda",
         )
-        return _tell_unreadable(batches, dataset)
+        return on_device(_tell_unreadable(batches, dataset), context.device)
 
     return open_batches
 
@@ -192,8 +195,8 @@ def _validation(job: StageJob, objective: Objective, context: Context) -> Callab
         transform,
         objective,
         config=method,
+        runtime=job.runtime,
         context=context,
-        num_workers=job.runtime.num_workers,
     )
 
 

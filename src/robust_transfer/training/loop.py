@@ -5,22 +5,17 @@
 from __future__ import annotations
 
 import itertools
-import resource
 import signal
 import sys
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from robust_transfer.config.methods import TrainingConfig
 from robust_transfer.config.runtime import RuntimeConfig
-from robust_transfer.core import progress
 from robust_transfer.core.errors import Interrupted
 from robust_transfer.core.numerics import training_arithmetic
 from robust_transfer.core.signals import signal_flag
@@ -28,48 +23,15 @@ from robust_transfer.data.loaders import Batch
 from robust_transfer.distributed.context import Context
 from robust_transfer.objectives import Objective, Progress
 from robust_transfer.training import checkpoints
-from robust_transfer.training.finite import NonFiniteMonitor
-from robust_transfer.training.loggers import Logger, open_loggers
-from robust_transfer.training.optim import Plateau, build_optimizer, lr_at, set_lr
+from robust_transfer.training.optim import build_optimizer
+from robust_transfer.training.record import Record, Run
+from robust_transfer.training.schedules import Plateau, lr_at, planned_steps, set_lr
 from robust_transfer.training.step import TrainStep, prepare
 
 ENDLESS = sys.maxsize // 2  # steps of a run that only a plateau ends
 
 # (first batch, one past the last), counted over the whole run -> this process's batches
 OpenBatches = Callable[[int, int], Iterator[Batch]]
-
-
-@dataclass
-class Run:
-    """What moves while a run goes on; a checkpoint holds all of it."""
-
-    model: nn.Module  # as trained: SimCLR's includes the projection head
-    optimizer: torch.optim.Optimizer
-    plateau: Plateau
-    step: int = 0  # optimiser steps done
-    finished: bool = False  # a plateau ended the run
-    seconds: float = 0.0  # spent in the loop, by all attempts
-    validation: dict[str, float] = field(default_factory=dict)
-
-    def state(self) -> dict[str, Any]:
-        """Return everything a checkpoint keeps; randomness is keyed, so none of it is state."""
-        return {
-            "model": self.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "plateau": self.plateau.state(),
-            "step": self.step,
-            "finished": self.finished,
-            "seconds": self.seconds,
-            "validation": self.validation,
-        }
-
-    def restore(self, state: dict[str, Any]) -> None:
-        """Go on from `state()`."""
-        self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.plateau.restore(state["plateau"])
-        self.step, self.finished = state["step"], state["finished"]
-        self.seconds, self.validation = state["seconds"], state["validation"]
 
 
 def fit(
@@ -118,8 +80,9 @@ def fit(
         if state is not None:
             run.restore(state)
         train_step = TrainStep(trained, optimizer, objective, config, runtime, context)
-        record = stack.enter_context(_Record(run, runtime, context, directory, total_steps))
-        batches = _repeated(open_batches, repeats, run.step, ENDLESS if total_steps is None else total_steps)
+        record = stack.enter_context(Record(run, runtime, context, directory, total_steps))
+        end = ENDLESS if total_steps is None else total_steps
+        batches = _repeated(open_batches, repeats, run.step, end)
 
         while not run.finished and run.step != total_steps:
             lr = lr_at(
@@ -162,103 +125,8 @@ def _repeated(open_batches: OpenBatches, repeats: int, first_step: int, end: int
         done = 0
 
 
-def planned_steps(config: TrainingConfig, steps_per_epoch: int) -> int | None:
-    """Return the optimiser steps until epochs or max_steps ends the run; None: only a plateau does."""
-    ends = [config.max_steps, None if config.epochs is None else config.epochs * steps_per_epoch]
-    return min((end for end in ends if end is not None), default=None)
-
-
 def _load(directory: Path, context: Context) -> dict[str, Any] | None:
     # Process 0 first: it removes what cannot be read, and the others must not meet it.
     state = checkpoints.load(directory) if context.is_main else None
     context.barrier()
     return state if context.is_main else checkpoints.load(directory)
-
-
-class _Record:
-    """What a run leaves behind: metrics, progress, checkpoints, facts."""
-
-    def __init__(
-        self, run: Run, runtime: RuntimeConfig, context: Context, directory: Path, total_steps: int | None
-    ) -> None:
-        self.run, self.context, self.directory = run, context, directory
-        self.monitor = NonFiniteMonitor(context, directory)
-        self.loggers: list[Logger] = []
-        if context.is_main:
-            self.loggers = open_loggers(directory, runtime.loggers, start_step=run.step)
-        self.progress = progress.Progress(
-            directory.name, total=total_steps, done=run.step, shown=context.is_main
-        )
-        self.save_seconds = 60 * runtime.save_every_minutes
-        self.saved = time.monotonic()
-        self.images = 0  # of this attempt
-        self.waited, self.logged = 0.0, time.monotonic()  # seconds for batches since the last line; its time
-        self.seconds_before, self.started = run.seconds, time.monotonic()
-
-    def fetch(self, batches: Iterator[Batch]) -> Batch:
-        """Return the next batch, and count how long the loop stood still for it."""
-        started = time.monotonic()
-        batch = next(batches)
-        self.waited += time.monotonic() - started
-        return batch
-
-    def note(self, values: dict[str, Tensor], batch: Batch) -> None:
-        """Count a step; its numbers stay on the device."""
-        self.run.seconds = self.seconds_before + time.monotonic() - self.started
-        self.images += len(batch.indices) * self.context.world_size
-        self.monitor.note(self.run.step, values, batch.indices)
-        self.progress.step()
-
-    def log(self, *, epoch: int, lr: float) -> None:
-        """Write one line of metrics, or raise ConfigError where a number is not finite."""
-        means = self.monitor.check()
-        line = {"step": self.run.step, "epoch": epoch, **means, **self.run.validation, "lr": lr}
-        now = time.monotonic()
-        timing = {
-            "seconds": self.run.seconds,
-            "images_per_second": self.rate(),
-            "data_wait": self.waited / max(1e-9, now - self.logged),  # share of the time since the last line
-        }
-        self.waited, self.logged = 0.0, now
-        for logger in self.loggers:
-            logger.log({**line, **timing})
-        self.progress.show(" ".join(f"{name}={value:.4g}" for name, value in means.items()))
-
-    def save(self) -> None:
-        """Write last.pt, unless a number or a weight is not finite."""
-        self.monitor.check()
-        self.monitor.check_weights(self.run.model, self.run.step)
-        if self.context.is_main:
-            checkpoints.save(self.directory, self.run.state())
-        self.saved = time.monotonic()
-
-    def is_due(self) -> bool:
-        """Return whether the last checkpoint is older than runtime.save_every_minutes."""
-        return time.monotonic() - self.saved > self.save_seconds
-
-    def rate(self) -> float:
-        """Return images per second of this attempt, over all processes."""
-        return self.images / max(1e-9, self.run.seconds - self.seconds_before)
-
-    def facts(self, steps_per_epoch: int) -> dict[str, Any]:
-        """Return what is worth knowing of the whole run."""
-        if self.context.device.type == "cuda":
-            peak = torch.cuda.max_memory_allocated(self.context.device)
-        else:
-            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-        return {
-            "steps": self.run.step,
-            "epochs": self.run.step / steps_per_epoch,
-            "wall_seconds": self.run.seconds,
-            "images_per_second": self.rate() if self.images else None,
-            "peak_memory_bytes": peak,
-            **self.run.validation,
-        }
-
-    def __enter__(self) -> _Record:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.progress.close()
-        for logger in self.loggers:
-            logger.close()
