@@ -11,7 +11,14 @@ from torchvision.transforms import transforms as tv
 
 from robust_transfer.core import rng
 from robust_transfer.core.errors import ConfigError
-from robust_transfer.data.transforms import draw_crop, eval_transform, train_transform
+from robust_transfer.data.transforms import (
+    COLOUR_AXES,
+    COLOUR_VARIANCES,
+    draw_crop,
+    eval_transform,
+    lit,
+    train_transform,
+)
 
 
 def picture(width=50, height=37):
@@ -70,6 +77,26 @@ def test_crops_are_drawn_and_made_number_by_number_as_by_torchvision(size):
             drawn = draw_crop(*size, (0.2, 0.9))
         with rng.global_state(1, "test", i):
             assert drawn == tv.RandomResizedCrop.get_params(image, [0.2, 0.9], [3 / 4, 4 / 3])
+
+
+def test_colours_and_light_are_those_of_robustness():
+    """ColorJitter is torchvision's; the light's shifts have the covariance that its formula has."""
+    image = picture()
+    theirs = tv.Compose(
+        [tv.RandomResizedCrop(16), tv.RandomHorizontalFlip(), tv.ColorJitter(0.1, 0.1, 0.1), F.pil_to_tensor]
+    )
+    for i in range(10):
+        with rng.global_state(0, "test", i):
+            ours = train_transform(16, "crop_flip_color")(image)
+        with rng.global_state(0, "test", i):
+            expected = lit(theirs(image))
+        assert torch.equal(ours, expected)
+    gray = torch.full((3, 1, 4000), 128, dtype=torch.uint8)
+    with rng.global_state(0, "light"):
+        shifts = torch.stack([lit(gray)[:, 0, 0].double() - 128 for _ in range(4000)])
+    axes = COLOUR_AXES.double() * COLOUR_VARIANCES.double() * 0.05 * 255
+    expected = axes @ axes.T + torch.eye(3) / 12  # rounding to whole numbers adds 1/12
+    torch.testing.assert_close(torch.cov(shifts.T), expected.double(), rtol=0.1, atol=0.3)
 
 
 def test_unknown_augment_is_refused():

@@ -1,4 +1,5 @@
 import copy
+import dataclasses
 
 import pytest
 import torch
@@ -7,7 +8,7 @@ from torch.nn import functional
 from robust_transfer.core import rng
 from robust_transfer.objectives import build
 from small_model import small_model
-from steps import one_step, whole
+from steps import FIRST, one_step, whole
 from training_jobs import make_method
 
 
@@ -73,3 +74,21 @@ def test_attack_raises_the_loss_within_the_threat_and_gives_the_model_back(step)
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     model.eval()
     assert functional.cross_entropy(model(changed), labels) > functional.cross_entropy(model(images), labels)
+
+
+def test_use_best_trains_on_each_images_iterate_of_largest_loss(step):
+    """Steps of the ball's whole diameter jump to and fro, so that the last iterate is often not the best."""
+    _, attack, model, images, labels, noise = step
+    attack = dataclasses.replace(attack, num_steps=4, step_size=2 * attack.eps)
+    objective = build(make_method("at", attack=attack, use_best=True))
+    reference, losses, iterates = copy.deepcopy(model).eval(), [], []
+    for num_steps in range(attack.num_steps + 1):
+        x = pgd_by_hand(
+            model, images, labels, noise, eps=attack.eps, num_steps=num_steps, step_size=attack.step_size
+        )
+        iterates.append(x)
+        losses.append(functional.cross_entropy(reference(x), labels, reduction="none"))
+    best = torch.stack(losses).argmax(0)
+    assert len(set(best.tolist())) > 1
+    found = objective.prepare(model, whole(images, labels), lambda purpose, copy: noise, FIRST).images[0]
+    torch.testing.assert_close(found, torch.stack(iterates)[best, torch.arange(6)], rtol=1e-6, atol=1e-8)

@@ -35,8 +35,12 @@ COMMON = {
     "optimizer": "sgd",
     "lr": 0.05,
     "momentum": 0.9,
+    "beta2": 0.999,
     "nesterov": False,
     "weight_decay": 1e-4,
+    "clip_grad_norm": None,
+    "label_smoothing": 0.0,
+    "mixup": 0.0,
     "schedule": StepSchedule(step_epochs=1, gamma=0.1),
     "warmup_epochs": 0.0,
     "precision": "fp32",
@@ -52,7 +56,12 @@ SPECIFIC = {
     "st_linear": (LinearConfig, {}),
     "at": (
         AdversarialConfig,
-        {"attack": ATTACK, "eps_schedule": ConstantEps(), "weight_perturbation": NoPerturbation()},
+        {
+            "attack": ATTACK,
+            "eps_schedule": ConstantEps(),
+            "weight_perturbation": NoPerturbation(),
+            "use_best": False,
+        },
     ),
     "cr": (
         ConsistencyConfig,

@@ -11,9 +11,9 @@ from robust_transfer.models.normalized import Classifier
 from training_jobs import METHODS, make_method
 
 
-@pytest.mark.parametrize("name", METHODS)
-def test_passes_planned_are_passes_counted(name):
-    step, batch = step_of(name)
+@pytest.mark.parametrize(("name", "changes"), [*((name, {}) for name in METHODS), ("at", {"use_best": True})])
+def test_passes_planned_are_passes_counted(name, changes):
+    step, batch = step_of(name, **changes)
     counter = PassCounter([m for m in step.trained.modules() if isinstance(m, Classifier)])
     step(batch, PROGRESS)
     config = step.config

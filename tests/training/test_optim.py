@@ -5,7 +5,9 @@ import torch
 from torch import nn
 
 from robust_transfer.config.schedules import CosineSchedule, StepSchedule
+from robust_transfer.config.schema import identity
 from robust_transfer.core import rng
+from robust_transfer.core.errors import ConfigError
 from robust_transfer.training.optim import build_optimizer
 from robust_transfer.training.schedules import Plateau, lr_at, set_lr
 from training_jobs import make_method, plateau
@@ -148,3 +150,35 @@ def test_frozen_parameters_are_left_out():
     bias.requires_grad_(False)
     optimizer = build_optimizer([{"params": [weight, bias]}], make_method("st"))
     assert [id(p) for group in optimizer.param_groups for p in group["params"]] == [id(weight)]
+
+
+@pytest.mark.parametrize("name", ["adamw", "lamb"])
+def test_adamw_and_lamb_by_hand(name):
+    """AdamW: Loshchilov and Hutter 2019, algorithm 2. LAMB: You et al. 2020, algorithm 2, without the biases'
+    correction, as in version 3."""
+    config = make_method("st", optimizer=name, lr=0.5, momentum=0.9, beta2=0.99, weight_decay=0.1)
+    weight, bias = parameters()
+    value = weight.detach().double().clone()
+    first, second = torch.zeros_like(value), torch.zeros_like(value)
+    optimizer = build_optimizer([{"params": [weight, bias]}], config)
+    for step in range(1, 4):
+        gradient = rng.normal((3, 4), step, "g")
+        weight.grad, bias.grad = gradient.clone(), torch.zeros(3)
+        optimizer.step()
+        first = 0.9 * first + 0.1 * gradient.double()
+        second = 0.99 * second + 0.01 * gradient.double() ** 2
+        if name == "adamw":
+            corrected = (first / (1 - 0.9**step)) / ((second / (1 - 0.99**step)).sqrt() + 1e-8)
+            value = value - 0.5 * 0.1 * value - 0.5 * corrected
+        else:
+            update = first / (second.sqrt() + 1e-6) + 0.1 * value
+            value = value - 0.5 * value.norm() / update.norm() * update
+    torch.testing.assert_close(weight.detach().double(), value, rtol=1e-4, atol=1e-6)
+
+
+def test_fields_of_other_optimisers_are_in_no_key_and_contradictions_are_refused():
+    fields = identity(make_method("st", beta2=0.5))
+    assert "beta2" not in fields and identity(make_method("st", optimizer="lamb", beta2=0.5))["beta2"] == 0.5
+    assert not {"clip_grad_norm", "label_smoothing", "mixup"} & set(fields), "older stages keep their keys"
+    with pytest.raises(ConfigError, match=r"nesterov=true with .*optimizer=adamw"):
+        make_method("st", optimizer="adamw", nesterov=True).check("finetune")

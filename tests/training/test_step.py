@@ -69,3 +69,14 @@ def test_a_group_may_scale_the_learning_rate():
     optimizer = build_optimizer([{"params": rest, "lr_scale": 0.1}, {"params": head}], make_method("st"))
     set_lr(optimizer, 0.5)
     assert [group["lr"] for group in optimizer.param_groups] == [0.05, 0.5]
+
+
+def test_a_gradient_that_is_too_long_is_shortened_and_its_length_reported():
+    """With plain SGD the weights move by the rate times the clipped length."""
+    config = make_method("st", batch_size=6, momentum=0.0, weight_decay=0.0, clip_grad_norm=0.01)
+    model = small_model(3).double()
+    before = [value.detach().clone() for value in model.parameters()]
+    values = step_of(config, model)(batch_of(6), PROGRESS)
+    moved = torch.cat([(a - b).flatten() for a, b in zip(model.parameters(), before, strict=True)])
+    assert values["grad_norm"] > 0.01
+    assert moved.norm().item() == pytest.approx(config.lr * 0.01, rel=1e-4)

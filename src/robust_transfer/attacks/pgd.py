@@ -146,31 +146,48 @@ def perturb(
     step_size: float,
     start: Tensor | None,
     first: Tensor | None = None,
+    keep_best: bool = False,
 ) -> Tensor:
     """Return images that raise the loss, inside the ball of radius eps and the box [0, 1].
 
     The attack inside a training step: `num_steps` gradients of the loss and no other pass. It touches neither
-    mode nor parameters of a network in the loss: wrap it in `eval_mode` and `no_param_grad`. The last iterate
-    is returned, where MadryLab's `use_best` pays one more forward pass for the iterate of largest loss.
+    mode nor parameters of a network in the loss: wrap it in `eval_mode` and `no_param_grad`.
 
     Parameters
     ----------
     images : (B, C, H, W) float in [0, 1]
-    loss : images (B, C, H, W) -> scalar, summed over the images: the gradient of one does not shrink with B
+    loss : images (B, C, H, W) -> one of each image (B,), or their sum: the gradient of one image does not
+        shrink with B
     norm : "l2" or "linf"
     eps, step_size : in the units of the images
     start : (B, C, H, W) standard normal noise for a random start (`threat.start_points`); None starts at
         the images
     first : (B, C, H, W) points to start at instead of both
+    keep_best : return each image's iterate of largest loss instead of the last one, for one more forward
+        pass (`use_best` of MadryLab's robustness); needs a loss of each image
     """
     points = images if start is None else threat.start_points(images, start, norm=norm, eps=eps)
     points = points if first is None else first
+    best: tuple[Tensor, Tensor] | None = None
     for _ in range(num_steps):
         points = points.detach().requires_grad_()
         with torch.enable_grad():
-            (gradient,) = torch.autograd.grad(loss(points), points)
+            losses = loss(points)
+            (gradient,) = torch.autograd.grad(losses.sum(), points)
+        best = _better(best, points.detach(), losses.detach()) if keep_best else None
         points = take_step(points, gradient, images, norm=norm, eps=eps, step_size=step_size)
-    return points.detach()
+    if not keep_best:
+        return points.detach()
+    with torch.no_grad():
+        return _better(best, points, loss(points))[0]
+
+
+def _better(best: tuple[Tensor, Tensor] | None, points: Tensor, losses: Tensor) -> tuple[Tensor, Tensor]:
+    """Return each image's point of larger loss (B, C, H, W), and that loss (B,)."""
+    if best is None:
+        return points, losses
+    higher = losses > best[1]
+    return torch.where(higher.view(-1, 1, 1, 1), points, best[0]), torch.where(higher, losses, best[1])
 
 
 @torch.no_grad()

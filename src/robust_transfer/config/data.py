@@ -21,7 +21,7 @@ class DatasetConfig:
     split_seed: int | None = option(
         "seed of shots, train_fraction and validation; null: the run's seed", low=0
     )
-    augment: str = option("training augmentation", choices=("crop_flip", "crop", "none"))
+    augment: str = option("training augmentation", choices=("crop_flip", "crop", "crop_flip_color", "none"))
     validation_fraction: float = option("stratified share held out of the training set", low=0, below=1)
     evaluate_on: str = option("which split evaluators read", choices=("test", "validation"))
     label: str | None = option(

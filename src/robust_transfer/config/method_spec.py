@@ -20,6 +20,7 @@ class MethodSpec:
     passes_per_image : forward-equivalents that an image takes in one optimiser step
     needs_labels : whether the network that is trained has a head for the data set's classes
     own_views : whether the method augments by itself, whatever the data set's `augment` says
+    soft_labels : whether the loss is a cross-entropy that takes probabilities, (B, K), for labels
     accumulates : whether the loss of a batch is the mean over its micro-batches
     default_evaluators : (config, evaluators of its parent, () where unknown) -> those of `evaluators=auto`
     references : name -> a frozen model that the steps read: a finished stage (directory, key or its file) or
@@ -32,6 +33,7 @@ class MethodSpec:
     passes_per_image: Callable[[Any], float]
     needs_labels: bool = True
     own_views: bool = False
+    soft_labels: bool = False
     accumulates: bool = True
     default_evaluators: Callable[[Any, tuple[str, ...]], tuple[str, ...]] = lambda config, parent: (
         "autopgd",

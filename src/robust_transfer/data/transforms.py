@@ -22,7 +22,14 @@ from robust_transfer.data.sizes import resized_side
 SCALE, RATIO = (0.08, 1.0), (3 / 4, 4 / 3)  # of a random crop: share of the area, width / height
 LOG_RATIO = tuple(torch.log(torch.tensor(RATIO)).tolist())
 Transform = Callable[[Image.Image], torch.Tensor]
-AUGMENTS = ("crop_flip", "crop", "none")
+AUGMENTS = ("crop_flip", "crop", "crop_flip_color", "none")
+
+# AlexNet's lighting: a random step along the principal components of ImageNet's colours (Krizhevsky 2012).
+COLOUR_VARIANCES = torch.tensor([0.2175, 0.0188, 0.0045])
+COLOUR_AXES = torch.tensor(
+    [[-0.5675, 0.7192, 0.4009], [-0.5808, -0.0045, -0.8140], [-0.5836, -0.6948, 0.4203]]
+)
+JITTER, LIGHT = 0.1, 0.05  # MadryLab's robustness: brightness, contrast and saturation; steps of the light
 
 
 def _whole_image(image_size: int) -> list[Callable[[Image.Image], Image.Image]]:
@@ -41,24 +48,44 @@ def train_transform(image_size: int, augment: str) -> Transform:
     Parameters
     ----------
     augment : "crop_flip" (RandomResizedCrop, area 0.08..1, and horizontal flip: the study's recipe),
-        "crop" (without the flip), "none" (the whole image, as in the test)
+        "crop" (without the flip), "crop_flip_color" (then ColorJitter of 0.1 and lighting of 0.05, as Salman
+        et al. 2020 train on ImageNet with MadryLab's robustness), "none" (the whole image, as in the test)
     """
     if augment not in AUGMENTS:
         raise ConfigError(f"augment='{augment}' (expected one of {', '.join(AUGMENTS)})")
     if augment == "none":
         return _composed(*_whole_image(image_size))
-    return partial(_crop_flip, image_size=image_size, flip=augment == "crop_flip")
+    crop = partial(_crop_flip, image_size=image_size, flip=augment != "crop")
+    steps = [crop, _pixels]
+    if augment == "crop_flip_color":
+        steps = [crop, tv.ColorJitter(JITTER, JITTER, JITTER), _pixels, lit]
+    transform: Transform = tv.Compose(steps)
+    return transform
 
 
-def _crop_flip(image: Image.Image, *, image_size: int, flip: bool) -> torch.Tensor:
+def lit(pixels: torch.Tensor) -> torch.Tensor:
+    """Shift the colours of a uint8 image (3, H, W) along ImageNet's principal components, at random.
+
+    Note: rounded to 8 bits again and kept in range, where robustness adds it to floats that may leave [0, 1].
+    """
+    steps = torch.randn(3) * LIGHT * COLOUR_VARIANCES
+    shift = 255 * (COLOUR_AXES @ steps).view(3, 1, 1)
+    return (pixels + shift).round().clamp(0, 255).to(torch.uint8)
+
+
+def _crop_flip(image: Image.Image, *, image_size: int, flip: bool) -> Image.Image:
     """Draw and do what RandomResizedCrop and RandomHorizontalFlip do, number by number and pixel by pixel."""
     top, left, height, width = draw_crop(*image.size)
     image = image.crop((left, top, left + width, top + height))
     image = image.resize((image_size, image_size), Image.Resampling.BILINEAR)
     if flip and torch.rand(1) < 0.5:
         image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    return image
+
+
+def _pixels(image: Image.Image) -> torch.Tensor:
     pixels = torch.frombuffer(bytearray(image.tobytes()), dtype=torch.uint8)  # pil_to_tensor copies it thrice
-    return pixels.view(image_size, image_size, 3).permute(2, 0, 1)
+    return pixels.view(image.height, image.width, 3).permute(2, 0, 1)
 
 
 def draw_crop(

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from robust_transfer.config.methods import AdversarialConfig
 from robust_transfer.objectives.adversarial_weights import AtPerturbedWeights
 from robust_transfer.objectives.eps_schedule import eps_at
-from robust_transfer.objectives.inner_attack import attacked, summed_cross_entropy
+from robust_transfer.objectives.inner_attack import attacked, cross_entropies, summed_cross_entropy
 from robust_transfer.objectives.objective import Metrics, Noise, Progress, Views, classify
 from robust_transfer.objectives.standard import HeadOnly
 
@@ -37,15 +37,17 @@ class Adversarial(AtPerturbedWeights):
 
     def _attacked(self, model: nn.Module, batch: Views, noise: Noise, eps: float) -> Tensor:
         attack = self.config.attack
+        loss = cross_entropies if self.config.use_best else summed_cross_entropy
         return attacked(
             model,
             batch.images[0],
-            loss=partial(summed_cross_entropy, model, labels=batch.labels),
+            loss=partial(loss, model, labels=batch.labels),
             norm=attack.norm,
             eps=eps,
             num_steps=attack.num_steps,
             step_size=attack.step_size_at(eps),
             start=noise("start", 0) if attack.random_start else None,
+            keep_best=self.config.use_best,
         )
 
 

@@ -11,6 +11,7 @@ from robust_transfer.core.errors import ConfigError
 from robust_transfer.objectives.averaging import Averaged
 from robust_transfer.objectives.freezing import Frozen
 from robust_transfer.objectives.objective import Objective
+from robust_transfer.objectives.soft_labels import SoftLabels
 
 
 def build(config: Any) -> Objective:
@@ -23,6 +24,8 @@ def build(config: Any) -> Objective:
     if problem := named.problem(spec.builder):
         raise ConfigError(f"no objective is built from a {type(config).__name__} ({problem})")
     objective: Objective = named.load(spec.builder)(config)
+    if config.label_smoothing or config.mixup:
+        objective = SoftLabels(objective, config.label_smoothing, config.mixup, config.seed)
     if config.freeze != "none":
         objective = Frozen(objective, config.freeze, keep_statistics=config.freeze_statistics)
     if isinstance(config.weight_average, MovingAverage):

@@ -7,11 +7,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from torch import Tensor, nn
-from torch.nn import functional
 
 from robust_transfer.attacks.pgd import perturb
 from robust_transfer.models.modes import eval_mode, no_param_grad
-from robust_transfer.objectives.objective import widen
+from robust_transfer.objectives.objective import cross_entropy
 
 
 def attacked(
@@ -25,6 +24,7 @@ def attacked(
     step_size: float,
     start: Tensor | None,
     first: Tensor | None = None,
+    keep_best: bool = False,
 ) -> Tensor:
     """Return images of larger loss within the threat; at radius 0 the images themselves.
 
@@ -33,9 +33,10 @@ def attacked(
 
     Parameters
     ----------
-    loss : images (B, C, H, W) -> scalar, summed over the images
+    loss : images (B, C, H, W) -> scalar, summed over the images, or one of each image
     start : standard normal noise of a random start in the ball; None: at the images
     first : (B, C, H, W) to start at instead
+    keep_best : return each image's iterate of largest loss, for one more pass; the loss is then one of each
     """
     if eps == 0:
         return images
@@ -49,9 +50,15 @@ def attacked(
             step_size=step_size,
             start=start,
             first=first,
+            keep_best=keep_best,
         )
+
+
+def cross_entropies(model: nn.Module, images: Tensor, *, labels: Tensor) -> Tensor:
+    """Return the cross-entropy of each image (B,)."""
+    return cross_entropy(model(images), labels, reduction="none")
 
 
 def summed_cross_entropy(model: nn.Module, images: Tensor, *, labels: Tensor) -> Tensor:
     """Return the cross-entropy summed over the images: an image's gradient does not shrink with the batch."""
-    return functional.cross_entropy(widen(model(images)), labels, reduction="sum")
+    return cross_entropy(model(images), labels, reduction="sum")

@@ -29,7 +29,8 @@ class Views(NamedTuple):
     """A batch, or the part of one that passes the network together.
 
     images : one float tensor (B, C, H, W) in [0, 1] a view; views may differ in size
-    labels : (B,) int64; a method without labels does not read them
+    labels : (B,) int64, or (B, K) probabilities where the method's spec takes them; a method without labels
+        does not read them
     indices : (B,) int64 on the CPU, positions in the data set
     """
 
@@ -134,8 +135,20 @@ def widen(tensor: Tensor) -> Tensor:
 
 
 def classify(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the mean cross-entropy of logits (B, K) and the fraction that is correct."""
+    """Return the mean cross-entropy of logits (B, K) and the fraction that is correct.
+
+    labels : (B,) classes, or (B, K) probabilities, of which the largest is the right class
+    """
     if logits.shape[1] == 0:
         raise ConfigError("a model without classes has no cross-entropy (expected a head)")
-    accuracy = (logits.detach().argmax(1) == labels).float().mean()
-    return functional.cross_entropy(widen(logits), labels), accuracy
+    likeliest = labels if labels.dim() == 1 else labels.argmax(1)
+    accuracy = (logits.detach().argmax(1) == likeliest).float().mean()
+    return cross_entropy(logits, labels), accuracy
+
+
+def cross_entropy(logits: Tensor, labels: Tensor, reduction: str = "mean") -> Tensor:
+    """Return the cross-entropy of logits (B, K) to classes (B,) or to probabilities (B, K)."""
+    wide = widen(logits)
+    return functional.cross_entropy(
+        wide, labels if labels.dim() == 1 else labels.to(wide.dtype), reduction=reduction
+    )

@@ -16,7 +16,12 @@ def build_optimizer(groups: Sequence[dict[str, Any]], config: TrainingConfig) ->
     """Build the optimiser over what is trained in an objective's groups; the rate is set before every step.
 
     SGD decays every parameter, BatchNorm and biases included, as the study's code does. LARS leaves both out
-    of weight decay and of the trust ratio (every tensor of one dimension); LARC leaves nothing out.
+    of weight decay and of the trust ratio (every tensor of one dimension); LARC, AdamW and LAMB leave nothing
+    out. LAMB is version 3 of its paper (arXiv 1904.00962): no bias correction, norms of weights up to 10.
+
+    Note: LARS has the learning rate outside of the momentum, as torch's SGD has; in SimCLR's release it is
+    inside, so that a momentum built up at a smaller rate counts for less. The paths of the two differ while
+    the rate changes quickly, and hardly over a warm-up of thousands of steps.
     """
     groups = [{**group, "params": [p for p in group["params"] if p.requires_grad]} for group in groups]
     common: dict[str, Any] = {
@@ -32,8 +37,25 @@ def build_optimizer(groups: Sequence[dict[str, Any]], config: TrainingConfig) ->
         return optimizer
     if config.optimizer == "larc":
         return LARC(groups, trust_coefficient=LARS_TRUST_COEFFICIENT, **common)
+    if config.optimizer == "lamb":
+        from pytorch_optimizer import Lamb
+
+        lamb: torch.optim.Optimizer = Lamb(
+            groups,
+            lr=config.lr,
+            betas=(config.momentum, config.beta2),
+            weight_decay=config.weight_decay,
+            weight_decouple=False,
+            adam_debias=True,  # else the first steps are 1 / (1 - beta1 ** step) times as long
+        )
+        return lamb
     parameters = [parameter for group in groups for parameter in group["params"]]
     fused = all(parameter.is_cuda and parameter.is_floating_point() for parameter in parameters)
+    if config.optimizer == "adamw":
+        betas = (config.momentum, config.beta2)
+        return torch.optim.AdamW(
+            groups, lr=config.lr, betas=betas, weight_decay=config.weight_decay, fused=fused
+        )
     return torch.optim.SGD(groups, fused=fused, **common)
 
 

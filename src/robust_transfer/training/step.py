@@ -83,7 +83,7 @@ class TrainStep:
             return self._backward(parts, progress)
 
         with self.objective.around_step(self.trained, backward, progress):
-            values = backward()
+            values = {**backward(), **self._clipped()}
             self.optimizer.step()
         if self.share:
             # Statistics of its own would be lost to a process at a resume: a checkpoint holds process 0's.
@@ -102,6 +102,13 @@ class TrainStep:
             for name, value in {"loss": loss, **metrics}.items():
                 totals[name] = totals.get(name, 0.0) + value.detach() * part.weight
         return totals
+
+    def _clipped(self) -> Metrics:
+        """Shorten the batch's gradient where it is too long; return the norm that it had."""
+        if self.config.clip_grad_norm is None:
+            return {}
+        norm = nn.utils.clip_grad_norm_(self.trained.parameters(), self.config.clip_grad_norm)
+        return {"grad_norm": norm}
 
     def _prepared(self, part: _Part, progress: Progress) -> _Part:
         with autocast(self.config.precision, self.context.device):

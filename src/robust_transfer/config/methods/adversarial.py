@@ -39,7 +39,10 @@ class AdversarialConfig(TrainingConfig):
 
     spec: ClassVar[MethodSpec] = MethodSpec(
         builder="robust_transfer.objectives.adversarial:Adversarial",
-        passes_per_image=lambda config: attack_passes(config) + STEP * step_runs(config.weight_perturbation),
+        passes_per_image=lambda config: (
+            attack_passes(config) + best_passes(config) + STEP * step_runs(config.weight_perturbation)
+        ),
+        soft_labels=True,
         default_evaluators=lambda config, parent: ("autopgd",),
     )
 
@@ -47,6 +50,10 @@ class AdversarialConfig(TrainingConfig):
     eps_schedule: EpsSchedule = option("growth of the attack's radius", default_for_hash=ConstantEps())
     weight_perturbation: WeightPerturbation = option(
         "perturbation of the weights", default_for_hash=NoPerturbation()
+    )
+    use_best: bool = option(
+        "train on the iterate of largest loss, for one more forward pass; false: on the last one",
+        default_for_hash=False,
     )
 
 
@@ -57,8 +64,9 @@ class AdversarialLinearConfig(AdversarialConfig):
     spec: ClassVar[MethodSpec] = MethodSpec(
         builder="robust_transfer.objectives.adversarial:AdversarialLinear",
         passes_per_image=lambda config: (
-            attack_passes(config) + FORWARD * step_runs(config.weight_perturbation)
+            attack_passes(config) + best_passes(config) + FORWARD * step_runs(config.weight_perturbation)
         ),
+        soft_labels=True,
         default_evaluators=lambda config, parent: ("autopgd",),
         freezes=True,
     )
@@ -68,3 +76,8 @@ def attack_passes(config: Any) -> float:
     """Return the passes of a method's `attack` under its `eps_schedule`, averaged over the run."""
     steps: float = config.attack.num_steps * attacked_fraction(config.eps_schedule)
     return INPUT_GRADIENT * steps
+
+
+def best_passes(config: AdversarialConfig) -> float:
+    """Return the passes that show the loss of the attack's last iterate, averaged over the run."""
+    return FORWARD * attacked_fraction(config.eps_schedule) if config.use_best else 0.0

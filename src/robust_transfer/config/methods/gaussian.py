@@ -17,6 +17,7 @@ class GaussianConfig(TrainingConfig):
     spec: ClassVar[MethodSpec] = MethodSpec(
         builder="robust_transfer.objectives.gaussian:Gaussian",
         passes_per_image=lambda config: STEP,
+        soft_labels=True,
         default_evaluators=lambda config, parent: ("certify",),
     )
 

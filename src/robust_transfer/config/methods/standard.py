@@ -14,7 +14,9 @@ class StandardConfig(TrainingConfig):
     """ST: cross-entropy on clean images."""
 
     spec: ClassVar[MethodSpec] = MethodSpec(
-        builder="robust_transfer.objectives.standard:Standard", passes_per_image=lambda config: STEP
+        builder="robust_transfer.objectives.standard:Standard",
+        passes_per_image=lambda config: STEP,
+        soft_labels=True,
     )
 
 
@@ -25,5 +27,6 @@ class LinearConfig(TrainingConfig):
     spec: ClassVar[MethodSpec] = MethodSpec(
         builder="robust_transfer.objectives.standard:Linear",
         passes_per_image=lambda config: FORWARD,
+        soft_labels=True,
         freezes=True,
     )

@@ -13,6 +13,8 @@ from robust_transfer.config.weights import NoAverage, WeightAverage
 from robust_transfer.core.choices import ARITHMETICS, FREEZE_LEVELS
 from robust_transfer.core.errors import ConfigError
 
+ADAPTIVE = ("adamw", "lamb")  # optimisers that scale by squared gradients
+
 
 @dataclass
 class TrainingConfig:
@@ -32,11 +34,25 @@ class TrainingConfig:
     micro_batch: int | None = option(
         "images per forward and BatchNorm group; null: the device's share", low=2
     )
-    optimizer: str = option("optimiser", choices=("sgd", "lars", "larc"))
+    optimizer: str = option("optimiser", choices=("sgd", "lars", "larc", "adamw", "lamb"))
     lr: float = option("peak learning rate", above=0)
-    momentum: float = option("momentum", low=0, below=1)
+    momentum: float = option("momentum; of adamw and lamb: beta1", low=0, below=1)
+    beta2: float = option(
+        "decay of the squared gradients of adamw and lamb", low=0, below=1, default_for_hash=0.999
+    )
     nesterov: bool = option("Nesterov momentum")
     weight_decay: float = option("L2 weight decay", low=0)
+    clip_grad_norm: float | None = option(
+        "largest norm of a step's gradient; null: any", above=0, default_for_hash=None
+    )
+    label_smoothing: float = option(
+        "share of a label that is spread over all classes", low=0, below=1, default_for_hash=0.0
+    )
+    mixup: float = option(
+        "alpha of the Beta distribution that images are mixed by; 0: they are not",
+        low=0,
+        default_for_hash=0.0,
+    )
     schedule: Schedule = option("learning-rate schedule")
     warmup_epochs: float = option("epochs of linear warm-up from 0", low=0)
     precision: str = option("arithmetic of training", choices=ARITHMETICS)
@@ -63,8 +79,9 @@ class TrainingConfig:
         return float(getattr(self, "sigma", 0.0))
 
     def inert(self) -> frozenset[str]:
-        """Return the fields that change nothing here: statistics of stages that are not frozen."""
-        return frozenset({"freeze_statistics"} if self.freeze == "none" else ())
+        """Return the fields that change nothing here: of other optimisers, of stages that are not frozen."""
+        unused = {"freeze_statistics"} if self.freeze == "none" else set()
+        return frozenset(unused if self.optimizer in ADAPTIVE else {*unused, "beta2"})
 
     def check(self, path: str) -> None:
         """Refuse a run without an end, and what the method's loss cannot do."""
@@ -91,6 +108,14 @@ class TrainingConfig:
                 "not a mean over parts of the batch)",
                 "less memory: more devices, runtime.activation_checkpointing=true, precision=bf16",
             )
+        if self.nesterov and self.optimizer in ADAPTIVE:
+            raise ConfigError(f"{path}.nesterov=true with {path}.optimizer={self.optimizer} (expected false)")
+        for name in ("label_smoothing", "mixup"):
+            if getattr(self, name) and not self.spec.soft_labels:
+                raise ConfigError(
+                    f"{path}.{name}={getattr(self, name):g} (expected 0: the loss of {self.name} is not a "
+                    "cross-entropy alone)"
+                )
         if until_plateau and not self.spec.needs_labels:
             raise ConfigError(
                 f"{path}.schedule=plateau needs labels, which {self.name} does not use",
