@@ -4,7 +4,7 @@ import sys
 import pytest
 
 from robust_transfer.cli.report import main
-from synthetic_store import add_attack, add_certificates, mini_study, quickstart, study
+from synthetic_store import add_attack, add_certificates, natural, quickstart, study
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ def test_a_report_imports_no_torch(tmp_path):
         (["--store", "x", "sohw"], ["'sohw' is not a command of rt-report", "did you mean 'show'?"]),
         (
             ["table", "7"],
-            ["table '7' is not known (expected quickstart, mini2, mini3, mini4, mini5, 2, 3, 4, 5)"],
+            ["table '7' is not known (expected quickstart, natural2, natural3, natural4, natural5,"],
         ),
         (["table", "quikstart"], ["table 'quikstart' is not known", "did you mean 'quickstart'?"]),
         (["figure", "curves"], ["figure 'curves' is not known", "did you mean 'curve'?"]),
@@ -64,9 +64,9 @@ def test_a_report_imports_no_torch(tmp_path):
             ["store=/nowhere does not exist", "rt-train experiment=quickstart"],
         ),
         (["table", "quickstart", "--source", "published"], ["table quickstart has no published numbers"]),
-        (["table", "mini2", "--source", "published"], ["table mini2 has no published numbers"]),
-        (["figure", "mini3", "--source", "published"], ["figure mini3 has no published numbers"]),
-        (["findings", "--source", "published"], ["the miniature study has no published numbers"]),
+        (["table", "natural2", "--source", "published"], ["table natural2 has no published numbers"]),
+        (["figure", "natural3", "--source", "published"], ["figure natural3 has no published numbers"]),
+        (["findings", "--source", "published"], ["the study on real photographs has no published numbers"]),
         (["compare", "abc", "--source", "published"], ["compare takes no KEY or two (found 1)"]),
     ],
 )
@@ -138,11 +138,11 @@ def test_table_prints_and_writes_three_formats_twice_the_same(run, tmp_path, nam
 
 
 def test_findings_are_printed_and_written_with_their_origin(run, tmp_path):
-    store = mini_study(tmp_path, seeds=(0,), datasets=("digits",), n=20)
+    store = natural(tmp_path, seeds=(0,), datasets=("digits",), n=20)
     code, out, _ = run("findings", "--store", store)
     assert code == 0 and (store / "report" / "findings.md").read_text() == out
     assert "With AT fine-tuning, this SimCLR pre-trained network instead of none" in " ".join(out.split())
-    assert "AutoPGD: L2 eps 0.5" in out and "rt-train experiment=mini_study" in out
+    assert "AutoPGD: L2 eps 0.2" in out and "rt-train experiment=natural" in out
     assert "commit: 0123456789ab" in out
     header = (store / "report" / "findings.csv").read_text().splitlines()[0]
     assert header.startswith("finding,value,low,high,like_low,like_high,unit,method,p,p_holm,verdict,")
@@ -152,7 +152,7 @@ def test_findings_are_printed_and_written_with_their_origin(run, tmp_path):
 def test_findings_of_an_empty_store_say_what_to_run(run, tmp_path):
     code, out, _ = run("findings", "--store", tmp_path)
     assert code == 0 and "No two models that can be compared yet." in out
-    assert "126 of 126" not in out and "rt-train experiment=mini_study" in out
+    assert "168 of 168" not in out and "rt-train experiment=natural" in out
 
 
 def test_files_go_under_the_store_by_default(run, tmp_path):

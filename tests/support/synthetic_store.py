@@ -12,6 +12,8 @@ import numpy as np
 import yaml
 from scipy import stats
 
+from robust_transfer.report.study.natural import EPS, SHOTS, SIGMA
+
 ATTACK = {
     "norm": "l2", "eps": 0.5, "num_steps": 100, "num_restarts": 1, "loss": "ce", "num_eot": 1, "guards": "fast",
     "seed": 0, "subset": None, "arithmetic": "fp32",
@@ -141,7 +143,7 @@ def add_evaluation(
     labels = table["label"]
     if evaluator == "certify":
         radius = np.array(table["radius"])
-        robust = correct * (radius >= 0.5)
+        robust = correct * (radius >= settings["ra_radius"])
         acr = float((correct * radius).mean()) if settings["mode"] != "decide" else None
     else:
         robust, acr = np.array(table.get("robust", table["correct"]), dtype=float), None
@@ -206,34 +208,39 @@ def add_plain(store: Path, dataset: str, sa: int, n: int, **options) -> Path:
     return add_evaluation(store, "certify", dataset, rows, **options)
 
 
-def mini_study(store: Path, seeds=(0, 1, 2), datasets=("digits", "textures", "faces"), n=40) -> Path:
-    """A store as experiment=mini_study leaves it: accuracies grow with shots, gains shrink with them."""
+def natural(store: Path, seeds=(0, 1, 2), datasets=("digits", "pets3", "faces"), n=40) -> Path:
+    """A store as experiment=natural leaves it: accuracies grow with shots, gains shrink with them."""
     random = np.random.Generator(np.random.PCG64(11))
     lift = {"none": 0.0, "at": 0.5, "cr": 0.5, "simclr": 0.35, "st": 0.3}
+    attack, certify = {"eps": EPS}, {"sigma": SIGMA, "ra_radius": EPS}
+    noise = {"settings": certify, "train_sigma": SIGMA}
     for position, dataset in enumerate(datasets):
-        for shots in (2, 5, 20):
+        for shots in SHOTS:
             for seed in seeds:
                 options = {
-                    "seed": seed, "split_seed": seed, "shots": shots, "experiment": "mini_study",
-                    "recipe": {"epochs": 30},
+                    "seed": seed, "split_seed": seed, "shots": shots, "experiment": "natural",
+                    "recipe": {"epochs": 30}, "source": "tiny_imagenet",
                 }  # fmt: skip
-                base = 0.55 - 0.1 * position + 0.012 * shots
+                base = 0.55 - 0.05 * position + 0.012 * shots
                 for pretrain, share in lift.items():
                     p = base + share * (1 - base) - 0.02 * seed
                     correct = random.random(n) < p
                     robust = correct & (random.random(n) < 0.7)
                     if pretrain != "cr":
                         rows = list(attack_rows(correct, robust, [i % 10 for i in range(n)]))
-                        add_evaluation(store, "autopgd", dataset, rows, pretrain=pretrain, **options)
+                        add_evaluation(
+                            store, "autopgd", dataset, rows, pretrain=pretrain, settings=attack, **options
+                        )
                     if pretrain != "at":
                         votes = (
                             980 if r else 750 if c else None for c, r in zip(correct, robust, strict=True)
                         )
-                        add_certificates(store, dataset, list(votes), pretrain=pretrain, **options)
+                        add_certificates(store, dataset, list(votes), pretrain=pretrain, **noise, **options)
                 noisy = [900 if x < 0.3 else None for x in random.random(n)]
                 last = {**options, "pretrain": "cr", "finetune": "st_linear", "train_sigma": 0.0}
-                add_certificates(store, dataset, noisy, marks=["sigma mismatch"], **last)
-                add_plain(store, dataset, round(n * base), n, settings={"sigma": 0.0}, **last)
+                add_certificates(store, dataset, noisy, marks=["sigma mismatch"], settings=certify, **last)
+                plain = {**certify, "sigma": 0.0}
+                add_plain(store, dataset, round(n * base), n, settings=plain, **last)
     return store
 
 

@@ -12,7 +12,8 @@ from robust_transfer.core.errors import EvaluationError
 from robust_transfer.report.index.collect import collect
 from robust_transfer.report.output import canvas, drawings, figures
 from robust_transfer.report.study import tables
-from synthetic_store import add_attack, mini_study, quickstart, study
+from robust_transfer.report.study.natural import EPS
+from synthetic_store import add_attack, natural, quickstart, study
 
 
 def drawing(name, store, source="runs"):
@@ -59,9 +60,9 @@ def test_two_sets_give_no_fit_and_say_so(tmp_path):
     assert texts(drawn)[0] == ["at", "simclr"]
 
 
-def test_mini_figures_have_a_named_point_a_target_and_the_same_fits(tmp_path):
-    store = mini_study(tmp_path, seeds=(0,), n=40)
-    for name, robust, metrics in (("mini2", "at", 1), ("mini3", "cr", 2)):
+def test_figures_of_several_sets_have_a_named_point_a_target_and_the_same_fits(tmp_path):
+    store = natural(tmp_path, seeds=(0,), n=40)
+    for name, robust, metrics in (("natural2", "at", 1), ("natural3", "cr", 2)):
         drawn = drawing(name, store)
         legends, labels = texts(drawn)
         points = np.array([[r[5], r[8]] for r in drawn.rows if r[2] == robust and r[4] == "ra"])
@@ -73,12 +74,18 @@ def test_mini_figures_have_a_named_point_a_target_and_the_same_fits(tmp_path):
 
 
 def test_a_target_without_a_gain_has_no_point_and_is_named(tmp_path):
-    options = {"experiment": "mini_study", "shots": 5, "n": 20}
-    for number, dataset in enumerate(("digits", "textures", "faces")):
+    options = {
+        "experiment": "natural",
+        "shots": 5,
+        "n": 20,
+        "source": "tiny_imagenet",
+        "settings": {"eps": EPS},
+    }
+    for number, dataset in enumerate(("digits", "pets3", "faces")):
         add_attack(tmp_path, dataset, 9 + number, 4 * number, **options)  # none of digits is robust
         add_attack(tmp_path, dataset, 15 + number, 8, pretrain="at", **options)
-    drawn = drawing("mini2", tmp_path)
-    assert {row[0] for row in drawn.rows} == {"textures", "faces"}
+    drawn = drawing("natural2", tmp_path)
+    assert {row[0] for row in drawn.rows} == {"pets3", "faces"}
     assert (
         "No RA gain, as it is not distinct from 0 without pre-training: digits 5-shot (at)." in drawn.caption
     )

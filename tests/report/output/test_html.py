@@ -3,7 +3,7 @@ from html.parser import HTMLParser
 
 from robust_transfer.report.index.collect import collect
 from robust_transfer.report.output.html import page
-from synthetic_store import add_attack, mini_study, quickstart, study
+from synthetic_store import add_attack, natural, quickstart, study
 
 VOID = {"meta", "img", "br"}
 
@@ -38,19 +38,27 @@ def test_the_page_is_whole_and_every_link_leads_somewhere(tmp_path):
     stages = {run.key for run in collect(store).runs}
     assert all(any(key in link for link in parser.links) for key in stages)
     assert {"quickstart", "2", "claims", "flags", "runs", "shots", "figure-quickstart"} <= parser.ids
-    assert not {"mini2", "findings"} & parser.ids
+    assert not {"natural2", "findings"} & parser.ids
     assert "▼" in text and "selected on test" in text and 'name="viewport"' in text
     assert not re.search(r'(src|href)="https?:', text)
 
 
-def test_a_miniature_has_its_tables_figures_and_findings(tmp_path):
-    store = mini_study(tmp_path / "runs", seeds=(0,), datasets=("digits",), n=10)
+def test_a_study_over_sets_has_its_tables_figures_and_findings(tmp_path):
+    store = natural(tmp_path / "runs", seeds=(0,), datasets=("digits",), n=10)
     directory = store / "report"
     directory.mkdir()
     text = page(collect(store), directory)
     parser = Balanced()
     parser.feed(text)
-    sections = {"mini2", "mini3", "mini4", "mini5", "figure-mini2", "figure-mini3", "findings"}
+    sections = {
+        "natural2",
+        "natural3",
+        "natural4",
+        "natural5",
+        "figure-natural2",
+        "figure-natural3",
+        "findings",
+    }
     assert sections <= parser.ids and not any(" " in name for name in parser.ids)
     assert "digits 5-shot" in text and "sets like these" in text
     assert parser.open == [] and "quickstart" not in parser.ids

@@ -6,7 +6,7 @@ import pytest
 
 from robust_transfer.cli.report import main
 from robust_transfer.report.index.collect import collect
-from synthetic_store import add_attack, mini_study, quickstart, study
+from synthetic_store import add_attack, natural, quickstart, study
 
 WARNING = "gradients: zero on 80 % of the images"
 TAG = "selected on test"
@@ -31,7 +31,7 @@ def stores(tmp_path_factory):
             add_attack(few, "pets", 20, 10, 40, shots=shots, pretrain=pretrain)
     return {
         "study": flagged(study(root / "study", datasets=("pets", "dtd", "cars"), n=40)),
-        "mini": flagged(mini_study(root / "mini", seeds=(0,), datasets=("digits", "faces"), n=60)),
+        "mini": flagged(natural(root / "mini", seeds=(0,), datasets=("digits", "faces"), n=60)),
         "quick": flagged(quickstart(root / "quick", seeds=(0,))),
         "few": flagged(few),
     }
@@ -45,9 +45,9 @@ def stores(tmp_path_factory):
         ("study", ["figure", "2"]),
         ("study", ["claims"]),
         ("study", ["compare"]),
-        ("mini", ["table", "mini4"]),
+        ("mini", ["table", "natural4"]),
         ("mini", ["findings"]),
-        ("mini", ["figure", "mini2"]),
+        ("mini", ["figure", "natural2"]),
         ("quick", ["table", "quickstart"]),
         ("quick", ["figure", "quickstart"]),
         ("quick", ["figure", "curve", "certificates"]),

@@ -10,7 +10,7 @@ from robust_transfer.core.errors import EvaluationError
 from robust_transfer.report.index.collect import collect
 from robust_transfer.report.output import compare as output
 from robust_transfer.report.study import compare, tables
-from synthetic_store import add_attack, add_certificates, mini_study, study
+from synthetic_store import add_attack, add_certificates, natural, study
 
 
 def test_ours_stands_beside_published(tmp_path):
@@ -59,7 +59,7 @@ def test_all_seeds_are_tested_and_paired_by_seed(tmp_path):
 
 def test_every_table_is_tested_and_each_pair_once(tmp_path):
     study(tmp_path, tables=("2", "4"), datasets=("cifar10", "cifar100"), n=40)
-    mini_study(tmp_path, seeds=(0,), datasets=("digits",), n=20)
+    natural(tmp_path, seeds=(0,), datasets=("digits",), n=20)
     text = output.store_files(collect(tmp_path))["paired-tests.csv"]
     rows = list(csv.DictReader(io.StringIO(text)))
     tested = {(r["table"], r["pretrain"], r["finetune"]) for r in rows}
@@ -69,9 +69,9 @@ def test_every_table_is_tested_and_each_pair_once(tmp_path):
         ("2", "simclr", "at"),
         ("4", "st", "at"),
     }
-    assert {t for t in tested if t[0] == "mini2"} == {("mini2", "at", "at"), ("mini2", "simclr", "at")}
-    assert {t for t in tested if t[0] == "mini3"} == {("mini3", "cr", "cr"), ("mini3", "simclr", "cr")}
-    assert {t[1] for t in tested if t[0] == "mini4"} == {"st"}
+    for table, track in (("natural2", "at"), ("natural3", "cr")):
+        assert {t[1:] for t in tested if t[0] == table} == {(track, track), ("simclr", track)}
+    assert {t[1] for t in tested if t[0] == "natural4"} == {"st"}
     expected = multipletests([float(r["p"]) for r in rows], method="holm")[1]
     assert [float(r["p_holm"]) for r in rows] == pytest.approx(list(expected))
 

@@ -9,22 +9,22 @@ from statsmodels.stats.multitest import multipletests
 
 from robust_transfer.report.index.collect import collect
 from robust_transfer.report.output import findings as output
-from robust_transfer.report.study import findings, mini_study, tables
+from robust_transfer.report.study import findings, natural, tables
 from synthetic_store import add_attack
-from synthetic_store import mini_study as mini_store
+from synthetic_store import natural as natural_store
 
-TARGETS = [(dataset, shots) for dataset in ("digits", "textures", "faces") for shots in (2, 5, 20)]
+TARGETS = [(dataset, shots) for dataset in ("digits", "pets3", "faces") for shots in natural.SHOTS]
 
 
 def found_in(store):
     index = collect(store)
-    built = {name: tables.build(name, "runs", index) for name in mini_study.NAMES}
+    built = {name: tables.build(name, "runs", index) for name in natural.NAMES}
     return {f.finding: f for f in findings.findings(built)}, built
 
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory):
-    return mini_store(tmp_path_factory.mktemp("mini"))
+    return natural_store(tmp_path_factory.mktemp("mini"))
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,7 @@ def images(store):
             values["ra"] = np.array([float(row["robust"]) for row in rows])
         else:
             radius = np.array([float(row["radius"]) for row in rows])
-            values |= {"ra": values["sa"] * (radius >= 0.5), "acr": values["sa"] * radius}
+            values |= {"ra": values["sa"] * (radius >= natural.EPS), "acr": values["sa"] * radius}
         lineage = summary["lineage"]
         sigma = summary["settings"].get("sigma")
         model = (summary["dataset"], lineage["shots"], lineage["pretrain"], lineage["finetune"], sigma)
@@ -59,7 +59,7 @@ def means(images, pretrain, finetune, metric, sigma):
     return np.array([images[d, s, pretrain, finetune, sigma][metric].mean() for d, s in TARGETS])
 
 
-SIGMA = {"at": None, "cr": 0.5}
+SIGMA = {"at": None, "cr": natural.SIGMA}
 
 
 @pytest.mark.parametrize(
@@ -72,10 +72,10 @@ def test_gains_differences_and_fits_are_those_of_the_records(found, images, trac
     scale = 1 if metric == "acr" else 100
     assert found[f"{name}_{metric}_difference"].value == pytest.approx(scale * np.mean(ours - none))
     gain = found[f"{name}_{metric}_gain"]
-    if gain.targets == 9:  # else it leaves out targets where none is near 0, and says so
+    if gain.targets == 6:  # else it leaves out targets where none is near 0, and says so
         assert gain.value == pytest.approx(100 * np.mean(ours / none - 1))
     else:
-        assert f"left out on {9 - gain.targets} (" in gain.sentence
+        assert f"left out on {6 - gain.targets} (" in gain.sentence
     if metric != "ra":
         return
     sa, none_sa = (means(images, p, track, "sa", sigma) for p in (pretrain, "none"))
@@ -87,9 +87,9 @@ def test_gains_differences_and_fits_are_those_of_the_records(found, images, trac
 @pytest.mark.parametrize("track, pretrain", [("at", "at"), ("cr", "simclr")])
 def test_robustness_among_images_that_both_classify_right(found, images, track, pretrain):
     sigma, changes = SIGMA[track], []
-    for dataset in ("digits", "textures", "faces"):
+    for dataset in ("digits", "pets3", "faces"):
         of_set = []
-        for shots in (2, 5, 20):
+        for shots in natural.SHOTS:
             ours, none = (images[dataset, shots, p, track, sigma] for p in (pretrain, "none"))
             both = (ours["sa"] > 0) & (none["sa"] > 0)
             of_set.append((ours["ra"][both].sum() - none["ra"][both].sum()) / both.sum())
@@ -102,9 +102,9 @@ def test_robustness_among_images_that_both_classify_right(found, images, track, 
     "name, first, second",
     [
         ("at_over_st_at_ra_difference", ("at", "at", None), ("st", "at", None)),
-        ("cr_over_st_cr_ra_difference", ("cr", "cr", 0.5), ("st", "cr", 0.5)),
-        ("simclr_over_cr_cr_ra_difference", ("simclr", "cr", 0.5), ("cr", "cr", 0.5)),
-        ("st_linear_over_cr_ra_difference", ("cr", "st_linear", 0.5), ("cr", "cr", 0.5)),
+        ("cr_over_st_cr_ra_difference", ("cr", "cr", natural.SIGMA), ("st", "cr", natural.SIGMA)),
+        ("simclr_over_cr_cr_ra_difference", ("simclr", "cr", natural.SIGMA), ("cr", "cr", natural.SIGMA)),
+        ("st_linear_over_cr_ra_difference", ("cr", "st_linear", natural.SIGMA), ("cr", "cr", natural.SIGMA)),
     ],
 )
 def test_verdicts_rest_on_adjusted_tests_and_sentences_say_them(found, images, name, first, second):
@@ -116,7 +116,7 @@ def test_verdicts_rest_on_adjusted_tests_and_sentences_say_them(found, images, n
     tested = [f for f in found.values() if f.p is not None]
     adjusted = multipletests([f.p for f in tested], method="holm")[1]
     assert [f.p_holm for f in tested] == pytest.approx(list(adjusted))
-    sets = [np.mean((ours - theirs)[k : k + 3]) for k in (0, 3, 6)]
+    sets = [np.mean((ours - theirs)[k : k + 2]) for k in (0, 2, 4)]
     expected = "improves" if finding.value > 0 else "lowers"
     if min(sets) < 0 < max(sets):
         expected = "differs between sets"
@@ -127,14 +127,20 @@ def test_verdicts_rest_on_adjusted_tests_and_sentences_say_them(found, images, n
         f" RA: {finding.value:+.1f} points [{finding.low:+.1f}, {finding.high:+.1f}] {{" in finding.sentence
     )
     assert finding.sentence.endswith(
-        "(on 9 targets of 3 sets of 8-pixel images, pre-trainings: 1, seeds: 3)."
+        "(on 6 of 12 targets of 3 sets of 8-pixel images, pre-trainings: 1, seeds: 3)."
     )
     assert "{verb}" not in finding.sentence
 
 
 def test_sets_that_disagree_in_sign_improve_nothing(tmp_path):
-    options = {"experiment": "mini_study", "shots": 5, "n": 200}
-    for dataset, at in (("digits", 190), ("textures", 30), ("faces", 190)):
+    options = {
+        "experiment": "natural",
+        "shots": 5,
+        "n": 200,
+        "source": "tiny_imagenet",
+        "settings": {"eps": natural.EPS},
+    }
+    for dataset, at in (("digits", 190), ("pets3", 30), ("faces", 190)):
         add_attack(tmp_path, dataset, 60, 60, **options)
         add_attack(tmp_path, dataset, at, at, pretrain="at", **options)
     finding = found_in(tmp_path)[0]["at_over_none_at_ra_difference"]
@@ -156,18 +162,18 @@ def test_the_plain_classifiers_accuracy(found, images):
 
 
 def test_every_finding_names_its_stages(found, images):
-    runs = {"gain": 2 * 9 * 3, "sigma0_sa": 9 * 3}
+    runs = {"gain": 2 * 6 * 3, "sigma0_sa": 6 * 3}
     for end, number in runs.items():
         chosen = [f for name, f in found.items() if name.endswith(end)]
         assert chosen and all(len({run.key for run in f.runs}) == number for f in chosen)
 
 
 def test_targets_without_a_gain_are_named(tmp_path):
-    options = {"experiment": "mini_study", "n": 40}
+    options = {"experiment": "natural", "n": 40, "source": "tiny_imagenet", "settings": {"eps": natural.EPS}}
     robust = {
-        ("digits", 2): (5, 35),
+        ("digits", 20): (5, 35),
         ("digits", 5): (35, 5),
-        ("textures", 2): (0, 30),
+        ("pets3", 5): (0, 30),
         ("faces", 20): (20, 20),
     }
     for (dataset, shots), (none, at) in robust.items():
@@ -180,9 +186,9 @@ def test_targets_without_a_gain_are_named(tmp_path):
     # sets count alike: digits has two targets
     assert gain.value == pytest.approx(100 * np.mean([np.mean([35 / 5 - 1, 5 / 35 - 1]), 0]))
     assert difference.value == pytest.approx(100 * np.mean([0, 30, 0]) / 40)
-    assert "left out on 1 (textures 2-shot), where the other is near 0" in gain.sentence
-    assert "on 4 of 9 targets" in gain.sentence
+    assert "left out on 1 (pets3 5-shot), where the other is near 0" in gain.sentence
+    assert "on 4 of 12 targets" in gain.sentence
     assert found["at_over_none_at_sa_difference"].verdict == "no clear change"  # equal on every image
     assert not any(name.startswith(("st_", "simclr_", "cr_")) for name in found)
     text = output.to_markdown(list(found.values()), built)
-    assert "rt-train experiment=mini_study" in text
+    assert "rt-train experiment=natural" in text

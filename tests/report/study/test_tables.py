@@ -6,7 +6,8 @@ import pytest
 from robust_transfer.report.index.collect import collect
 from robust_transfer.report.output import tables as output
 from robust_transfer.report.study import tables
-from synthetic_store import add_attack, mini_study, quickstart, study
+from robust_transfer.report.study.natural import DATASETS, EPS, SHOTS, SIGMA
+from synthetic_store import add_attack, natural, quickstart, study
 
 
 def built(name, store, source="runs"):
@@ -80,7 +81,7 @@ def test_published_tables_are_the_studys(tmp_path):
         ("4", "rt-train experiment=table4 cell=simclr_cr dataset=cifar10,cifar100"),
         ("5", "rt-train experiment=table5 dataset=cifar10,cifar100"),
         ("quickstart", "rt-train experiment=quickstart"),
-        ("mini4", "rt-train experiment=mini_study\n"),
+        ("natural4", "rt-train experiment=natural\n"),
     ],
 )
 def test_missing_cells_say_what_to_run(tmp_path, name, command):
@@ -128,50 +129,53 @@ def test_marks_have_symbols(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def mini(tmp_path_factory):
-    return mini_study(tmp_path_factory.mktemp("mini"), seeds=(0, 1), n=20)
+def photographs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("natural")
+    return natural(folder, seeds=(0, 1), datasets=DATASETS, n=20)
 
 
 @pytest.mark.parametrize(
-    "name, cells, rows_shown", [("mini2", 27, 9), ("mini3", 27, 9), ("mini4", 54, 27), ("mini5", 18, 9)]
+    "name, cells, rows_shown",
+    [("natural2", 36, 12), ("natural3", 36, 12), ("natural4", 72, 36), ("natural5", 24, 12)],
 )
-def test_mini_tables_are_full_and_laid_out_as_the_studys(mini, name, cells, rows_shown):
-    table = built(name, mini)
+def test_the_natural_tables_are_full_and_laid_out_as_the_studys(photographs, name, cells, rows_shown):
+    table = built(name, photographs)
     assert len(table.cells) == cells == len(table.ordered)
     grid, study_grid = (
-        tables.main_grid(t) for t in (table, built(name.removeprefix("mini"), mini, "published"))
+        tables.main_grid(t) for t in (table, built(name.removeprefix("natural"), photographs, "published"))
     )
-    assert grid.headers == study_grid.headers and len(grid.rows) == rows_shown
-    assert [row[0] for row in grid.rows[:: rows_shown // 9]] == [
-        f"{d} {s}-shot" for d in ("digits", "textures", "faces") for s in (2, 5, 20)
+    headers = tuple(header.replace(f"{SIGMA:g}", "0.5") for header in grid.headers)
+    assert headers == study_grid.headers and len(grid.rows) == rows_shown
+    assert [row[0] for row in grid.rows[:: rows_shown // 12]] == [
+        f"{d} {s}-shot" for d in DATASETS for s in SHOTS
     ]
     title = output.to_markdown(table).splitlines()[0]
-    number = name.removeprefix("mini")
-    assert title.startswith(f"## Table {number} in miniature: ") and "8-pixel images" in title
-    assert "with 16 channels, pre-training on mnist5k" in title
+    number = name.removeprefix("natural")
+    assert title.startswith(f"## Table {number} on small photographs: ") and "8-pixel images" in title
+    assert "with 16 channels, pre-training on tiny_imagenet" in title
 
 
-def test_a_mini_cell_is_the_mean_over_seeds_of_what_the_records_say(mini):
+def test_a_cell_is_the_mean_over_seeds_of_what_the_records_say(photographs):
     [row] = [
         r
-        for r in rows(built("mini3", mini))
+        for r in rows(built("natural3", photographs))
         if (r["dataset"], r["shots"], r["pretrain"], r["metric"]) == ("faces", "20", "simclr", "ra")
     ]
     shares = []
     for key in row["stages"].split():
-        [path] = mini.glob(f"eval/*-{key}/records.csv")
+        [path] = photographs.glob(f"eval/*-{key}/records.csv")
         images = list(csv.DictReader(io.StringIO(path.read_text())))
-        certified = [i["correct"] == "1" and float(i["radius"]) >= 0.5 for i in images]
+        certified = [i["correct"] == "1" and float(i["radius"]) >= EPS for i in images]
         shares.append(100 * sum(certified) / len(images))
     assert len(shares) == 2 and float(row["value"]) == pytest.approx(sum(shares) / 2)
 
 
-def test_the_quickstart_and_the_mini_study_stay_apart_in_one_store(tmp_path):
-    mini_study(quickstart(tmp_path, seeds=(0,)), seeds=(0,), datasets=("digits",), n=20)
+def test_the_quickstart_and_the_natural_study_stay_apart_in_one_store(tmp_path):
+    natural(quickstart(tmp_path, seeds=(0,)), seeds=(0,), datasets=("digits",), n=20)
     found = built("quickstart", tmp_path)
     assert {r.num_images for r in found.ordered} == {100} and len(found.ordered) == 6
-    assert {r.num_images for r in built("mini2", tmp_path).ordered} == {20}
-    assert built("mini2", quickstart(tmp_path / "other", seeds=(0,))).ordered == []
+    assert {r.num_images for r in built("natural2", tmp_path).ordered} == {20}
+    assert built("natural2", quickstart(tmp_path / "other", seeds=(0,))).ordered == []
 
 
 def test_left_out_runs_are_listed(tmp_path):

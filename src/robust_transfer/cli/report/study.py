@@ -79,14 +79,14 @@ def claims(arguments: argparse.Namespace) -> int:
 
 
 def findings(arguments: argparse.Namespace) -> int:
-    """Say what the miniature study found."""
+    """Say what the study on real photographs found."""
     from robust_transfer.report.output import findings as output
-    from robust_transfer.report.study import findings, mini_study, tables
+    from robust_transfer.report.study import findings, natural, tables
 
     if source_of(arguments) == "published":
-        raise ConfigError("the miniature study has no published numbers", "rt-report findings")
+        raise ConfigError("the study on real photographs has no published numbers", "rt-report findings")
     index = index_of(arguments)
-    built = {name: tables.build(name, "runs", index) for name in mini_study.NAMES}
+    built = {name: tables.build(name, "runs", index) for name in natural.NAMES}
     found = findings.findings(built)
     text = output.to_markdown(found, built)
     print(text, end="")
@@ -123,11 +123,11 @@ def html(arguments: argparse.Namespace) -> int:
 
 
 def _add_table(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("name", metavar="N", help="2 to 5, quickstart, mini2 to mini5, or another package's")
+    parser.add_argument("name", metavar="N", help="2 to 5, quickstart, natural2 to 5, or another package's")
 
 
 def _add_figure(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("name", metavar="N", help="quickstart, 2, 3, mini2, mini3, curve or shots")
+    parser.add_argument("name", metavar="N", help="quickstart, 2, 3, natural2, natural3, curve or shots")
     parser.add_argument("keys", metavar="KEY", nargs="*", help="certifications to draw (figure curve)")
 
 
@@ -136,15 +136,15 @@ def _add_pair(parser: argparse.ArgumentParser) -> None:
 
 
 COMMANDS = (
-    Command("table", "quickstart, 2 to 5, or mini2 to mini5: in Markdown, CSV and LaTeX", table, _add_table),
+    Command("table", "quickstart, 2 to 5, natural2 to 5: in Markdown, CSV and LaTeX", table, _add_table),
     Command(
         "figure",
-        "quickstart, 2, 3, mini2, mini3, curve KEY ... or shots: as PNG and PDF",
+        "quickstart, 2, 3, natural2, natural3, curve KEY ... or shots: as PNG and PDF",
         figure,
         _add_figure,
     ),
     Command("claims", "check every number in the study's text", claims),
-    Command("findings", "what the miniature study found, in sentences with intervals", findings),
+    Command("findings", "what the study on real photographs found, in sentences with intervals", findings),
     Command(
         "compare", "our numbers beside the published ones, with paired tests; or two KEYs", compare, _add_pair
     ),

@@ -1,4 +1,4 @@
-"""The miniature study's findings as Markdown and CSV."""
+"""The study on real photographs: its findings as Markdown and CSV."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from robust_transfer.report.index.environments import ORIGIN, origin_of
 from robust_transfer.report.output.formats import comma_separated, page
-from robust_transfer.report.study import mini_study, notes
+from robust_transfer.report.study import natural, notes
 from robust_transfer.report.study.blocks import Heading, Paragraph, bullets
 from robust_transfer.report.study.findings import INTERVALS, Finding, sentences
 from robust_transfer.report.study.tables import Table
@@ -24,12 +24,12 @@ def to_markdown(found: Sequence[Finding], tables: Mapping[str, Table]) -> str:
     results = list(known.values())
     origin = notes.provenance(results)[:2]
     blocks = [
-        Heading(f"What the miniature study found ({notes.scale(results) or 'no run yet'})"),
+        Heading(f"What the study on real photographs found ({notes.scale(results) or 'no run yet'})"),
         Paragraph((INTERVALS + notes.few_seeds(results),)),
         *(bullets(sentences(found)) or [Paragraph(("No two models that can be compared yet.",))]),
         *bullets(notes.measured(results)),
         *bullets(notes.noticed(results)),
-        *notes.missing(mini_study.TABLES[0], cells, known),
+        *notes.missing(natural.TABLES[0], cells, known),
         *([Paragraph((*origin, "stages: findings.csv names those behind each sentence"))] if origin else []),
     ]
     return page(blocks)

@@ -16,7 +16,7 @@ from robust_transfer.report.index.collect import Index, Run, commits
 from robust_transfer.report.output import curves, drawings, figures, shots
 from robust_transfer.report.output.claims import grid as claims_grid
 from robust_transfer.report.output.drawings import Drawing
-from robust_transfer.report.study import claims, findings, mini_study, notes, registry, tables
+from robust_transfer.report.study import claims, findings, natural, notes, registry, tables
 from robust_transfer.report.study.blocks import Block, Bullets, Code, Grid, Heading, Paragraph
 from robust_transfer.report.study.tables import Table
 from robust_transfer.report.study.wording import change_text, interval_text, metric_text, model_text
@@ -50,9 +50,9 @@ def page(index: Index, directory: Path) -> str:
         (name, tables.title(table), _table_section(table, directory)) for name, table in found.items()
     ]
     sections += _figure_sections(index, found, directory)
-    if facts := findings.findings({name: built[name] for name in mini_study.NAMES}):
+    if facts := findings.findings({name: built[name] for name in natural.NAMES}):
         said: list[Block] = [Paragraph((findings.INTERVALS,)), Bullets(tuple(findings.sentences(facts)))]
-        title = "Findings: the miniature study in sentences"
+        title = "Findings: the study on real photographs in sentences"
         sections.append(("findings", title, "".join(map(_block, said))))
     if any(table.spec.improves_all for table in found.values()):
         title = "Claims: the study's sentences with a number, from these runs"

@@ -1,4 +1,4 @@
-"""Pairs of models of the miniature study that differ in one thing, over its targets."""
+"""Pairs of models of the study on real photographs that differ in one thing, over its targets."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from robust_transfer.report.analysis.estimates import Result, difference, gain
 from robust_transfer.report.index.cells import METHODS, Cell
 from robust_transfer.report.index.collect import Run
-from robust_transfer.report.study import mini_study
+from robust_transfer.report.study import natural
 
 Known = Mapping[Cell, Result]
 
@@ -73,7 +73,7 @@ def _range(counts: Sequence[int]) -> str:
 
 def pretrainings(known: Known, track: str, pretrain: str, other: str) -> Comparison:
     """Compare two pre-trainings after fine-tuning by `track`."""
-    cells = [cell for cell in mini_study.compared((track,)) if cell.pretrain == track]
+    cells = [cell for cell in natural.compared((track,)) if cell.pretrain == track]
     wanted = [(replace(cell, pretrain=pretrain), replace(cell, pretrain=other)) for cell in cells]
     names = [METHODS.get(method, method) for method in (track, pretrain, other)]
     known_pairs = _known(known, wanted)
@@ -85,14 +85,14 @@ def pretrainings(known: Known, track: str, pretrain: str, other: str) -> Compari
 
 def last_layer(known: Known) -> Comparison:
     """Compare standard tuning of the last layer with robust fine-tuning of the whole, under noise."""
-    wanted = [(cell, replace(cell, finetune=cell.pretrain)) for cell in mini_study.last_layer() if cell.sigma]
+    wanted = [(cell, replace(cell, finetune=cell.pretrain)) for cell in natural.last_layer() if cell.sigma]
     subject = "Under noise, standard tuning of a CR model's last layer instead of CR tuning of it all"
     return Comparison("st_linear_over_cr", subject, _known(known, wanted), len(wanted))
 
 
 def plain_last_layer(known: Known) -> Comparison:
     """Pair the last layer's models, as plain classifiers without noise, with themselves."""
-    cells = [cell for cell in mini_study.last_layer() if not cell.sigma]
+    cells = [cell for cell in natural.last_layer() if not cell.sigma]
     subject = "Without noise (sigma 0), standard tuning of a CR model's last layer"
     return Comparison("st_linear_sigma0", subject, _known(known, [(c, c) for c in cells]), len(cells))
 

@@ -1,4 +1,6 @@
-"""What the miniature study found, in sentences: means over data sets with calibrated 95 % intervals.
+"""What the study on real photographs found, in sentences.
+
+Means over data sets with calibrated 95 % intervals.
 
 Differences in points come first: a gain relative to no pre-training explodes where that is near chance, and
 is left out on targets where it is not distinct from 0. Every verdict rests on the interval and p-value of a
@@ -15,7 +17,7 @@ from robust_transfer.report.analysis.averages import SetsMean, over_sets
 from robust_transfer.report.analysis.conditional import conditional, mechanical_r2
 from robust_transfer.report.index.cells import TITLES
 from robust_transfer.report.index.collect import Run
-from robust_transfer.report.study import mini_study
+from robust_transfer.report.study import natural
 from robust_transfer.report.study.comparisons import (
     Comparison,
     last_layer,
@@ -67,11 +69,11 @@ class Finding:
 
 
 def findings(tables: Mapping[str, Table]) -> list[Finding]:
-    """Return every finding that the runs of the miniature's tables allow."""
+    """Return every finding that the runs of its tables allow."""
     known = {cell: result for table in tables.values() for cell, result in table.results.items()}
     found: list[Finding] = []
-    for track in mini_study.TRACKS:
-        metrics = mini_study.metrics(track)
+    for track in natural.TRACKS:
+        metrics = natural.metrics(track)
         for pretrain in (track, "simclr", "st"):
             against = pretrainings(known, track, pretrain, "none")
             found += [finding for metric in metrics for finding in _means(against, metric, gains=True)]

@@ -1,0 +1,34 @@
+from pathlib import Path
+
+import yaml
+
+from robust_transfer.report.study import natural
+
+CONF = Path(__file__).resolve().parents[3] / "conf"
+PRESET = yaml.safe_load((CONF / "experiment" / "natural.yaml").read_text())
+SWEPT = {name: str(text).split(",") for name, text in PRESET["hydra"]["sweeper"]["params"].items()}
+
+
+def cells(*tables):
+    return [cell for spec in tables for cell in spec.cells(None)]
+
+
+def test_tables_2_to_4_hold_what_the_preset_sweeps():
+    models = {(cell.pretrain, cell.finetune) for cell in cells(*natural.TABLES[:3])}
+    assert models == {tuple(name.removeprefix("natural/").split("_")) for name in SWEPT["cell"]}
+    assert {(cell.dataset, cell.shots) for cell in cells(*natural.TABLES)} == {
+        (name.removeprefix("natural/"), shots) for name in SWEPT["dataset"] for shots in natural.SHOTS
+    }
+    assert {spec.requirements.experiment for spec in natural.TABLES} == {PRESET["label"]}
+
+
+def test_tables_ask_for_the_presets_threat_and_noise():
+    eps, sigma = PRESET["autopgd"]["eps"], PRESET["certify"]["sigma"]
+    assert {spec.requirements.threat for spec in natural.TABLES} == {("l2", eps)}
+    assert {c.sigma for c in cells(*natural.TABLES) if c.evaluator == "certify"} == {sigma, 0.0}
+
+
+def test_the_last_layers_cells_are_files_of_the_preset():
+    files = {path.stem for path in (CONF / "cell" / "natural").glob("cr_linear_*.yaml")}
+    assert files == {"cr_linear_noise", "cr_linear_plain"}
+    assert {(c.pretrain, c.finetune) for c in cells(natural.TABLES[3])} == {("cr", "st_linear")}
