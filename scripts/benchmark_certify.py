@@ -34,9 +34,10 @@ from robust_transfer.core import rng
 from robust_transfer.core.choices import ARITHMETICS
 from robust_transfer.models import build_model
 from robust_transfer.models.fast import fast_inference
+from robust_transfer.models.modes import eval_mode
 from robust_transfer.smoothing import certify, certify_counts
 from robust_transfer.smoothing.counts import Unit
-from robust_transfer.smoothing.sampling import count_votes
+from robust_transfer.smoothing.sampling import iter_votes
 from robust_transfer.smoothing.settings import BLOCK
 from robust_transfer.smoothing.stopping import interim_analyses
 
@@ -98,6 +99,7 @@ def loop_against_forward(
     rows = []
     batch = image.repeat(options.batch, 1, 1, 1)
     units = [Unit(0, 0, 0, -(-options.samples // BLOCK) * BLOCK)]
+    settings = {"sigma": SIGMA, "seed": 0, "purpose": "estimate", "batch_size": options.batch}
     for kind, compiled in variants(options):
         fast = fast_inference(model, arithmetic=kind, compile=compiled)
 
@@ -107,9 +109,8 @@ def loop_against_forward(
                     fast(batch)
 
         def ours(fast: torch.nn.Module = fast) -> None:
-            count_votes(
-                fast, image[None], units, sigma=SIGMA, seed=0, purpose="estimate", batch_size=options.batch
-            )
+            with eval_mode(fast):
+                list(iter_votes(fast, image[None], units, **settings))
 
         times = interleaved({"bare": bare, "ours": ours}, options.rounds)
         per_second = units[0].stop / statistics.median(times["ours"])

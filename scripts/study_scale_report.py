@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from robust_transfer.cli import compose, launching
-from robust_transfer.config.evaluation import CertifyConfig
+from robust_transfer.config.evaluators import CertifyConfig
 from robust_transfer.config.method_spec import FORWARD, INPUT_GRADIENT
 from robust_transfer.config.methods import TrainingConfig
 from robust_transfer.core import files

@@ -63,12 +63,12 @@ def test_a_plan_knows_all_four(command):
 
 def test_they_run_by_name_and_are_reported_and_verified(command):
     assert "mirrored" in command("train", *RUN, *SHORT)
-    (summary,) = (command.folder / "runs" / "eval").glob("*/summary.json")
-    facts = json.loads(summary.read_text())
-    assert facts["metrics"]["sa"] == 1.0 and facts["num_images"] == 20  # stripes are easy
+    (path,) = (command.folder / "runs" / "eval").glob("*/summary.json")
+    summary = json.loads(path.read_text())
+    assert summary["metrics"]["sa"] == 1.0 and summary["num_images"] == 20  # stripes are easy
     model = next((command.folder / "runs" / "finetune").iterdir())
     assert model.name.startswith("dimmed-stripes-none-two_layers-")
-    key = facts["key"]
+    key = summary["key"]
     assert key in command("report", "runs") and "mirrored" in command("report", "show", key)
     assert " 0 differ" in command("report", "verify", key)
     # And an evaluator of ours on the same model.

@@ -16,7 +16,7 @@ import yaml
 
 from robust_transfer.cli.report import main as report
 from robust_transfer.cli.train import main as train
-from robust_transfer.config.evaluation import MODES, DecideConfig, ExactConfig
+from robust_transfer.config.evaluators import MODES, DecideConfig, ExactConfig
 from robust_transfer.config.schedules import CosineSchedule, StepSchedule
 from robust_transfer.config.schema import option
 from robust_transfer.core.errors import ConfigError

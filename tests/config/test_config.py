@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from planned import child
 from robust_transfer.cli.compose import conf_directory, data_sets, hydra_session, read
-from robust_transfer.config.evaluation import evaluators
+from robust_transfer.config.evaluators import evaluators
 from robust_transfer.config.methods import FINETUNE, PRETRAIN
 from robust_transfer.config.run import TrainConfig, evaluate_config, train_config
 from robust_transfer.core.errors import ConfigError

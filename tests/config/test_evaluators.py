@@ -5,8 +5,7 @@ import sys
 
 import pytest
 
-from robust_transfer.config import evaluation
-from robust_transfer.config.evaluation import evaluator_spec, evaluators
+from robust_transfer.config.evaluators import GROUP, evaluator_spec, evaluators
 from robust_transfer.config.schema import identity
 from robust_transfer.core import named
 from robust_transfer.core.errors import ConfigError
@@ -62,7 +61,7 @@ def mirrors(tmp_path, monkeypatch):
     info = package.parent / "mirrors-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: mirrors\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text(f"[{evaluation.GROUP}]\nflipped = mirrors.config:FlippedConfig\n")
+    (info / "entry_points.txt").write_text(f"[{GROUP}]\nflipped = mirrors.config:FlippedConfig\n")
     monkeypatch.syspath_prepend(str(package.parent))
     importlib.invalidate_caches()
     evaluators.cache_clear()

@@ -11,7 +11,7 @@ from evaluation_jobs import CONFIG
 from robust_transfer.cli.evaluate import main as evaluate
 from robust_transfer.cli.report import main as report
 from robust_transfer.cli.train import main as train
-from robust_transfer.config.evaluation import CORRUPTIONS
+from robust_transfer.config.evaluators import CORRUPTIONS
 from robust_transfer.core.errors import EvaluationError
 from robust_transfer.core.progress import Progress
 from robust_transfer.evaluation.corruptions import CorruptionsEvaluator, corrupted, corruptions_row

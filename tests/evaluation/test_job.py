@@ -111,9 +111,9 @@ def test_a_shard_that_was_killed_before_its_header_was_whole_stops_nobody(finish
 def test_two_processes_give_the_same_bytes(finished, name, tmp_path):
     whole = finished(name, {})
     job = make_job(name, tmp_path, whole.parent.path)
-    facts = launch(evaluate, (job,), devices=2, device_kind="cpu")
+    reported = launch(evaluate, (job,), devices=2, device_kind="cpu")
     assert (tmp_path / "records.csv").read_bytes() == (whole.directory / "records.csv").read_bytes()
-    assert facts["device"] == "cpu"
+    assert reported["device"] == "cpu"
     assert sorted(path.name for path in tmp_path.glob("journal*")) == ["journal.0.csv", "journal.1.csv"]
 
 

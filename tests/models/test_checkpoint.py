@@ -42,7 +42,7 @@ def rewrite(path, change):
     path.write_bytes(to_bytes(tensors, metadata))
 
 
-def test_read_back_is_equal_in_weights_facts_and_logits(model, saved):
+def test_read_back_is_equal_in_weights_metadata_and_logits(model, saved):
     loaded = load_model(saved)
     assert not loaded.training
     assert loaded.state_dict().keys() == model.state_dict().keys()
@@ -87,8 +87,8 @@ def test_unknown_sigma_and_no_classes_read_back(tmp_path):
     model = build_model("resnet18_small", num_classes=0, class_names=[], image_size=8, width=1, seed=0)
     save_model(tmp_path / "features", model)
     assert load_model(tmp_path / "features")(torch.zeros(1, 3, 8, 8)).shape == (1, 8)
-    facts = read_metadata(tmp_path / "features")
-    assert facts["train_sigma"] is None and facts["num_classes"] == 0 and facts["key"] == ""
+    metadata = read_metadata(tmp_path / "features")
+    assert metadata["train_sigma"] is None and metadata["num_classes"] == 0 and metadata["key"] == ""
 
 
 def test_truncated_anywhere_it_is_refused(saved, tmp_path):

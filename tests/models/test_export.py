@@ -40,7 +40,7 @@ def test_a_safetensors_export_is_the_stages_model_byte_for_byte(stage, tmp_path)
 
 @pytest.mark.parametrize("plain", [False, True])
 def test_the_code_on_the_card_loads_the_export(stage, tmp_path, monkeypatch, plain):
-    written, card = export_model(stage, tmp_path / "weights.bin", plain=plain, facts={"title": "T"})
+    written, card = export_model(stage, tmp_path / "weights.bin", plain=plain, details={"title": "T"})
     assert card == tmp_path / "weights.md" and card.read_text().startswith("# T\n")
     monkeypatch.chdir(written.parent)
     code = card.read_text().split("```python\n")[1].split("```")[0]

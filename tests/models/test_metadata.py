@@ -11,7 +11,7 @@ def test_metadata_is_read_without_torch(tmp_path):
     save_model(tmp_path / "model.safetensors", model, key="k")
     script = (
         "import sys; from robust_transfer.models.metadata import read_metadata;"
-        "facts = read_metadata(sys.argv[1]); print(sorted(facts.items()));"
+        "metadata = read_metadata(sys.argv[1]); print(sorted(metadata.items()));"
         "assert not {'torch', 'safetensors'} & sys.modules.keys()"
     )
     command = [sys.executable, "-c", script, tmp_path / "model.safetensors"]

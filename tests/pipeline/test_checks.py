@@ -38,12 +38,12 @@ def test_an_unknown_training_sigma_is_no_mismatch(base):
     target = dataset_metadata(base.dataset, base.budget, base.data)
     config = evaluation_of(base, ["certify"])
     for sigma, refused in ((None, False), (0.5, False), (0.25, True), (0.0, True)):
-        facts = checkpoint(train_sigma=sigma)
+        metadata = checkpoint(train_sigma=sigma)
         if refused:
             with pytest.raises(EvaluationError, match=r"certify\.sigma=0\.5"):
-                plan_evaluation(config, target=target, checkpoint=facts)
+                plan_evaluation(config, target=target, checkpoint=metadata)
         else:
-            assert plan_evaluation(config, target=target, checkpoint=facts)[0].marks == ()
+            assert plan_evaluation(config, target=target, checkpoint=metadata)[0].marks == ()
 
 
 def test_a_head_of_another_size_is_refused(base):
@@ -109,8 +109,8 @@ def test_a_head_that_is_not_there_or_does_not_fit_is_not_kept():
     config = composed("pretrain=none", "finetune=at", "dataset=pets", "finetune.keep_head=true")
     with pytest.raises(ConfigError, match="keeps no head of pretrain=none"):
         training_stages(config)
-    facts = dataset_metadata(config.dataset, config.budget, config.data)
+    metadata = dataset_metadata(config.dataset, config.budget, config.data)
     for classes in (37, 10):
         parent = dataclasses.replace(checkpoint(), num_classes=classes)
         with pytest.raises(ConfigError, match="has 10 classes") if classes == 10 else nullcontext():
-            check_kept_head(config.finetune, parent, facts)
+            check_kept_head(config.finetune, parent, metadata)

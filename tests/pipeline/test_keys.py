@@ -9,7 +9,7 @@ import yaml
 
 from planned import checkpoint, child, set_field
 from robust_transfer.cli.compose import conf_directory, hydra_session, read
-from robust_transfer.config.evaluation import MODES, AutoPGDConfig, CleanConfig, PGDConfig
+from robust_transfer.config.evaluators import MODES, AutoPGDConfig, CleanConfig, PGDConfig
 from robust_transfer.config.methods import FINETUNE, PRETRAIN, CheckpointConfig, NoneConfig
 from robust_transfer.config.run import EvaluateConfig, TrainConfig, evaluate_config
 from robust_transfer.config.runtime import RuntimeConfig

@@ -79,8 +79,8 @@ def test_the_transform_of_the_test_images_is_in_an_evaluations_key(base, augment
 def test_an_evaluation_by_checkpoint_has_the_key_of_the_runs_own(base):
     _, finetune, certify = training_stages(base)
     target = dataset_metadata(base.dataset, base.budget, base.data)
-    facts = checkpoint(key=finetune.key, lineage=finetune.lineage)
-    (stage,) = plan_evaluation(evaluation_of(base, ["certify"]), target=target, checkpoint=facts)
+    metadata = checkpoint(key=finetune.key, lineage=finetune.lineage)
+    (stage,) = plan_evaluation(evaluation_of(base, ["certify"]), target=target, checkpoint=metadata)
     assert stage.key == certify.key
     (other,) = plan_evaluation(evaluation_of(base, ["certify"]), target=target, checkpoint=checkpoint())
     assert other.key != certify.key
@@ -138,8 +138,8 @@ def test_a_checkpoint_is_keyed_by_its_content_and_not_by_its_path(base):
     def planned(key, path):
         method = CheckpointConfig("checkpoint", path, None, "auto", None, False)
         config = dataclasses.replace(base, pretrain=method)
-        facts = checkpoint(key=key, path=Path(path), num_classes=1000)
-        return [s.key for s in plan_training(config, source=None, target=target, checkpoint=facts)]
+        metadata = checkpoint(key=key, path=Path(path), num_classes=1000)
+        return [s.key for s in plan_training(config, source=None, target=target, checkpoint=metadata)]
 
     assert planned("a" * 64, "here.pt") == planned("a" * 64, "there.pt")
     assert not set(planned("a" * 64, "here.pt")) & set(planned("b" * 64, "here.pt"))

@@ -7,8 +7,9 @@ from torch import nn
 
 from robust_transfer.core import rng
 from robust_transfer.core.errors import EvaluationError
+from robust_transfer.models.modes import eval_mode
 from robust_transfer.smoothing.counts import Unit
-from robust_transfer.smoothing.sampling import count_votes, iter_votes, plain_votes
+from robust_transfer.smoothing.sampling import iter_votes, plain_votes
 
 SIGMA = 0.5
 UNITS = [Unit(0, 40, 0, 300), Unit(1, 7, 0, 100), Unit(2, 8, 500, 700), Unit(0, 40, 300, 400)]
@@ -27,7 +28,8 @@ def net():
 
 
 def count(model, images, units, **settings):
-    return count_votes(model, images, units, sigma=SIGMA, seed=5, purpose="estimate", **settings)
+    with eval_mode(model):
+        return list(iter_votes(model, images, units, sigma=SIGMA, seed=5, purpose="estimate", **settings))
 
 
 def dense(counts):

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from robust_transfer.config.evaluation import AdaptiveConfig, DecideConfig, EvaluatorConfig, ExactConfig
+from robust_transfer.config.evaluators import AdaptiveConfig, DecideConfig, EvaluatorConfig, ExactConfig
 from robust_transfer.config.runtime import RuntimeConfig
 from robust_transfer.data import open_dataset
 from robust_transfer.distributed.context import Context, single

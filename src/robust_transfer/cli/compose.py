@@ -25,7 +25,7 @@ from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from robust_transfer.config.evaluation import evaluators
+from robust_transfer.config.evaluators import evaluators
 from robust_transfer.core.errors import ConfigError, did_you_mean
 from robust_transfer.core.extensions import config_folders
 from robust_transfer.data import catalogue

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from robust_transfer.cli import app
 from robust_transfer.cli.arguments import Arguments
 from robust_transfer.cli.errors import command
-from robust_transfer.config.evaluation import LINEAR_PROBE, evaluators
+from robust_transfer.config.evaluators import LINEAR_PROBE, evaluators
 from robust_transfer.config.run import evaluate_config
 from robust_transfer.core.errors import ConfigError, did_you_mean
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from robust_transfer.config.data import DataConfig
-from robust_transfer.config.evaluation import evaluator_spec
+from robust_transfer.config.evaluators import evaluator_spec
 from robust_transfer.core.columns import columns
 from robust_transfer.data import catalogue
 from robust_transfer.pipeline import cost

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from robust_transfer.cli import app
 from robust_transfer.cli.arguments import Arguments
 from robust_transfer.cli.errors import command, report_user_error
-from robust_transfer.config.evaluation import evaluators
+from robust_transfer.config.evaluators import evaluators
 from robust_transfer.core.errors import ConfigError, UserError
 
 PROGRAM = "rt-train"

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from robust_transfer.config.evaluation import evaluators
 from robust_transfer.config.evaluator import EvaluatorConfig
+from robust_transfer.config.evaluators import evaluators
 from robust_transfer.config.methods import FINETUNE, PRETRAIN
 from robust_transfer.config.plugins import load_methods
 from robust_transfer.config.run import EvaluateConfig, TrainConfig

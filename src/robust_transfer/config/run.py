@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from robust_transfer.config.data import DataConfig, DatasetConfig
-from robust_transfer.config.evaluation import (
+from robust_transfer.config.evaluators import (
     LINEAR_PROBE,
     EvaluatorNodes,
     evaluators,

@@ -10,8 +10,8 @@ import torch
 
 from robust_transfer.attacks import autopgd, pgd
 from robust_transfer.attacks.state import AttackResult
-from robust_transfer.config.evaluation import AttackEvaluatorConfig, AutoPGDConfig, PGDConfig
 from robust_transfer.config.evaluator import EvaluatorConfig
+from robust_transfer.config.evaluators import AttackEvaluatorConfig, AutoPGDConfig, PGDConfig
 from robust_transfer.core.numerics import arithmetic
 from robust_transfer.evaluation.images import ImageBatch
 from robust_transfer.evaluation.protocol import EvalContext, RowPerImage, Rows

@@ -8,7 +8,7 @@ import torch
 
 from robust_transfer.attacks import autoattack
 from robust_transfer.attacks.autoattack import AutoAttackResult
-from robust_transfer.config.evaluation import AutoAttackConfig
+from robust_transfer.config.evaluators import AutoAttackConfig
 from robust_transfer.core.numerics import arithmetic
 from robust_transfer.evaluation.attack import COLUMNS, AttackEvaluator, Outcomes, attack_rows, options_of
 from robust_transfer.evaluation.protocol import EvalContext

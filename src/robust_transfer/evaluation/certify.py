@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from robust_transfer.config.evaluation import CertifyConfig
+from robust_transfer.config.evaluators import CertifyConfig
 from robust_transfer.core.errors import EvaluationError
 from robust_transfer.evaluation.class_counts import (
     ESTIMATE,

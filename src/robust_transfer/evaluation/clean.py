@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from robust_transfer.config.evaluation import CleanConfig
+from robust_transfer.config.evaluators import CleanConfig
 from robust_transfer.core.errors import EvaluationError
 from robust_transfer.evaluation.images import ImageBatch
 from robust_transfer.evaluation.protocol import EvalContext, RowPerImage, Rows

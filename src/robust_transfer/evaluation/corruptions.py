@@ -17,8 +17,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from robust_transfer.config.evaluation import CORRUPTIONS, CorruptionsConfig
 from robust_transfer.config.evaluator import Settings
+from robust_transfer.config.evaluators import CORRUPTIONS, CorruptionsConfig
 from robust_transfer.core import rng
 from robust_transfer.core.errors import EvaluationError, did_you_mean, install_extra
 from robust_transfer.evaluation.clean import check_finite

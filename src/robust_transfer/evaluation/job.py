@@ -33,7 +33,7 @@ PART = 2560  # images decoded and held at once; attacks and certificates refill 
 
 
 def evaluate(job: StageJob, context: Context) -> dict[str, Any]:
-    """Measure what is not journalled yet, then write records.csv and summary.json; return facts."""
+    """Measure what is not journalled yet, write records.csv and summary.json; return status fields."""
     assert job.parent is not None, "an evaluation measures a model"
     stage, config = job.stage, job.stage.config
     started = time.time()
@@ -56,13 +56,13 @@ def evaluate(job: StageJob, context: Context) -> dict[str, Any]:
         _measure(job, evaluator, eval_context, dataset, mine, rows, context.rank)
     context.barrier()
     device = device_name(context.device)
-    facts: dict[str, Any] = {"fingerprint": dataset.fingerprint(), "device": device}
+    reported: dict[str, Any] = {"fingerprint": dataset.fingerprint(), "device": device}
     if context.is_main:
         _finish(job, evaluator, labels, device, time.time() - started)
         result = {name: files.sha256(job.directory / name) for name in directories.RESULT}
-        facts["files"] = result
+        reported["files"] = result
     context.barrier()
-    return facts
+    return reported
 
 
 def _measure(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from robust_transfer.config.evaluation import CertifyConfig, DecideConfig
+from robust_transfer.config.evaluators import CertifyConfig, DecideConfig
 from robust_transfer.core.errors import ConfigError
 from robust_transfer.smoothing.settings import Settings
 from robust_transfer.smoothing.stopping import largest_radius

@@ -51,11 +51,11 @@ def interval_of(metric: str, per_image: Sequence[float]) -> tuple[float, float, 
 
 
 def counts_of(records: Sequence[dict[str, Any]]) -> dict[str, int]:
-    """Tell right, wrong and abstained predictions apart."""
+    """Count correct, incorrect and abstained predictions apart."""
     key = "prediction" if "prediction" in records[0] else "clean_prediction"
     abstained = sum(r[key] == -1 and r.get("guess", -1) == r["label"] for r in records)
-    right = sum(bool(r["correct"]) for r in records)
-    return {"right": right, "abstained": abstained, "wrong": len(records) - right - abstained}
+    correct = sum(bool(r["correct"]) for r in records)
+    return {"right": correct, "abstained": abstained, "wrong": len(records) - correct - abstained}
 
 
 def flags_of(
@@ -77,5 +77,5 @@ def _near_chance(accuracy: float | None, num_images: int, num_classes: int) -> l
     least = 2 / num_classes
     if accuracy is None or num_images < NEAR_CHANCE_FROM or num_classes < 4 or accuracy >= least:
         return []
-    hint = "are label order and normalisation right?"
+    hint = "are label order and normalisation correct?"
     return [f"near chance: accuracy {accuracy:.3f} is below 2/K = {least:.3f}; {hint}"]

@@ -20,16 +20,16 @@ def export_model(
     to: str | Path,
     *,
     plain: bool = False,
-    facts: Mapping[str, Any] | None = None,
+    details: Mapping[str, Any] | None = None,
 ) -> list[Path]:
-    """Write a finished model to `to`, and a model card beside it if `facts` are handed in.
+    """Write a finished model to `to`, and a model card beside it if `details` are handed in.
 
     Parameters
     ----------
     stage_dir_or_model_file : a stage's directory, or its model.safetensors
     plain : False: safetensors with torchvision's keys and the [0, 1] contract in its metadata; True: a
         state_dict by torch.save for torch.load(weights_only=True), without a normalisation of its own
-    facts : for `model_card`; what the file itself says is put in
+    details : for `model_card`; what the file itself says is put in
 
     Returns
     -------
@@ -58,8 +58,8 @@ def export_model(
             torch.save(dict(model.backbone.state_dict()), temporary)
     else:
         save_model(target, model, key=metadata["key"])
-    if facts is None:
+    if details is None:
         return [target]
     card = target.with_suffix(".md")
-    write_text(card, model_card({**metadata, "file": target.name, "plain": plain, **facts}))
+    write_text(card, model_card({**metadata, "file": target.name, "plain": plain, **details}))
     return [target, card]

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from robust_transfer.config.data import DataConfig, DatasetConfig
-from robust_transfer.config.evaluation import LINEAR_PROBE
+from robust_transfer.config.evaluators import LINEAR_PROBE
 from robust_transfer.config.method_spec import PARENT
 from robust_transfer.config.methods import CheckpointConfig, NoneConfig, TrainingConfig
 from robust_transfer.config.run import EvaluateConfig, TrainConfig

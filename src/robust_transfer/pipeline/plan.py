@@ -11,8 +11,8 @@ from typing import Any
 
 from robust_transfer.config import schema
 from robust_transfer.config.data import DatasetConfig
-from robust_transfer.config.evaluation import PROBED_BY, evaluators
 from robust_transfer.config.evaluator import EvaluatorConfig
+from robust_transfer.config.evaluators import PROBED_BY, evaluators
 from robust_transfer.config.method_spec import PARENT
 from robust_transfer.config.methods import CheckpointConfig, NoneConfig, TrainingConfig
 from robust_transfer.config.model import ModelConfig

@@ -1,14 +1,5 @@
 """From records to tables, figures and verdicts; nothing here imports torch."""
 
-from __future__ import annotations
+import lazy_loader
 
-from typing import TYPE_CHECKING
-
-from robust_transfer.core.lazy import lazily
-
-if TYPE_CHECKING:
-    from robust_transfer.report.index.frames import Frames, load
-
-__all__ = ["Frames", "load"]
-
-__getattr__ = lazily(__name__, {"Frames": "index.frames", "load": "index.frames"})
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -39,33 +39,6 @@ class Images(Protocol):
 Pieces = list[tuple["Unit", int]]
 
 
-def count_votes(
-    model: nn.Module,
-    images: Images,
-    units: Iterable[Unit],
-    *,
-    sigma: float,
-    seed: int,
-    purpose: Purpose,
-    batch_size: int = BLOCK,
-    arithmetic: str = "fp32",
-) -> list[ClassCounts]:
-    """Count the votes of each unit, as `iter_votes`, with the model in eval mode for the call."""
-    with eval_mode(model):
-        return list(
-            iter_votes(
-                model,
-                images,
-                units,
-                sigma=sigma,
-                seed=seed,
-                purpose=purpose,
-                batch_size=batch_size,
-                arithmetic=arithmetic,
-            )
-        )
-
-
 @torch.no_grad()
 def iter_votes(
     model: nn.Module,
@@ -115,7 +88,7 @@ def iter_votes(
 def plain_votes(
     model: nn.Module, images: Sequence[torch.Tensor], *, batch_size: int, arithmetic: str = "fp32"
 ) -> list[ClassCounts]:
-    """Take one vote per image without noise, for sigma = 0; as `count_votes` otherwise."""
+    """Take one vote per image without noise, for sigma = 0, with the model in eval mode for the call."""
     counts = []
     with eval_mode(model):
         for first in range(0, len(images), batch_size):
@@ -153,15 +126,17 @@ class Sampler:
     def __call__(self, purpose: Purpose, start: int, stop: int) -> ClassCounts:
         """Count classes among samples start..stop-1 (Cohen et al. 2019, SAMPLEUNDERNOISE)."""
         unit = Unit(image=0, index=self.index, start=start, stop=stop)
-        return count_votes(
-            self.model,
-            [self.image],
-            [unit],
-            sigma=self.sigma,
-            seed=self.seed,
-            purpose=purpose,
-            batch_size=self.batch_size,
-        )[0]
+        with eval_mode(self.model):
+            (votes,) = iter_votes(
+                self.model,
+                [self.image],
+                [unit],
+                sigma=self.sigma,
+                seed=self.seed,
+                purpose=purpose,
+                batch_size=self.batch_size,
+            )
+        return votes
 
     def without_noise(self) -> ClassCounts:
         """Take the one vote of the image itself."""

@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from robust_transfer.config.data import DatasetConfig
-from robust_transfer.config.evaluation import MODES, evaluators
+from robust_transfer.config.evaluators import MODES, evaluators
 from robust_transfer.config.methods import FINETUNE, PRETRAIN
 from robust_transfer.config.model import ModelConfig
 from robust_transfer.config.plugins import load_methods

@@ -10,11 +10,11 @@ from robust_transfer.models import build_model, describe_file, save_model
 
 def test_a_foreign_file_is_described_by_its_content(network, tmp_path):
     torch.save({"state_dict": network.state_dict()}, tmp_path / "file")
-    facts = describe_file(tmp_path / "file")
-    assert facts["sha256"] == hashlib.sha256((tmp_path / "file").read_bytes()).hexdigest()
+    metadata = describe_file(tmp_path / "file")
+    assert metadata["sha256"] == hashlib.sha256((tmp_path / "file").read_bytes()).hexdigest()
     expected = {"format": "torchvision", "arch": "resnet18_small", "width": 8, "num_classes": 1000}
-    assert expected.items() <= facts.items()
-    assert facts["mean"] == [0.485, 0.456, 0.406] and facts["train_sigma"] is None
+    assert expected.items() <= metadata.items()
+    assert metadata["mean"] == [0.485, 0.456, 0.406] and metadata["train_sigma"] is None
     assert describe_file(tmp_path / "file", format="simclr")["std"] == [1.0, 1.0, 1.0]
 
 
@@ -24,14 +24,14 @@ def test_our_own_file_says_what_it_is(tmp_path):
     )
     model.train_sigma = 0.25
     save_model(tmp_path / "file", model)
-    facts = describe_file(tmp_path / "file")
-    assert describe_file(tmp_path / "file", arch="resnet18_small", width=2) == facts
+    metadata = describe_file(tmp_path / "file")
+    assert describe_file(tmp_path / "file", arch="resnet18_small", width=2) == metadata
     with pytest.raises(
         CheckpointError, match="holds resnet18_small of width 2, expected resnet50 of width 64"
     ):
         describe_file(tmp_path / "file", arch="resnet50")
     expected = {"format": "robust-transfer", "arch": "resnet18_small", "width": 2, "num_classes": 2}
-    assert {**expected, "train_sigma": 0.25, "image_size": 16}.items() <= facts.items()
+    assert {**expected, "train_sigma": 0.25, "image_size": 16}.items() <= metadata.items()
 
 
 def test_what_could_not_be_imported_is_refused_already_here(network, tmp_path):

@@ -17,8 +17,8 @@ def path():
 
 
 def test_the_published_resnet18_gives_its_own_classs_logits(path):
-    facts = describe_file(path, normalize="none")
-    assert (facts["arch"], facts["width"], facts["num_classes"]) == ("resnet18_small", 64, 10)
+    metadata = describe_file(path, normalize="none")
+    assert (metadata["arch"], metadata["width"], metadata["num_classes"]) == ("resnet18_small", 64, 10)
     model, report = import_checkpoint(path, arch="resnet18_small", normalize="none", keep_head=True)
     assert (len(report.matched), report.missing, report.unexpected) == (120, [], [])
     theirs = import_module("pyautoattack.examples.resnet").ResNet18()

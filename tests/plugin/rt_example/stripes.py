@@ -1,4 +1,4 @@
-"""The data set: where its facts stand, and the reader that they name."""
+"""The data set: where its metadata stand, and the reader that they name."""
 
 from pathlib import Path
 

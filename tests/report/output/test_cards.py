@@ -1,19 +1,19 @@
 from robust_transfer.report.index.collect import collect
-from robust_transfer.report.output.cards import card_facts
+from robust_transfer.report.output.cards import card_metadata
 from robust_transfer.store.directories import StageDirectory
 
 
-def facts(root, **lineage):
+def metadata(root, **lineage):
     stage = StageDirectory(root / "finetune" / "cr-pets-simclr-resnet50-0123456789ab")
     stage.path.mkdir(parents=True)
     stage.update(state="done", key="0123456789ab", lineage=lineage)
-    return card_facts(stage, collect(root))
+    return card_metadata(stage, collect(root))
 
 
 def test_a_card_names_the_terms_of_all_data_that_the_weights_have_seen(tmp_path):
-    found = facts(tmp_path, pretrain="simclr", source="imagenet", finetune="cr", dataset="pets")
+    found = metadata(tmp_path, pretrain="simclr", source="imagenet", finetune="cr", dataset="pets")
     assert "ImageNet" in found["licence"] and "Pets: CC BY-SA 4.0" in found["licence"]
 
 
 def test_a_users_own_folder_has_no_terms_here(tmp_path):
-    assert "licence" not in facts(tmp_path, pretrain="none", finetune="cr", dataset="imagefolder")
+    assert "licence" not in metadata(tmp_path, pretrain="none", finetune="cr", dataset="imagefolder")

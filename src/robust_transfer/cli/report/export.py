@@ -11,7 +11,7 @@ from robust_transfer.core.errors import EvaluationError
 def export(arguments: argparse.Namespace) -> int:
     """Write a model; the key of an evaluation stands for the model that it measured."""
     from robust_transfer.models.export import export_model
-    from robust_transfer.report.output.cards import card_facts
+    from robust_transfer.report.output.cards import card_metadata
     from robust_transfer.store import directories
 
     index = index_of(arguments)
@@ -24,7 +24,9 @@ def export(arguments: argparse.Namespace) -> int:
                 f"{stage.path.name} evaluated a file that is not in the store", "rt-report runs"
             )
         stage = directories.find(store_of(arguments), key)
-    written = export_model(stage.path, arguments.to, plain=arguments.plain, facts=card_facts(stage, index))
+    written = export_model(
+        stage.path, arguments.to, plain=arguments.plain, details=card_metadata(stage, index)
+    )
     for path in written:
         print(path)
     return 0

@@ -177,7 +177,7 @@ def _precision(mapped: Mapped) -> str | None:
 
 
 def _warnings(parsed: Parsed, normalization_source: str) -> list[str]:
-    """Drop the ambiguity that a normalisation read or given has settled; tell of code that ran."""
+    """Drop the ambiguity that a normalisation read or given decides; tell of code that ran."""
     warnings = parsed.warnings if normalization_source.startswith("inferred") else []
     if "weight" in parsed.mapped.head and "bias" not in parsed.mapped.head:
         warnings = [*warnings, "the head has no bias: zeros"]

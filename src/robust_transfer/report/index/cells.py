@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from robust_transfer.config.evaluation import evaluator_spec
+from robust_transfer.config.evaluators import evaluator_spec
 
 METHODS = {"st": "ST", "at": "AT", "cr": "CR", "simclr": "SimCLR"}
 TITLES = {"sa": "SA", "ra": "RA", "acr": "ACR"}

@@ -10,8 +10,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from robust_transfer.config.evaluation import evaluator_spec
 from robust_transfer.config.evaluator import EvaluatorSpec
+from robust_transfer.config.evaluators import evaluator_spec
 from robust_transfer.report.index.cells import Cell
 from robust_transfer.store import directories
 from robust_transfer.store.records import Lineage, Status, Summary

@@ -11,22 +11,22 @@ from robust_transfer.store.directories import StageDirectory
 from robust_transfer.store.records import Lineage
 
 
-def card_facts(stage: StageDirectory, index: Index) -> dict[str, Any]:
-    """Return the facts of a trained stage for its model card."""
+def card_metadata(stage: StageDirectory, index: Index) -> dict[str, Any]:
+    """Return what the model card of a trained stage says of its origin."""
     runs = [run for run in index.runs if run.lineage.finetune_key == stage.key and stage.kind == "finetune"]
     lineage = stage.status().lineage
-    facts: dict[str, Any] = {
+    metadata: dict[str, Any] = {
         "title": stage.path.name,
         "recipe": lineage_text(lineage) + f". Training stage {stage.key}.",
         "results": [result for run in runs for result in _results(run)],
     }
     if licences := _licences(lineage):
-        facts["licence"] = f"of the data, as their authors state it: {licences}"
+        metadata["licence"] = f"of the data, as their authors state it: {licences}"
     if runs:
-        facts["commit"] = runs[0].commit
-        facts["data"] = f"fine-tuned and measured on {runs[0].cell.target}"
-        facts["threat_model"] = "; ".join(dict.fromkeys(run.settings_line for run in runs))
-    return facts
+        metadata["commit"] = runs[0].commit
+        metadata["data"] = f"fine-tuned and measured on {runs[0].cell.target}"
+        metadata["threat_model"] = "; ".join(dict.fromkeys(run.settings_line for run in runs))
+    return metadata
 
 
 def _licences(lineage: Lineage) -> str:

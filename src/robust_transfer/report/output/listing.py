@@ -52,30 +52,30 @@ def _seconds(status: Status) -> float | None:
 def show_text(stage: StageDirectory, index: Index) -> str:
     """Tell everything that is known of one stage."""
     status = stage.status()
-    facts: list[tuple[str, str]] = [("directory", str(stage.path)), ("state", stage.state())]
+    lines: list[tuple[str, str]] = [("directory", str(stage.path)), ("state", stage.state())]
     run = next((r for r in (*index.runs, *index.smoke) if r.path == stage.path), None)
-    facts += _run_facts(run) if run else _training_facts(stage, status, index)
+    lines += _run_lines(run) if run else _training_lines(stage, status, index)
     if status.error:
-        facts.append(("error", status.error))
-    width = max(len(name) for name, _ in facts)
-    return stage.path.name + "\n" + "".join(f"  {name.ljust(width)}  {text}\n" for name, text in facts)
+        lines.append(("error", status.error))
+    width = max(len(name) for name, _ in lines)
+    return stage.path.name + "\n" + "".join(f"  {name.ljust(width)}  {text}\n" for name, text in lines)
 
 
-def _run_facts(run: Run) -> list[tuple[str, str]]:
-    facts = [("measured", run.settings_line), ("images", _images_text(run))]
+def _run_lines(run: Run) -> list[tuple[str, str]]:
+    lines = [("measured", run.settings_line), ("images", _images_text(run))]
     for metric, value in run.metrics.items():
         if value is None:
             continue
         stated = run.intervals.get(metric) or {}
         interval = interval_text(metric, stated.get("low"), stated.get("high"))
         text = f"{_with_unit(metric, value)} {interval} {stated.get('method', '')}"
-        facts.append((TITLES.get(metric, metric.replace("_", " ")), " ".join(text.split())))
+        lines.append((TITLES.get(metric, metric.replace("_", " ")), " ".join(text.split())))
     lineage = run.lineage
-    facts.append(("model", lineage_text(lineage)))
+    lines.append(("model", lineage_text(lineage)))
     keys = (("pretrain", lineage.pretrain_key), ("finetune", lineage.finetune_key))
     stages = [f"{name} {key}" for name, key in keys if key]
     return [
-        *facts,
+        *lines,
         ("stages", ", ".join(stages) or str(run.summary.parent)),
         ("marks", ", ".join(run.marks) or "none"),
         ("flags", "; ".join(run.summary.flags) or "none"),
@@ -107,16 +107,16 @@ def lineage_text(lineage: Lineage) -> str:
     return f"{shape}, pre-training {lineage.pretrain}{source}{tune}{few}"
 
 
-def _training_facts(stage: StageDirectory, status: Status, index: Index) -> list[tuple[str, str]]:
-    facts = [
+def _training_lines(stage: StageDirectory, status: Status, index: Index) -> list[tuple[str, str]]:
+    lines = [
         (name, str(value))
         for name in ("steps", "device", "world_size")
         if (value := getattr(status, name)) is not None
     ]
-    facts.append(("time", duration(status.wall_seconds)))
+    lines.append(("time", duration(status.wall_seconds)))
     below = {"pretrain": "pretrain_key", "finetune": "finetune_key"}.get(stage.kind, "others")
     found = [run for run in (*index.runs, *index.smoke) if getattr(run.lineage, below) == stage.key]
-    return [*facts, *(("evaluation", f"{run.path.name}  {_metrics_text(run)}") for run in found)]
+    return [*lines, *(("evaluation", f"{run.path.name}  {_metrics_text(run)}") for run in found)]
 
 
 def _metrics_text(run: Run) -> str:

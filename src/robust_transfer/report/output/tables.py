@@ -87,8 +87,8 @@ def _scaled(value: float | None, scale: float) -> float | None:
 def to_latex(table: Table) -> str:
     """Write a table for a paper; what it came from stands in comments."""
     results = table.ordered
-    facts = [*notes.measured(results), *notes.provenance(table.results.values())]
-    comments = "".join(f"% {line}\n" for line in facts)
+    origin = [*notes.measured(results), *notes.provenance(table.results.values())]
+    comments = "".join(f"% {line}\n" for line in origin)
     presentation = table.spec.presentation
     grid = presentation.grid(results) if presentation else main_grid(table)
     sentence = title(table).split(": ", 1)[1]
