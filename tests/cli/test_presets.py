@@ -1,14 +1,17 @@
 """The presets are the study's tables: every published cell is planned, and nothing else."""
 
 import csv
+import functools
 from importlib import resources
 
 import pytest
+import yaml
 
 from robust_transfer.cli import compose, launching
 from robust_transfer.core.errors import ConfigError
 
 
+@functools.cache
 def planned(*words):
     with compose.hydra_session("rt-train", None):
         return launching.planned(compose.read("train", list(words), multirun=False))
@@ -35,15 +38,25 @@ def planned_cells(jobs):
     return cells
 
 
+def planned_on_two_sets(table):
+    return planned(f"experiment=table{table}", "dataset=cifar10,cifar100")
+
+
 @pytest.mark.parametrize("table", ["2", "3", "4", "5"])
 def test_a_preset_plans_the_published_cells(table):
-    assert planned_cells(planned(f"experiment=table{table}")) == published_cells(table)
+    published = published_cells(table)
+    preset = yaml.safe_load((compose.conf_directory() / "experiment" / f"table{table}.yaml").read_text())
+    names = preset["hydra"]["sweeper"]["params"]["dataset"].split(",")
+    assert set(names) == {cell[2] for cell in published} and len(names) == len(set(names))
+    jobs = planned_on_two_sets(table)
+    assert planned_cells(jobs) == {cell for cell in published if cell[2] in ("cifar10", "cifar100")}
+    assert {job.config.label for job in jobs} == {f"table{table}"}
 
 
 def test_tables_share_their_stages():
     def keys(table):
-        jobs = planned(f"experiment={table}", "dataset=cifar10")
-        return {stage.key for job in jobs for stage in job.stages}
+        jobs = planned_on_two_sets(table.removeprefix("table"))
+        return {s.key for job in jobs for s in job.stages if job.config.dataset.name == "cifar10"}
 
     assert len(keys("table2") & keys("table4")) == 6  # at and simclr: pre-training, fine-tuning, evaluation
     assert len(keys("table3") & keys("table4")) == 6

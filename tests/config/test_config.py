@@ -53,19 +53,15 @@ def test_every_shipped_choice_composes_and_parses(group, name):
         assert type(chosen) is {"pretrain": PRETRAIN, "finetune": FINETUNE}[group][name]
 
 
-MODIFIERS = ("all12", "lr_search")  # sweeps of any recipe
+MODIFIERS = ("lr_search",)  # sweeps of any recipe
 
 
+# The study's tables and all12 are planned, which begins with this, in cli/test_presets.py.
 @pytest.mark.parametrize(
-    "experiment",
-    [pytest.param(n, marks=[pytest.mark.slow] if n.startswith("table") else []) for n in names("experiment")],
+    "experiment", [n for n in names("experiment") if not n.startswith("table") and n != "all12"]
 )
 def test_every_experiment_composes_and_parses(experiment):
-    recipe = (
-        ("pretrain=none", "finetune=st", *(["dataset=digits"] if experiment != "all12" else []))
-        if experiment in MODIFIERS
-        else ()
-    )
+    recipe = [f"{k}={v}" for k, v in BASE.items()] if experiment in MODIFIERS else []
     found = [train_config(values) for values in values_of(f"experiment={experiment}", *recipe)]
     assert len(found) > 1
     if experiment not in MODIFIERS:
