@@ -145,7 +145,9 @@ def test_findings_are_printed_and_written_with_their_origin(run, tmp_path):
     assert "AutoPGD: L2 eps 0.2" in out and "rt-train experiment=natural" in out
     assert "commit: 0123456789ab" in out
     header = (store / "report" / "findings.csv").read_text().splitlines()[0]
-    assert header.startswith("finding,value,low,high,like_low,like_high,unit,method,p,p_holm,verdict,")
+    assert header.startswith(
+        "finding,value,low,high,like_low,like_high,unit,method,p,p_holm,verdict,answers,"
+    )
     assert header.endswith(",notices,stages,commit,made_with")
 
 

@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from robust_transfer.report.index.environments import ORIGIN, origin_of
 from robust_transfer.report.output.formats import comma_separated, page
 from robust_transfer.report.study import natural, notes
-from robust_transfer.report.study.blocks import Heading, Paragraph, bullets
+from robust_transfer.report.study.blocks import Block, Heading, Paragraph, bullets
 from robust_transfer.report.study.findings import INTERVALS, Finding, sentences
 from robust_transfer.report.study.tables import Table
 
 COLUMNS = (
     "finding", "value", "low", "high", "like_low", "like_high", "unit", "method", "p", "p_holm", "verdict",
-    "targets", "sentence",
+    "answers", "targets", "sentence",
 )  # fmt: skip
 
 
@@ -26,13 +26,25 @@ def to_markdown(found: Sequence[Finding], tables: Mapping[str, Table]) -> str:
     blocks = [
         Heading(f"What the study on real photographs found ({notes.scale(results) or 'no run yet'})"),
         Paragraph((INTERVALS + notes.few_seeds(results),)),
-        *(bullets(sentences(found)) or [Paragraph(("No two models that can be compared yet.",))]),
+        *parts(found),
         *bullets(notes.measured(results)),
         *bullets(notes.noticed(results)),
         *notes.missing(natural.TABLES[0], cells, known),
         *([Paragraph((*origin, "stages: findings.csv names those behind each sentence"))] if origin else []),
     ]
     return page(blocks)
+
+
+def parts(found: Sequence[Finding]) -> list[Block]:
+    """Write the contrasts that were fixed before the run apart from all else."""
+    if not found:
+        return [Paragraph(("No two models that can be compared yet.",))]
+    fixed, explored = ([f for f in found if bool(f.answers) is kind] for kind in (True, False))
+    blocks: list[Block] = []
+    for title, part in (("Contrasts fixed before the run:", fixed), ("Exploratory:", explored)):
+        if part:
+            blocks += [Paragraph((title,)), *bullets(sentences(part))]
+    return blocks
 
 
 def to_csv(found: Sequence[Finding]) -> str:

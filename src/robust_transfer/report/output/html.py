@@ -16,6 +16,7 @@ from robust_transfer.report.index.collect import Index, Run, commits
 from robust_transfer.report.output import curves, drawings, figures, shots
 from robust_transfer.report.output.claims import grid as claims_grid
 from robust_transfer.report.output.drawings import Drawing
+from robust_transfer.report.output.findings import parts
 from robust_transfer.report.study import claims, findings, natural, notes, registry, tables
 from robust_transfer.report.study.blocks import Block, Bullets, Code, Grid, Heading, Paragraph
 from robust_transfer.report.study.tables import Table
@@ -51,7 +52,7 @@ def page(index: Index, directory: Path) -> str:
     ]
     sections += _figure_sections(index, found, directory)
     if facts := findings.findings({name: built[name] for name in natural.NAMES}):
-        said: list[Block] = [Paragraph((findings.INTERVALS,)), Bullets(tuple(findings.sentences(facts)))]
+        said: list[Block] = [Paragraph((findings.INTERVALS,)), *parts(facts)]
         title = "Findings: the study on real photographs in sentences"
         sections.append(("findings", title, "".join(map(_block, said))))
     if any(table.spec.improves_all for table in found.values()):

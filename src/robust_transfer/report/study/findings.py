@@ -1,10 +1,9 @@
 """What the study on real photographs found, in sentences.
 
-Means over data sets with calibrated 95 % intervals.
-
-Differences in points come first: a gain relative to no pre-training explodes where that is near chance, and
-is left out on targets where it is not distinct from 0. Every verdict rests on the interval and p-value of a
-difference, Holm-adjusted over all verdicts of the page.
+Means over data sets with calibrated 95 % intervals. Differences in points come first: a gain relative to no
+pre-training explodes where that is near chance, and is left out on targets where it is not distinct from 0.
+Six contrasts were fixed before the run: their verdicts are Holm-adjusted over the six, and each says what
+follows for the table of the paper that it answers. All else is exploratory and has no verdict.
 """
 
 from __future__ import annotations
@@ -15,7 +14,8 @@ from dataclasses import dataclass, replace
 from robust_transfer.core import statistics
 from robust_transfer.report.analysis.averages import SetsMean, over_sets
 from robust_transfer.report.analysis.conditional import conditional, mechanical_r2
-from robust_transfer.report.index.cells import TITLES
+from robust_transfer.report.analysis.estimates import Result
+from robust_transfer.report.index.cells import TITLES, Cell
 from robust_transfer.report.index.collect import Run
 from robust_transfer.report.study import natural
 from robust_transfer.report.study.comparisons import (
@@ -29,8 +29,10 @@ from robust_transfer.report.study.wording import percent
 
 INTERVALS = (
     "Intervals are 95 %, over test images and replicates of these data sets; in braces those of the mean of "
-    "sets like these. Verdicts are adjusted by Holm over this page."
+    "sets like these. Verdicts are given of the contrasts that were fixed before the run, adjusted by Holm."
 )
+# Robust pre-training counts as no better than standard pre-training when the interval lies within, in points
+MARGIN = 3.0
 IMPROVES, LOWERS, MIXED, UNCLEAR = "improves", "lowers", "differs between sets", "no clear change"
 VERBS = {
     IMPROVES: "improves",
@@ -38,6 +40,7 @@ VERBS = {
     MIXED: "changes, with signs that differ between sets,",
     UNCLEAR: "makes no clear change to",
 }
+EXPLORED = "changes"  # the verb where no verdict is given
 
 
 @dataclass(frozen=True)
@@ -46,8 +49,9 @@ class Finding:
 
     low, high : for these sets; None for counts
     like_low, like_high : for the mean of sets like these
-    p, p_holm : None where nothing is tested
-    verdict : set where p is
+    p : None where nothing is tested
+    p_holm, verdict : of contrasts fixed before the run, None and "" of all else
+    answers : the paper's table that a contrast fixed before the run speaks to
     sentence : has {verb} where the verdict goes
     """
 
@@ -66,38 +70,62 @@ class Finding:
     sentence: str
     notices: tuple[str, ...]
     runs: tuple[Run, ...]
+    answers: str = ""
 
 
 def findings(tables: Mapping[str, Table]) -> list[Finding]:
     """Return every finding that the runs of its tables allow."""
     known = {cell: result for table in tables.values() for cell, result in table.results.items()}
-    found: list[Finding] = []
+    found = [finding for track in natural.TRACKS for finding in _fixed(known, track)]
     for track in natural.TRACKS:
         metrics = natural.metrics(track)
         for pretrain in (track, "simclr", "st"):
             against = pretrainings(known, track, pretrain, "none")
             found += [finding for metric in metrics for finding in _means(against, metric, gains=True)]
             found += _conditional(against) + _explained(against)
-        found += _means(pretrainings(known, track, track, "st"), "ra")
         found += _means(pretrainings(known, track, "simclr", track), "ra")
     found += [*_means(last_layer(known), "ra"), *_level(plain_last_layer(known), "sa")]
-    return _judged(found)
+    fixed = {finding.finding for finding in found if finding.answers}
+    return _judged([f for f in found if f.answers or f.finding not in fixed])
+
+
+def _fixed(known: Mapping[Cell, Result], track: str) -> list[Finding]:
+    """Return a track's contrasts that were fixed before the run, each with the table that it answers."""
+    improves = {"at": "Table 2", "cr": "Table 3"}[track]
+    contrasts = ((track, "none", improves), ("simclr", "none", improves), (track, "st", "Table 4"))
+    return [
+        replace(finding, answers=table)
+        for pretrain, other, table in contrasts
+        for finding in _means(pretrainings(known, track, pretrain, other), "ra")
+    ]
 
 
 def _judged(found: Sequence[Finding]) -> list[Finding]:
-    """Give every finding that is tested its adjusted p-value, and its verdict and verb by that."""
-    tested = [finding.p for finding in found if finding.p is not None]
-    adjusted = iter(statistics.holm(tested))
+    """Give the contrasts that were fixed before the run their adjusted p-values, verdicts and answers."""
+    adjusted = iter(statistics.holm([f.p for f in found if f.answers and f.p is not None]))
     judged = []
     for finding in found:
-        if finding.p is None:
-            judged.append(finding)
+        if not finding.answers or finding.p is None:
+            sentence = finding.sentence.replace("{verb}", EXPLORED)
+            judged.append(replace(finding, verdict="", sentence=sentence))
             continue
         p_holm = next(adjusted)
         verdict = UNCLEAR if p_holm >= 1 - statistics.LEVEL else finding.verdict
         sentence = finding.sentence.replace("{verb}", VERBS[verdict])
+        sentence += f" This {_answer(finding, verdict)} {finding.answers} of the paper."
         judged.append(replace(finding, p_holm=p_holm, verdict=verdict, sentence=sentence))
     return judged
+
+
+def _answer(finding: Finding, verdict: str) -> str:
+    """Say whether a contrast bears out the paper: a gain over none, or as good as ST within MARGIN."""
+    low, high = finding.low, finding.high
+    if finding.answers == "Table 4":
+        agrees = low is not None and high is not None and max(-low, high) < MARGIN
+        contradicts = low is not None and high is not None and max(low, -high) > MARGIN
+    else:
+        agrees, contradicts = verdict == IMPROVES, verdict == LOWERS
+    return "agrees with" if agrees else "contradicts" if contradicts else "cannot decide on"
 
 
 def _means(compared: Comparison, metric: str, *, gains: bool = False) -> list[Finding]:
