@@ -26,27 +26,42 @@ def installed(tmp_path_factory):
     return folder / "site"
 
 
+# One process for all commands: its imports would be most of the time of each.
+LOOP = """
+import contextlib, io, json, sys
+from robust_transfer.__main__ import main
+for line in sys.stdin:
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        code = main(json.loads(line))
+    print(json.dumps([code, out.getvalue(), err.getvalue()]), flush=True)
+"""
+
+
 @pytest.fixture(scope="module")
 def command(installed, tmp_path_factory):
     """Return a function that runs one of the commands in a store and gives its output."""
     folder = tmp_path_factory.mktemp("outside")
     path = os.pathsep.join([str(installed), os.environ.get("PYTHONPATH", "")])
+    environment = {**os.environ, "PYTHONPATH": path}
+    with subprocess.Popen(
+        [sys.executable, "-c", LOOP],
+        cwd=folder,
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
 
-    def run(name, *words, code=0):
-        store = ["--store", "runs"] if name in ("report",) else []
-        done = subprocess.run(
-            [sys.executable, "-m", "robust_transfer", name, *words, *store],
-            cwd=folder,
-            env={**os.environ, "PYTHONPATH": path},
-            check=False,
-            capture_output=True,
-            text=True,
-        )
-        assert done.returncode == code, done.stdout + done.stderr
-        return done.stdout
+        def run(name, *words, code=0):
+            store = ["--store", "runs"] if name == "report" else []
+            print(json.dumps([name, *words, *store]), file=process.stdin, flush=True)
+            returned, out, err = json.loads(process.stdout.readline())
+            assert returned == code, out + err
+            return out
 
-    run.folder = folder
-    return run
+        run.folder = folder
+        yield run
 
 
 def test_help_and_the_index_of_data_name_what_the_package_brings(command):

@@ -46,14 +46,15 @@ def test_the_published_package_agrees(model, images, labels):
 
     peer = AutoAttack(model, norm="L2", eps=0.3, seed=0, version="standard")
     peer.verbose = False
-    peer.square.n_queries = 200
+    peer.square.n_queries = 60
     peer.apgd_targeted.n_target_classes = peer.fab.n_target_classes = 5  # of 6 classes
-    adversarial, _ = peer.run_standard_evaluation(images, labels, batch_size=40)
+    images, labels = images[:20], labels[:20]
+    adversarial, _ = peer.run_standard_evaluation(images, labels, batch_size=20)
     with torch.no_grad():
         expected = (model(adversarial).argmax(1) == labels) & (model(images).argmax(1) == labels)
-    found = autoattack(model, images, labels, eps=0.3, num_queries=200, batch_size=16)
+    found = autoattack(model, images, labels, eps=0.3, num_queries=60, batch_size=16)
     differs = found.robust != expected
-    assert not (differs & ~found.near_tie).any() and 0 < int(expected.sum()) < 34
+    assert not (differs & ~found.near_tie).any() and 0 < int(expected.sum()) < 17
 
 
 class Masked(nn.Module):
