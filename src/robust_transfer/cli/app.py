@@ -68,14 +68,14 @@ def _hydra_query(program: str, config_name: str, flags: list[str], arguments: Ar
         with hydra_session(program, arguments.config_dir):
             overrides = checked_overrides(overrides)
     answer = hydra_main(config_path=str(conf_directory()), config_name=config_name, version_base="1.3")
-    said = io.StringIO()
+    messages = io.StringIO()
     try:
-        with _argv([program, *overrides, *flags]), redirect_stderr(said):
+        with _argv([program, *overrides, *flags]), redirect_stderr(messages):
             answer(_nothing)()
     except SystemExit as left:
         if left.code:
-            raise ConfigError(_heart_of(said.getvalue()), f"{program} --help") from None
-    print(said.getvalue(), end="", file=sys.stderr)
+            raise ConfigError(_heart_of(messages.getvalue()), f"{program} --help") from None
+    print(messages.getvalue(), end="", file=sys.stderr)
     return 0
 
 

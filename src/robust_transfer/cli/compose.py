@@ -269,8 +269,8 @@ def _group_options(group: str) -> list[str]:
     group = group.split("@")[0]
     names = list(loader.get_group_options(group, results_filter=ObjectType.CONFIG))
     for inner in set(loader.get_group_options(group, results_filter=ObjectType.GROUP)) - set(PARTS):
-        found = loader.get_group_options(f"{group}/{inner}", results_filter=ObjectType.CONFIG)
-        names.extend(f"{inner}/{name}" for name in found)
+        choices = loader.get_group_options(f"{group}/{inner}", results_filter=ObjectType.CONFIG)
+        names.extend(f"{inner}/{name}" for name in choices)
     return [name for name in names if not name.split("/")[-1].startswith("_")]
 
 

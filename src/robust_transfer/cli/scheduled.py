@@ -25,15 +25,15 @@ def announced_jobs(folder: str | None, say: Callable[[str], None]) -> Iterator[N
         return
     root = Path(folder).parent
     before = _folders(root)
-    known = set(before)
+    seen = set(before)
     ended = threading.Event()
 
     def watch() -> None:
         over = False
         while not over:
             over = ended.wait(POLL_SECONDS)
-            for path in sorted(_folders(root) - known):
-                known.add(path)
+            for path in sorted(_folders(root) - seen):
+                seen.add(path)
                 say(f"submitted as job {path.name}: log in {path}/")
 
     watcher = threading.Thread(target=watch, daemon=True)
@@ -41,7 +41,7 @@ def announced_jobs(folder: str | None, say: Callable[[str], None]) -> Iterator[N
     try:
         yield
     except KeyboardInterrupt:
-        jobs = " ".join(sorted(path.name for path in known - before))
+        jobs = " ".join(sorted(path.name for path in seen - before))
         say(f"job {jobs} goes on without this command (scancel ends it); the same command again waits for it")
         raise
     finally:

@@ -52,12 +52,12 @@ def all_values(conf: Path) -> list[Value]:
     conf : the folder of the shipped configs
     """
     load_methods()
-    found: dict[tuple[str, str, str], Value] = {}
+    merged: dict[tuple[str, str, str], Value] = {}
     for value in _walk_run(_Defaults(conf)):
         key = (value.path, value.meaning, value.default)
-        known = found.get(key)
-        found[key] = dataclasses.replace(known, of=_merged(known.of, value.of)) if known else value
-    return sorted(found.values(), key=lambda value: (value.path, value.of))
+        earlier = merged.get(key)
+        merged[key] = dataclasses.replace(earlier, of=_merged(earlier.of, value.of)) if earlier else value
+    return sorted(merged.values(), key=lambda value: (value.path, value.of))
 
 
 def explain(name: str, conf: Path) -> str:

@@ -110,24 +110,24 @@ def parse_choice(
 def variants(hint: Any) -> dict[str, type]:
     """Return the classes of a field that may hold one of several, by the word that chooses each."""
     classes = [h for h in typing.get_args(hint) if dataclasses.is_dataclass(h)]
-    found = {}
+    chosen = {}
     for cls in classes if len(classes) > 1 else ():
         for field in dataclasses.fields(cls):
             if field.name == "name" and field.metadata.get("choices"):
-                found[field.metadata["choices"][0]] = typing.cast(type, cls)
-    return found
+                chosen[field.metadata["choices"][0]] = typing.cast(type, cls)
+    return chosen
 
 
 def identity(config: Any) -> dict[str, Any]:
     """Return the fields that change the result, as plain JSON-able values: what a key holds."""
     inert = config.inert() if hasattr(config, "inert") else ()
-    found = {}
+    values = {}
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
         is_default = value == field.metadata.get("default_for_hash", dataclasses.MISSING)
         if field.metadata.get("identity", True) and field.name not in inert and not is_default:
-            found[field.name] = identity(value) if dataclasses.is_dataclass(value) else value
-    return found
+            values[field.name] = identity(value) if dataclasses.is_dataclass(value) else value
+    return values
 
 
 def settings(config: Any) -> dict[str, Any]:

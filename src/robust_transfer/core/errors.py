@@ -68,11 +68,11 @@ class Interrupted(SystemExit):
 
 def did_you_mean(word: str, choices: Iterable[str]) -> str:
     """Name the nearest of `choices`, or list them all when none is near."""
-    known = sorted(choices)
-    near = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
+    names = sorted(choices)
+    near = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
     if near:
         return f"did you mean '{near[0]}'?"
-    shown = known if len(known) <= 20 else [*known[:20], "..."]
+    shown = names if len(names) <= 20 else [*names[:20], "..."]
     return f"choose from: {', '.join(shown)}"
 
 

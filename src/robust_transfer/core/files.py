@@ -34,14 +34,14 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
         os.replace(temporary, final)
         _sync_directory(final.parent)
     except Exception as error:
-        if not isinstance(error, OSError) and (said := _what_the_system_said(error, temporary)):
-            raise said from error
+        if not isinstance(error, OSError) and (cause := _cause_in_the_system(error, temporary)):
+            raise cause from error
         raise
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def _what_the_system_said(error: Exception, written: Path) -> OSError | None:
+def _cause_in_the_system(error: Exception, written: Path) -> OSError | None:
     """Find the system's error behind one of torch (which says nothing of it) or safetensors (a number)."""
     if number := re.search(r"\(os error (\d+)\)", str(error)):
         return OSError(int(number[1]), os.strerror(int(number[1])), str(written))
@@ -49,8 +49,8 @@ def _what_the_system_said(error: Exception, written: Path) -> OSError | None:
         try:
             with open(written, "ab") as stream:
                 stream.write(bytes(2**16))
-        except OSError as said:
-            return said
+        except OSError as reason:
+            return reason
     return None
 
 

@@ -62,10 +62,10 @@ def check_kept_head(
             "finetune.keep_head=true keeps no head of pretrain=none", "finetune.keep_head=false"
         )
     origin = parent.parent if isinstance(parent, Stage) else parent
-    found, expected = getattr(origin, "num_classes", None), target.num_classes
-    if None not in (found, expected) and found != expected:
+    num_classes, expected = getattr(origin, "num_classes", None), target.num_classes
+    if None not in (num_classes, expected) and num_classes != expected:
         raise ConfigError(
-            f"finetune.keep_head=true, and the parent's head has {found} classes (expected {expected})",
+            f"finetune.keep_head=true, and the parent's head has {num_classes} classes (expected {expected})",
             "finetune.keep_head=false, or a parent that is fine-tuned on the same data set",
         )
 

@@ -90,9 +90,9 @@ def passes_per_image(config: Any) -> float:
 
 
 def _test_images(stage: Stage) -> int | None:
-    there = stage.generated or catalogue.get(stage.dataset.name).test
-    known = [number for number in (there, stage.config.subset) if number is not None]
-    return min(known, default=None)
+    size = stage.generated or catalogue.get(stage.dataset.name).test
+    numbers = [number for number in (size, stage.config.subset) if number is not None]
+    return min(numbers, default=None)
 
 
 # ---------------------------------------------------------------- rates
@@ -109,7 +109,7 @@ def recipe(stage_identity: dict[str, Any], lineage: Lineage) -> str:
 
 def finished_rates(root: Path | str) -> dict[str, Rate]:
     """Return the rate of every recipe that finished in this store."""
-    found = {}
+    rates = {}
     for directory in directories.scan(root):
         status = directory.status()
         amount, seconds = status.passes, status.wall_seconds
@@ -117,23 +117,23 @@ def finished_rates(root: Path | str) -> dict[str, Rate]:
             continue
         if identity := read_identity(directory.path):
             size = sum(file.stat().st_size for file in directory.path.iterdir() if file.is_file())
-            found[recipe(identity, status.lineage)] = Rate(seconds / amount, status.peak_memory_bytes, size)
-    return found
+            rates[recipe(identity, status.lineage)] = Rate(seconds / amount, status.peak_memory_bytes, size)
+    return rates
 
 
 def measured_rates(stages: Iterable[Stage], runtime: RuntimeConfig) -> dict[str, Rate]:
     """Time a few steps or forward passes of every recipe on this machine."""
     from robust_transfer.training.measure import seconds_per_forward, seconds_per_step
 
-    found: dict[str, Rate] = {}
+    rates: dict[str, Rate] = {}
     for stage in stages:
         key = recipe(stage.identity, stage.lineage)
-        if key in found or isinstance(stage.config, CheckpointConfig):
+        if key in rates or isinstance(stage.config, CheckpointConfig):
             continue
         if isinstance(stage.config, TrainingConfig):
             seconds = seconds_per_step(stage.config, stage.model, runtime, num_classes=10)
-            found[key] = Rate(seconds / (stage.config.batch_size * passes_per_image(stage.config)))
+            rates[key] = Rate(seconds / (stage.config.batch_size * passes_per_image(stage.config)))
         else:
             kind = stage.config.arithmetic
-            found[key] = Rate(seconds_per_forward(stage.model, runtime, kind_of_arithmetic=kind))
-    return found
+            rates[key] = Rate(seconds_per_forward(stage.model, runtime, kind_of_arithmetic=kind))
+    return rates

@@ -26,7 +26,7 @@ def file_metadata(path: Path, config: EvaluateConfig) -> CheckpointMetadata:
     from robust_transfer.models import describe_file
 
     asked = config.model
-    found = describe_file(
+    described = describe_file(
         path,
         arch=asked.arch if asked else None,
         width=asked.width if asked else DEFAULT_WIDTH,
@@ -35,10 +35,10 @@ def file_metadata(path: Path, config: EvaluateConfig) -> CheckpointMetadata:
         trust=config.trust,
         **where(config),
     )
-    size, source = _image_size(config, found)
+    size, source = _image_size(config, described)
     reading = {
-        "arch": found["arch"],
-        "width": found["width"],
+        "arch": described["arch"],
+        "width": described["width"],
         "image_size": size,
         "format": config.format,
         "normalize": config.normalize,
@@ -47,21 +47,21 @@ def file_metadata(path: Path, config: EvaluateConfig) -> CheckpointMetadata:
     }
     shape = {name: reading[name] for name in ("arch", "width", "image_size")}
     return CheckpointMetadata(
-        key=digest(found["sha256"], {**reading, "trust": None}),
+        key=digest(described["sha256"], {**reading, "trust": None}),
         path=path.resolve(),
         reading=reading,
-        arch=found["arch"],
-        num_classes=found["num_classes"],
-        train_sigma=found.get("train_sigma"),
+        arch=described["arch"],
+        num_classes=described["num_classes"],
+        train_sigma=described.get("train_sigma"),
         lineage=Lineage(
             pretrain="checkpoint",
-            file_sha256=found["sha256"],
-            train_sigma=found.get("train_sigma"),
+            file_sha256=described["sha256"],
+            train_sigma=described.get("train_sigma"),
             **shape,
         ),
-        whole_image=True if found["native_images"] and config.whole_image is None else config.whole_image,
+        whole_image=True if described["native_images"] and config.whole_image is None else config.whole_image,
         image_size_source=source,
-        normalization=normalization(found["mean"], found["std"], found["normalization_source"]),
+        normalization=normalization(described["mean"], described["std"], described["normalization_source"]),
     )
 
 
@@ -71,32 +71,32 @@ def where(config: EvaluateConfig | CheckpointConfig) -> dict[str, str]:
     return {name: value for name, value in given.items() if value is not None}
 
 
-def _image_size(config: EvaluateConfig, found: Mapping[str, Any]) -> tuple[int, str]:
+def _image_size(config: EvaluateConfig, described: Mapping[str, Any]) -> tuple[int, str]:
     """Return the side of the images and where it came from: what is given, the file, `model=`, the stem."""
     if config.image_size:
         return config.image_size, "given"
-    if config.model and not found["image_size_known"]:
+    if config.model and not described["image_size_known"]:
         return config.model.image_size, "by model="
-    return found["image_size"], found["image_size_source"]
+    return described["image_size"], described["image_size_source"]
 
 
-def check_stage(found: CheckpointMetadata, config: EvaluateConfig) -> None:
+def check_stage(stage: CheckpointMetadata, config: EvaluateConfig) -> None:
     """Refuse a network or an image size that is not the stage's own.
 
     Raises
     ------
     ConfigError : `model=` or `image_size=` contradicts the stage
     """
-    model, asked = found.model, config.model
+    model, asked = stage.model, config.model
     if asked and (asked.arch, asked.width) != (model.arch, model.width):
         raise ConfigError(
-            f"model={asked.arch} of width {asked.width} contradicts {found.path}, "
+            f"model={asked.arch} of width {asked.width} contradicts {stage.path}, "
             f"which holds {model.arch} of width {model.width}",
             "leave model= out: a stage knows its network",
         )
     if config.image_size not in (None, model.image_size):
         raise ConfigError(
-            f"image_size={config.image_size} contradicts {found.path}, trained at {model.image_size}",
+            f"image_size={config.image_size} contradicts {stage.path}, trained at {model.image_size}",
             "leave image_size= out: a stage knows its own",
         )
 

@@ -162,9 +162,9 @@ def evaluated_checkpoint(config: EvaluateConfig) -> CheckpointMetadata:
     path = Path(config.checkpoint)
     if _is_foreign(path):
         return foreign.file_metadata(path, config)
-    found = finished_stage(config.checkpoint, config.store, "checkpoint")
-    foreign.check_stage(found, config)
-    return dataclasses.replace(found, whole_image=config.whole_image)
+    stage = finished_stage(config.checkpoint, config.store, "checkpoint")
+    foreign.check_stage(stage, config)
+    return dataclasses.replace(stage, whole_image=config.whole_image)
 
 
 def finished_stage(name: str, store: Path | str, option: str) -> CheckpointMetadata:
@@ -235,7 +235,7 @@ def _pretrained_file(config: TrainConfig, pretrain: CheckpointConfig) -> Checkpo
     if not path.exists():
         raise missing_file(path)
     where = foreign.where(pretrain)
-    found = describe_file(
+    described = describe_file(
         path,
         arch=config.model.arch,
         width=config.model.width,
@@ -244,16 +244,16 @@ def _pretrained_file(config: TrainConfig, pretrain: CheckpointConfig) -> Checkpo
         trust=pretrain.trust,
         **where,
     )
-    if found["arch"] != config.model.arch:
+    if described["arch"] != config.model.arch:
         raise ConfigError(
-            f"{path} holds a {found['arch']} (expected {config.model.arch})", f"model={found['arch']}"
+            f"{path} holds a {described['arch']} (expected {config.model.arch})", f"model={described['arch']}"
         )
     return CheckpointMetadata(
         key=foreign.digest(
-            found["sha256"], pretrain.format, pretrain.normalize, config.model, *where.items()
+            described["sha256"], pretrain.format, pretrain.normalize, config.model, *where.items()
         ),
         path=path.resolve(),
-        arch=found["arch"],
-        num_classes=found["num_classes"],
-        train_sigma=found.get("train_sigma"),
+        arch=described["arch"],
+        num_classes=described["num_classes"],
+        train_sigma=described.get("train_sigma"),
     )

@@ -64,9 +64,9 @@ def plan_training(
     """
     stages: list[Stage] = []
     pretrain: Stage | CheckpointMetadata | None = start
-    known = references or {}
+    finished = references or {}
     if not isinstance(config.pretrain, NoneConfig):
-        pretrain = _pretrain_stage(config, source, checkpoint, known)
+        pretrain = _pretrain_stage(config, source, checkpoint, finished)
         stages.append(pretrain)
     elif config.until == "pretrain":
         raise ConfigError(
@@ -75,7 +75,7 @@ def plan_training(
     if config.until == "pretrain":
         return stages
     assert target is not None and config.dataset is not None and config.finetune is not None
-    finetune = _finetune_stage(config, config.finetune, config.dataset, target, pretrain, known)
+    finetune = _finetune_stage(config, config.finetune, config.dataset, target, pretrain, finished)
     stages.append(finetune)
     if config.until != "finetune":
         for name in chosen_evaluators(config, config.finetune, pretrain):
@@ -126,8 +126,8 @@ def chosen_evaluators(
     """Return the evaluators to run; `auto` measures a method by what it is trained for."""
     if config.evaluators == "auto":
         method = parent.config if isinstance(parent, Stage) else None
-        known = method.spec.default_evaluators(method, ()) if isinstance(method, TrainingConfig) else ()
-        return list(finetune.spec.default_evaluators(finetune, known))
+        inherited = method.spec.default_evaluators(method, ()) if isinstance(method, TrainingConfig) else ()
+        return list(finetune.spec.default_evaluators(finetune, inherited))
     chosen = [config.evaluators] if isinstance(config.evaluators, str) else config.evaluators
     if not chosen:
         raise ConfigError("evaluators is empty", f"choose from: auto, {', '.join(evaluators())}")
@@ -153,7 +153,7 @@ def _pretrain_stage(
     config: TrainConfig,
     source: DatasetMetadata | None,
     checkpoint: CheckpointMetadata | None,
-    known: Mapping[str, CheckpointMetadata],
+    finished: Mapping[str, CheckpointMetadata],
 ) -> Stage:
     method, model = config.pretrain, config.model
     references: Mapping[str, Stage | CheckpointMetadata] = {}
@@ -167,7 +167,7 @@ def _pretrain_stage(
         method = limited_method(method, config.budget)
         check_builder(method)
         check_selection(method, config.source, "source")
-        references = _references(method, None, known)
+        references = _references(method, None, finished)
         identity = {
             **training_identity(method, config, config.source, source, references),
             "model": {**model_identity(model), "normalize": model.normalize},
@@ -203,13 +203,13 @@ def _finetune_stage(
     dataset: DatasetConfig,
     target: DatasetMetadata,
     pretrain: Stage | CheckpointMetadata | None,
-    known: Mapping[str, CheckpointMetadata],
+    finished: Mapping[str, CheckpointMetadata],
 ) -> Stage:
     method = limited_method(finetune, config.budget)
     check_builder(method)
     check_selection(method, dataset, "dataset")
     check_kept_head(method, pretrain, target)
-    references = _references(method, pretrain, known)
+    references = _references(method, pretrain, finished)
     model = model_identity(config.model)
     if pretrain is None:
         model["normalize"] = config.model.normalize  # pre-trained weights bring their own
@@ -252,7 +252,9 @@ def _finetune_stage(
 
 
 def _references(
-    method: TrainingConfig, parent: Stage | CheckpointMetadata | None, known: Mapping[str, CheckpointMetadata]
+    method: TrainingConfig,
+    parent: Stage | CheckpointMetadata | None,
+    finished: Mapping[str, CheckpointMetadata],
 ) -> dict[str, Stage | CheckpointMetadata]:
     """Return the models that a method reads beside the one that it trains, by their names in its spec."""
     models: dict[str, Stage | CheckpointMetadata] = {}
@@ -262,7 +264,7 @@ def _references(
                 f"method {method.name} keeps the model that it starts from ({name}), and it starts from none",
                 "pretrain=NAME other than none",
             )
-        models[name] = parent if where == PARENT and parent is not None else known[where]
+        models[name] = parent if where == PARENT and parent is not None else finished[where]
     return models
 
 

@@ -133,12 +133,12 @@ def scan(root: Path | str) -> Iterator[StageDirectory]:
 def find(root: Path | str, key: str) -> StageDirectory:
     """Find the one stage whose key starts with `key` (hex digits), or raise ConfigError."""
     stages = list(scan(root))
-    found = [stage for stage in stages if stage.key.startswith(key)] if key else []
-    if len(found) == 1:
-        return found[0]
-    if found:
-        names = ", ".join(stage.path.name for stage in found[:4])
-        raise ConfigError(f"key '{key}' is short: {len(found)} stages begin with it ({names})")
+    matching = [stage for stage in stages if stage.key.startswith(key)] if key else []
+    if len(matching) == 1:
+        return matching[0]
+    if matching:
+        names = ", ".join(stage.path.name for stage in matching[:4])
+        raise ConfigError(f"key '{key}' is short: {len(matching)} stages begin with it ({names})")
     hint = (
         did_you_mean(key, (s.key for s in stages)) if 0 < len(stages) <= 12 else "rt-report runs lists them"
     )

@@ -55,16 +55,17 @@ class Journal:
     @staticmethod
     def check_header(path: Path, header: dict[str, Any], columns: Sequence[str]) -> None:
         """Refuse a journal that was begun with another header: rows of two kinds are not mixed."""
-        found, found_columns, _ = _split(path)
-        if not found_columns:
+        written, written_columns, _ = _split(path)
+        if not written_columns:
             return  # killed, or not yet written by another process, before its header was whole
-        if tuple(found_columns) != tuple(columns):
-            raise EvaluationError(f"{path} has other columns ({found_columns}, expected {list(columns)})")
-        different = sorted(k for k in {*found, *header} if found.get(k) != header.get(k))
+        if tuple(written_columns) != tuple(columns):
+            raise EvaluationError(f"{path} has other columns ({written_columns}, expected {list(columns)})")
+        different = sorted(k for k in {*written, *header} if written.get(k) != header.get(k))
         if different:
             name = different[0]
+            before, now = written.get(name), header.get(name)
             raise EvaluationError(
-                f"{path} was begun with {name}={found.get(name)!r}, this run has {name}={header.get(name)!r}",
+                f"{path} was begun with {name}={before!r}, this run has {name}={now!r}",
                 "rows of two kinds are not mixed within one evaluation: run it where it was begun,",
                 "or delete the directory to begin again",
             )

@@ -24,12 +24,12 @@ class _Record:
         if not isinstance(values, Mapping):
             return cls()
         names = {f.name for f in dataclasses.fields(cls)} - {"others"}
-        known = {name: values[name] for name in names & values.keys() if values[name] is not None}
-        if "lineage" in known:
-            known["lineage"] = Lineage.read(known["lineage"])
-        for name in {"marks", "flags"} & known.keys():
-            known[name] = tuple(known[name])
-        return cls(**known, others={name: values[name] for name in values.keys() - names})
+        given = {name: values[name] for name in names & values.keys() if values[name] is not None}
+        if "lineage" in given:
+            given["lineage"] = Lineage.read(given["lineage"])
+        for name in {"marks", "flags"} & given.keys():
+            given[name] = tuple(given[name])
+        return cls(**given, others={name: values[name] for name in values.keys() - names})
 
 
 @dataclass(frozen=True, kw_only=True)

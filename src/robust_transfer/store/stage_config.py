@@ -109,16 +109,16 @@ def _parsed(values: Mapping[str, Any]) -> StageConfig:
 
 def _from_format_1(config: Mapping[str, Any]) -> dict[str, Any]:
     """Leave out what did not count: format 1 had the fields of every schedule and mode in one class."""
-    found = dict(config)
-    if "schedule" in found:
-        flat = {name: found.pop(name) for name in _names(*SCHEDULES.values()) - {"name"} if name in found}
-        word = found["schedule"]
+    values = dict(config)
+    if "schedule" in values:
+        flat = {name: values.pop(name) for name in _names(*SCHEDULES.values()) - {"name"} if name in values}
+        word = values["schedule"]
         live = {name: value for name, value in flat.items() if name in _names(SCHEDULES[word])}
-        found["schedule"] = {"name": word, **live}
-    if "mode" in found:
-        inert = _names(*MODES.values()) - _names(MODES[found["mode"]])
-        found = {name: value for name, value in found.items() if name not in inert}
-    return found
+        values["schedule"] = {"name": word, **live}
+    if "mode" in values:
+        inert = _names(*MODES.values()) - _names(MODES[values["mode"]])
+        values = {name: value for name, value in values.items() if name not in inert}
+    return values
 
 
 def _names(*classes: type) -> set[str]:

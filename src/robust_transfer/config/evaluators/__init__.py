@@ -80,8 +80,12 @@ def evaluators() -> dict[str, type[EvaluatorConfig]]:
 
 def evaluator_spec(name: str) -> EvaluatorSpec:
     """Return an evaluator's spec; of one that is not installed here, a spec that knows its name alone."""
-    found = evaluators().get(name)
-    return found.spec if found else EvaluatorSpec(name, "an evaluator that is not installed here", metrics=())
+    config_class = evaluators().get(name)
+    return (
+        config_class.spec
+        if config_class
+        else EvaluatorSpec(name, "an evaluator that is not installed here", metrics=())
+    )
 
 
 @dataclass
