@@ -1,9 +1,8 @@
 """Stages of every format, as real runs left them: shown, tabulated and verified, and never reused.
 
-tests/frozen/formatN holds what this left, less weights and the host's name: rt-train pretrain=st finetune=cr
-source=mnist5k dataset=digits dataset.shots=2 model=resnet18_small model.width=8 model.image_size=8, two steps
-each, evaluated by clean, pgd, autopgd and certify in its three modes. Format 1 was
-written by commit 31c741d. Format 2 is made anew as long as it is not closed by a release.
+tests/frozen/formatN holds what the runs of tests/frozen/freeze.py left, less weights and the host's name.
+Format 1 was written by commit 31c741d. Format 2 is made anew, by `python tests/frozen/freeze.py`, as long as
+it is not closed by a release.
 """
 
 import dataclasses
@@ -27,7 +26,7 @@ from robust_transfer.store.directories import scan
 from robust_transfer.store.stage_config import read_stage_config
 
 FROZEN = Path(__file__).parents[1] / "frozen"
-FORMATS = sorted(path.name for path in FROZEN.iterdir())
+FORMATS = sorted(path.name for path in FROZEN.glob("format*"))
 
 
 @pytest.fixture(params=FORMATS)
