@@ -3,7 +3,7 @@ import sys
 import pytest
 
 from robust_transfer.core import progress
-from robust_transfer.core.progress import Progress
+from robust_transfer.core.progress import ProgressBar
 
 
 class Clock:
@@ -21,7 +21,7 @@ def all_messages(caplog):
 def run(monkeypatch, *, shown=True, total=600, seconds_a_step=1.0, steps=150, done=0):
     clock = Clock()
     monkeypatch.setattr(progress, "time", clock)
-    bar = Progress("cr-digits", total=total, done=done, shown=shown)
+    bar = ProgressBar("cr-digits", total=total, done=done, shown=shown)
     for step in range(steps):
         clock.now += seconds_a_step
         bar.show(f"loss={step}")
@@ -52,7 +52,7 @@ def test_other_processes_say_nothing(monkeypatch, caplog):
 
 def test_a_terminal_gets_a_bar(monkeypatch, capsys):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
-    bar = Progress("cr-digits", total=3)
+    bar = ProgressBar("cr-digits", total=3)
     bar.show("loss=0.5")
     bar.step()
     bar.close()

@@ -13,7 +13,7 @@ from robust_transfer.cli.report import main as report
 from robust_transfer.cli.train import main as train
 from robust_transfer.config.evaluators import CORRUPTIONS
 from robust_transfer.core.errors import EvaluationError
-from robust_transfer.core.progress import Progress
+from robust_transfer.core.progress import ProgressBar
 from robust_transfer.evaluation.corruptions import CorruptionsEvaluator, corrupted, corruptions_row
 from robust_transfer.evaluation.images import ImageBatch
 from robust_transfer.evaluation.protocol import EvalContext
@@ -71,7 +71,7 @@ def measured(directory, photograph, **changes):
     evaluator = CorruptionsEvaluator(settings)
     pixels = torch.stack([photograph.roll(shift, 0) for shift in (0, 1, 2, 0, 1)])
     labels, indices = torch.tensor([0, 1, 2, 0, 0]), torch.tensor([3, 4, 7, 8, 9])
-    progress = Progress("corruptions", total=5, shown=False)
+    progress = ProgressBar("corruptions", total=5, shown=False)
     context = EvalContext(Brightest(), torch.device("cpu"), False, progress, Warnings(directory, 0))
     path = directory / "journal.0.csv"
     with Journal(path, header={}, columns=evaluator.journal_columns) as journal:

@@ -35,10 +35,15 @@ def parent_of(tmp_path, **changes):
 
 
 def test_the_report_and_the_files_of_a_stage(tmp_path):
-    facts = train(make_job("cr", tmp_path / "stage"), CONTEXT)
-    assert (facts["steps"], facts["epochs"], facts["num_train_images"], facts["world_size"]) == (10, 2, 50, 1)
-    assert facts["device"] == "cpu" and len(facts["fingerprint"]) == 64
-    assert facts["images_per_second"] > 0 and facts["peak_memory_bytes"] > 0
+    totals = train(make_job("cr", tmp_path / "stage"), CONTEXT)
+    assert (totals["steps"], totals["epochs"], totals["num_train_images"], totals["world_size"]) == (
+        10,
+        2,
+        50,
+        1,
+    )
+    assert totals["device"] == "cpu" and len(totals["fingerprint"]) == 64
+    assert totals["images_per_second"] > 0 and totals["peak_memory_bytes"] > 0
     metadata = read_metadata(tmp_path / "stage" / "model.safetensors")
     assert metadata["train_sigma"] == 0.5 and metadata["key"] == "0" * 12
     assert metadata["class_names"] == [str(i) for i in range(10)] and metadata["image_size"] == 16
@@ -47,7 +52,7 @@ def test_the_report_and_the_files_of_a_stage(tmp_path):
         "metrics.jsonl",
         "model.safetensors",
     ]
-    assert json.loads(json.dumps(facts)) == facts
+    assert json.loads(json.dumps(totals)) == totals
 
 
 def test_linear_fine_tuning_leaves_every_tensor_but_the_heads_unchanged(tmp_path):
@@ -132,11 +137,11 @@ def plateau_job(name, directory, **changes):
 
 
 def test_plateau_ends_by_itself_on_the_held_out_part(tmp_path):
-    facts = train(plateau_job("st", tmp_path, lr=0.001), CONTEXT)
+    totals = train(plateau_job("st", tmp_path, lr=0.001), CONTEXT)
     scores = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     by_epoch = [line["validation_accuracy"] for line in scores if line["step"] % 5 == 0]
     # Patience 1 and no drop: every epoch but the last was a new best.
-    assert facts["epochs"] == len(by_epoch)
+    assert totals["epochs"] == len(by_epoch)
     assert by_epoch[:-1] == sorted(set(by_epoch[:-1])) and by_epoch[-1] <= by_epoch[-2]
 
 

@@ -40,13 +40,13 @@ def open_batches(first, last, *, num_views=1):
 
 
 def train(method, directory, *, batches=open_batches, model=None, runtime=None, validate=None, **changes):
-    """Train a small network on generated images; returns it and the facts."""
+    """Train a small network on generated images; returns it and the totals."""
     directory.mkdir(exist_ok=True)
     settings = {"batch_size": BATCH, "epochs": 2, **changes}
     config = make_method(method, **settings) if isinstance(method, str) else toy(method, **settings)
     objective = build(config)
     model = model or small_model(3 if config.spec.needs_labels else 0)
-    trained, facts = fit(
+    trained, totals = fit(
         model,
         objective,
         lambda first, last: batches(first, last, num_views=len(objective.views(8, 0))),
@@ -57,7 +57,7 @@ def train(method, directory, *, batches=open_batches, model=None, runtime=None, 
         batches_per_epoch=STEPS_PER_EPOCH,
         validate=validate,
     )
-    return trained, facts
+    return trained, totals
 
 
 def lines(directory):
@@ -102,13 +102,13 @@ def crashing_at(step):
 
 @pytest.mark.parametrize("name", METHODS)
 def test_a_run_cut_twice_and_resumed_is_bit_equal(name, tmp_path):
-    whole, facts = train(name, tmp_path / "whole")
+    whole, totals = train(name, tmp_path / "whole")
     for step in (3, 6):  # before the first checkpoint, and between two (every 4 steps, 5 an epoch)
         with pytest.raises(Crash):
             train(name, tmp_path / "cut", batches=crashing_at(step))
     resumed, resumed_facts = train(name, tmp_path / "cut")
     assert_equal_models(resumed, whole)
-    assert resumed_facts["steps"] == facts["steps"] == 10
+    assert resumed_facts["steps"] == totals["steps"] == 10
     timing = ("seconds", "images_per_second", "data_wait")
     whole_lines, cut_lines = lines(tmp_path / "whole"), lines(tmp_path / "cut")
     for line in whole_lines + cut_lines:
@@ -200,9 +200,9 @@ def test_a_checkpoint_is_written_when_the_last_one_is_old_enough(tmp_path, monke
 
 def test_a_finished_run_computes_nothing_again(tmp_path):
     whole, _ = train("st", tmp_path)
-    again, facts = train("st", tmp_path, batches=crashing_at(10))
+    again, totals = train("st", tmp_path, batches=crashing_at(10))
     assert_equal_models(again, whole)
-    assert facts["steps"] == 10 and facts["images_per_second"] is None
+    assert totals["steps"] == 10 and totals["images_per_second"] is None
 
 
 def without_batchnorm():
@@ -272,18 +272,18 @@ def test_plateau_ends_the_run_and_resumes_with_its_state(tmp_path):
             lr=0.01,
         )
 
-    whole, facts = run(tmp_path / "whole")
+    whole, totals = run(tmp_path / "whole")
     # patience 2, one drop: best in epoch 2, drop after epoch 4, end after epoch 6.
-    assert facts["epochs"] == 6 and facts["validation_accuracy"] == 0.2
+    assert totals["epochs"] == 6 and totals["validation_accuracy"] == 0.2
     rates = [line["lr"] for line in lines(tmp_path / "whole")]
     assert rates == pytest.approx([0.01] * 20 + [0.001] * 10)
     with pytest.raises(Crash):
         run(tmp_path / "cut", batches=crashing_at(25))
-    resumed, facts = run(tmp_path / "cut")
-    assert facts["epochs"] == 6
+    resumed, totals = run(tmp_path / "cut")
+    assert totals["epochs"] == 6
     assert_equal_models(resumed, whole)
-    _, facts = run(tmp_path / "cut", batches=crashing_at(30))
-    assert facts["epochs"] == 6
+    _, totals = run(tmp_path / "cut", batches=crashing_at(30))
+    assert totals["epochs"] == 6
 
 
 def test_bfloat16_keeps_weights_and_losses_in_float32(tmp_path):
@@ -317,8 +317,8 @@ def test_a_run_ends_at_whichever_comes_first(epochs, max_steps, expected):
 
 def test_a_batch_is_given_for_several_steps_and_a_run_cut_between_them_resumes(tmp_path):
     """Three steps on every batch under the same noise; epochs and the end are counted in steps."""
-    whole, facts = train(ReplayedConfig, tmp_path / "whole")
-    assert (facts["steps"], facts["epochs"]) == (30, 2)
+    whole, totals = train(ReplayedConfig, tmp_path / "whole")
+    assert (totals["steps"], totals["epochs"]) == (30, 2)
     opened = []
 
     def batches(first, last, *, num_views):

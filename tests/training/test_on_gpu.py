@@ -29,15 +29,15 @@ def losses(directory):
 def run(name, directory, *, devices=1, device="cuda", runtime=None, **changes):
     settings = {"epochs": None, "max_steps": 6, "batch_size": 16, "lr": 1e-3, **changes}
     job = make_job(name, directory, runtime=make_runtime(device=device, **(runtime or {})), **settings)
-    facts = launch(train, (job,), devices=devices, device_kind=device, batch_size=16)
-    return losses(directory), facts
+    totals = launch(train, (job,), devices=devices, device_kind=device, batch_size=16)
+    return losses(directory), totals
 
 
 @pytest.mark.parametrize("name", METHODS)
 def test_equal_runs_of_one_gpu_agree_up_to_rounding(name, tmp_path):
-    first, facts = run(name, tmp_path / "first")
+    first, totals = run(name, tmp_path / "first")
     second, _ = run(name, tmp_path / "second")
-    assert facts["device"] == torch.cuda.get_device_name() and facts["peak_memory_bytes"] > 0
+    assert totals["device"] == torch.cuda.get_device_name() and totals["peak_memory_bytes"] > 0
     assert second[:3] == pytest.approx(first[:3], rel=1e-3)
 
 
@@ -90,6 +90,6 @@ def test_switches_of_speed_change_rounding_alone(name, changes, runtime, tmp_pat
 @pytest.mark.parametrize("name", METHODS)
 def test_two_gpus_train_like_one(name, tmp_path):
     one, _ = run(name, tmp_path / "one")
-    two, facts = run(name, tmp_path / "two", devices=2)
-    assert facts["world_size"] == 2
+    two, totals = run(name, tmp_path / "two", devices=2)
+    assert totals["world_size"] == 2
     assert two[:3] == pytest.approx(one[:3], rel=1e-3)

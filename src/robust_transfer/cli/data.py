@@ -58,7 +58,7 @@ def _status(names: list[str], root: str, arguments: argparse.Namespace) -> int:
         for name in names or [name for name in catalogue.names() if name != "imagefolder"]
     )
     if arguments.json:
-        print(json.dumps([one.facts() for one in states], indent=2))
+        print(json.dumps([one.values() for one in states], indent=2))
         return 0
     print(f"data root: {root}")
     width = shutil.get_terminal_size().columns

@@ -12,7 +12,7 @@ from robust_transfer.core.logging import logger
 LINE_SECONDS = 60.0
 
 
-class Progress:
+class ProgressBar:
     """Count steps; silent where `shown` is false (all processes but the first)."""
 
     def __init__(self, what: str, *, total: int | None, done: int = 0, shown: bool = True) -> None:

@@ -32,7 +32,7 @@ class Status:
     root: Path
     partition: int | None = None
 
-    def facts(self) -> dict[str, Any]:
+    def values(self) -> dict[str, Any]:
         """Return what a program reads of it."""
         return {
             "name": self.entry.name,

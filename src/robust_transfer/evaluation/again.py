@@ -13,7 +13,7 @@ import torch
 from robust_transfer.config.data import DataConfig
 from robust_transfer.core.errors import ConfigError, EvaluationError
 from robust_transfer.core.numerics import deterministic
-from robust_transfer.core.progress import Progress
+from robust_transfer.core.progress import ProgressBar
 from robust_transfer.data.dataset import ImageDataset
 from robust_transfer.data.opening import open_split
 from robust_transfer.distributed.devices import device_name
@@ -83,7 +83,7 @@ class Measured:
         ------
         EvaluationError : low precision, and the kernels are not those of this machine
         """
-        with deterministic(), closing(Progress("redraw", total=total)) as progress:
+        with deterministic(), closing(ProgressBar("redraw", total=total)) as progress:
             context = EvalContext(
                 self.model.to(self.device), self.device, self.compiled, progress, Warnings(directory, 0)
             )

@@ -12,7 +12,7 @@ from robust_transfer.config.schema import settings
 from robust_transfer.core import files
 from robust_transfer.core.errors import CheckpointError
 from robust_transfer.core.numerics import deterministic
-from robust_transfer.core.progress import Progress
+from robust_transfer.core.progress import ProgressBar
 from robust_transfer.data.loaders import subset_indices
 from robust_transfer.data.opening import open_split
 from robust_transfer.distributed.context import Context
@@ -48,7 +48,7 @@ def evaluate(job: StageJob, context: Context) -> dict[str, Any]:
     finished = evaluator.finished(rows, labels)
     pending = [index for index in wanted if index not in finished]
     context.barrier()  # every process has read the journals before one writes to its own
-    shown = Progress(config.spec.name, total=len(pending), shown=context.is_main)
+    shown = ProgressBar(config.spec.name, total=len(pending), shown=context.is_main)
     with deterministic(), closing(shown) as progress:
         warnings = Warnings(job.directory, context.rank)
         eval_context = EvalContext(model, context.device, job.runtime.compile, progress, warnings)

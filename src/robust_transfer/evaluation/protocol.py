@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import torch
 from torch import nn
 
-from robust_transfer.core.progress import Progress
+from robust_transfer.core.progress import ProgressBar
 from robust_transfer.evaluation.images import ImageBatch
 from robust_transfer.evaluation.warnings import Warnings
 from robust_transfer.models.fast import fast_inference
@@ -29,7 +29,7 @@ class EvalContext:
     model: Classifier
     device: torch.device
     compile: bool
-    progress: Progress
+    progress: ProgressBar
     warnings: Warnings
     _fast: dict[str, nn.Module] = field(default_factory=dict, repr=False, compare=False)
 

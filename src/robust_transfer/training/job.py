@@ -33,7 +33,7 @@ from robust_transfer.training.validation import validator
 
 
 def train(job: StageJob, context: Context) -> dict[str, Any]:
-    """Run a training stage to its end and return facts about it; process 0 writes the files.
+    """Run a training stage to its end and return its totals; process 0 writes the files.
 
     Returns
     -------
@@ -53,7 +53,7 @@ def train(job: StageJob, context: Context) -> dict[str, Any]:
     objective = build(method)
     announce(job, len(dataset), context)
     try:
-        trained, facts = fit(
+        trained, totals = fit(
             model,
             objective,
             _batches(job, objective, dataset, context),
@@ -75,7 +75,7 @@ def train(job: StageJob, context: Context) -> dict[str, Any]:
         (directory / PREVIOUS).unlink(missing_ok=True)
     context.barrier()
     return {
-        **facts,
+        **totals,
         "device": device_name(context.device),
         "fingerprint": dataset.fingerprint(),
         "num_train_images": len(dataset),

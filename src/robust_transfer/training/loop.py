@@ -60,7 +60,7 @@ def fit(
 
     Returns
     -------
-    The model to evaluate, and facts: steps, epochs, wall_seconds (of the loop, all attempts),
+    The model to evaluate, and totals: steps, epochs, wall_seconds (of the loop, all attempts),
     images_per_second, peak_memory_bytes
 
     Raises
@@ -114,7 +114,7 @@ def fit(
                 record.save()
             if stopping and not ending:
                 raise Interrupted(flag.number or signal.SIGTERM, f"step {run.step}")
-        return objective.exported_model(run.model), record.facts(steps_per_epoch)
+        return objective.exported_model(run.model), record.totals(steps_per_epoch)
 
 
 def _repeated(open_batches: OpenBatches, repeats: int, first_step: int, end: int) -> Iterator[Batch]:

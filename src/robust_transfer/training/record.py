@@ -1,4 +1,4 @@
-"""What a training run leaves behind: metrics, progress, checkpoints, facts."""
+"""What a training run leaves behind: metrics, progress, checkpoints, totals."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Run:
 
 
 class Record:
-    """What a run leaves behind: metrics, progress, checkpoints, facts."""
+    """What a run leaves behind: metrics, progress, checkpoints, totals."""
 
     def __init__(
         self, run: Run, runtime: RuntimeConfig, context: Context, directory: Path, total_steps: int | None
@@ -68,7 +68,7 @@ class Record:
         self.loggers: list[Logger] = []
         if context.is_main:
             self.loggers = open_loggers(directory, runtime.loggers, start_step=run.step)
-        self.progress = progress.Progress(
+        self.progress = progress.ProgressBar(
             directory.name, total=total_steps, done=run.step, shown=context.is_main
         )
         self.save_seconds = 60 * runtime.save_every_minutes
@@ -127,7 +127,7 @@ class Record:
         """Return images per second of this attempt, over all processes."""
         return self.images / max(1e-9, self.run.seconds - self.seconds_before)
 
-    def facts(self, steps_per_epoch: int) -> dict[str, Any]:
+    def totals(self, steps_per_epoch: int) -> dict[str, Any]:
         """Return what is worth knowing of the whole run."""
         return {
             "steps": self.run.step,

@@ -51,8 +51,8 @@ def page(index: Index, directory: Path) -> str:
         (name, tables.title(table), _table_section(table, directory)) for name, table in found.items()
     ]
     sections += _figure_sections(index, found, directory)
-    if facts := findings.findings({name: built[name] for name in natural.NAMES}):
-        said: list[Block] = [Paragraph((findings.INTERVALS,)), *parts(facts)]
+    if results := findings.findings({name: built[name] for name in natural.NAMES}):
+        said: list[Block] = [Paragraph((findings.INTERVALS,)), *parts(results)]
         title = "Findings: the study on real photographs in sentences"
         sections.append(("findings", title, "".join(map(_block, said))))
     if any(table.spec.improves_all for table in found.values()):
