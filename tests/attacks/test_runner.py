@@ -185,13 +185,6 @@ def test_outcomes_told_early_are_those_of_the_end_and_each_is_told_once(model, i
     assert {bool(result.robust[p]) for p in told} == {True, False}
 
 
-def test_nothing_is_told_early_where_a_later_guard_may_refuse(model, images, labels):
-    def finalised(positions, part):
-        raise AssertionError
-
-    autopgd(model, images, labels, eps=0.3, num_steps=5, batch_size=6, guards="full", on_finalised=finalised)
-
-
 def test_the_surest_images_enter_first_and_the_order_changes_no_outcome(model, images, labels):
     """With a batch of one, images are attacked in the order of the queue."""
     order = []

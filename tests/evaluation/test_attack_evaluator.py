@@ -1,13 +1,15 @@
 """Attack records against the public functions called by hand on the same images."""
 
 import dataclasses
+import json
 
 import pytest
 import torch
 
-from evaluation_jobs import CONFIG, digit_pixels, fitted_model, make_job, records, run
+from evaluation_jobs import CONFIG, digit_pixels, fitted_model, make_job, records, run, run_shards, save
 from robust_transfer.attacks import autopgd, pgd
 from robust_transfer.evaluation import attack
+from robust_transfer.evaluation import job as evaluation_job
 from robust_transfer.models.fast import fast_inference
 from robust_transfer.store.journal import Journal, read_journal
 
@@ -174,3 +176,39 @@ def test_expected_accuracy_stands_where_gradients_are_averaged(model_file, tmp_p
         run(job)
     once, averaged = (flags(records(job), "robust") for job in jobs.values())
     assert sum(a != b for a, b in zip(once, averaged, strict=True)) <= 2 and any(averaged)
+
+
+def saturated_file(directory):
+    """A model whose cross-entropy is flat on almost all images."""
+    model = fitted_model()
+    with torch.no_grad():
+        model.backbone.fc.weight *= 1e4
+        model.backbone.fc.bias *= 1e4
+    return save(model, directory / "saturated.safetensors")
+
+
+def stated(job):
+    """Return the flags and the counts of a finished evaluation."""
+    summary = json.loads((job.directory / "summary.json").read_text())
+    return summary["flags"], summary["counts"]
+
+
+def test_flags_count_the_whole_run_however_it_was_cut(tmp_path, monkeypatch):
+    """In parts of another size, by two processes, taken up again: the same flags and counts."""
+    file = saturated_file(tmp_path)
+    small = {"num_steps": 2, "guards": "full", "loss": "ce", "eps": 0.1}
+    whole = make_job("autopgd", tmp_path / "whole", file, **small)
+    run(whole)
+    flags, counts = stated(whole)
+    assert any(flag.startswith("saturated:") and " of 20 images" in flag for flag in flags)
+    shards = make_job("autopgd", tmp_path / "shards", file, **small)
+    run_shards(shards, 2)
+    assert stated(shards) == (flags, counts)
+    monkeypatch.setattr(evaluation_job, "PART", 9)
+    cut = make_job("autopgd", tmp_path / "cut", file, **small)
+    run(cut)
+    path = cut.directory / "journal.0.csv"
+    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:7]))
+    monkeypatch.setattr(evaluation_job, "PART", 4)
+    run(cut)
+    assert stated(cut) == (flags, counts)

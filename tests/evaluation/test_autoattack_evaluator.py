@@ -1,6 +1,7 @@
 """AutoAttack's records against the public function, its journal's own column, and the command."""
 
 import dataclasses
+import json
 import sys
 
 import pytest
@@ -69,6 +70,12 @@ def test_a_run_that_was_cut_gives_the_same_records(job, tmp_path, model_file):
     (other.directory / "records.csv").unlink()
     run(other)
     assert (other.directory / "records.csv").read_bytes() == (job.directory / "records.csv").read_bytes()
+    whole, cut = (json.loads((j.directory / "summary.json").read_text()) for j in (job, other))
+    assert (whole["flags"], whole["counts"]) == (cut["flags"], cut["counts"])
+    broken = sum(count for name, count in whole["counts"].items() if name.startswith("broken by "))
+    assert (
+        broken == sum(row["robust"] == "0" for row in records(job)) and "broken by apgd-ce" in whole["counts"]
+    )
 
 
 def test_budgets_cap_steps_and_queries():

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from robust_transfer.attacks import threat
-from robust_transfer.attacks.guarded import Call, attack_guarded
+from robust_transfer.attacks.guarded import Call, Sample, attack_guarded
 from robust_transfer.attacks.rule import Rule
 from robust_transfer.attacks.settings import AttackSettings
 from robust_transfer.attacks.state import AttackResult, OnFinalised
@@ -43,6 +43,7 @@ def autopgd(
     guards: str = "fast",
     gradient_model: Model | None = None,
     on_finalised: OnFinalised | None = None,
+    sample: Sample | None = None,
 ) -> AttackResult:
     """Attack each image by APGD until its first misclassified iterate, where it leaves the batch.
 
@@ -73,6 +74,7 @@ def autopgd(
     guards : "full", "fast" or "off"
     gradient_model : the same function computed faster, for the attack's steps; `model` confirms hits
     on_finalised : told of outcomes as they become final, so that a long run can be kept piece by piece
+    sample : images that the guards try the model on, where `images` are a part of what is attacked
 
     Raises
     ------
@@ -93,7 +95,7 @@ def autopgd(
         new_rule=AutoSteps,
     )
     return attack_guarded(
-        settings, Call(model, images, labels, index, start_noise, gradient_model, on_finalised)
+        settings, Call(model, images, labels, index, start_noise, gradient_model, on_finalised, sample)
     )
 
 

@@ -17,7 +17,8 @@ from torch import Tensor
 from robust_transfer.attacks import threat
 from robust_transfer.attacks.apgd import AutoSteps
 from robust_transfer.attacks.exact import refuse_nonfinite
-from robust_transfer.attacks.guarded import Call, check_after, check_before, measured, prepared
+from robust_transfer.attacks.guarded import Call, Sample, check_after, check_before, measured, prepared
+from robust_transfer.attacks.notes import BLACK_BOX
 from robust_transfer.attacks.packaged import attack_classes, constant_shape, fab_point, square_point
 from robust_transfer.attacks.randomised import attack_randomised
 from robust_transfer.attacks.runner import AttackInputs, run_attack
@@ -40,8 +41,6 @@ VERSIONS = {
 PLUS_RESTARTS = 5  # of the untargeted attacks
 RAND_EOT = 20
 STANDARD = (100, 5000)  # steps, queries
-# An attack without gradients that breaks more than this share hints at masked gradients (the authors' check).
-MAX_BLACK_BOX = 0.002
 ROUNDING = 1e-5
 
 
@@ -83,6 +82,7 @@ def autoattack(
     index: Tensor | Sequence[int] | None = None,
     guards: str = "fast",
     gradient_model: Model | None = None,
+    sample: Sample | None = None,
 ) -> AutoAttackResult:
     """Attack each image by AutoAttack's components until one breaks it; robust means robust to all.
 
@@ -95,7 +95,7 @@ def autoattack(
 
     Parameters
     ----------
-    model, images, labels, norm, eps, batch_size, shapes, index, gradient_model : as in `autopgd`
+    model, images, labels, norm, eps, batch_size, shapes, index, gradient_model, sample : as in `autopgd`
     version : "standard" (APGD-CE, APGD-T, FAB-T, Square), "plus" (APGD-CE, APGD-DLR and FAB with 5 restarts
         each, Square, APGD-T, FAB-T), "rand" (APGD-CE and APGD-DLR by gradients averaged over 20 draws, for
         randomised models: `robust` is the expected accuracy at the worst of their points), or a list
@@ -122,7 +122,8 @@ def autoattack(
         new_rule=AutoSteps,
     )
     with prepared(settings, Call(model, images, labels, index, None, gradient_model)) as inputs:
-        flags = check_before(settings, inputs)
+        state = inputs.new_state()
+        flags = check_before(settings, inputs, state, sample)
         flags += _departures(settings, num_queries, version)
         missing = [name for name in names if _classes(name) > inputs.logits.shape[1]]
         flags += [
@@ -131,15 +132,13 @@ def autoattack(
             for name in missing
         ]
         names = tuple(name for name in names if name not in missing)
-        state = inputs.new_state()
         run = _Run(settings, inputs, state, num_queries, PLUS_RESTARTS if version == "plus" else 1)
         if version == "rand":
             attack_randomised(settings, inputs, state, [LOSSES[name] for name in names])
             run.broken_by = [""] * len(run.broken_by)
         else:
             for number, name in enumerate(names):
-                flags += run.attack(name, guarded=number == 0)
-    flags += _black_box(run.broken_by, len(run.broken_by))
+                run.attack(name, guarded=number == 0)
     result = measured(settings, state, flags)
     return AutoAttackResult(**vars(result), broken_by=run.broken_by, attacks=run.records)
 
@@ -177,13 +176,6 @@ def _departures(settings: AttackSettings, num_queries: int, version: str | Seque
     return flags
 
 
-def _black_box(broken_by: list[str], count: int) -> list[str]:
-    number = broken_by.count(SQUARE)
-    if number <= MAX_BLACK_BOX * count:
-        return []
-    return [f"black_box: Square broke {number} of {count} images that withstood every gradient attack"]
-
-
 class _Run:
     """The attacks on one state; nothing reopens an image that one of them has broken."""
 
@@ -202,9 +194,9 @@ class _Run:
         self.records: list[AttackRecord] = []
         self.predict = constant_shape(inputs.gradient_model, settings.batch_size, settings.shapes)
 
-    def attack(self, name: str, *, guarded: bool) -> list[str]:
-        """Run one attack on what is left; return the flags of the checks that follow the first one."""
-        opened, flags = self.state.open_positions(), []
+    def attack(self, name: str, *, guarded: bool) -> None:
+        """Run one attack on what is left, and the checks that follow the first one."""
+        opened = self.state.open_positions()
         if name in LOSSES:
             self._apgd(name)
         elif name == SQUARE:
@@ -212,12 +204,13 @@ class _Run:
         else:
             self._fab(targeted=name == FAB_TARGETED)
         if guarded and name in LOSSES:
-            flags = check_after(replace(self.settings, loss=LOSSES[name]), self.inputs, self.state)
+            check_after(replace(self.settings, loss=LOSSES[name]), self.inputs, self.state)
         broken = [position for position in opened if not self.state.robust[position]]
         for position in broken:
             self.broken_by[position] = name
         self.records.append(AttackRecord(name, len(opened), len(broken)))
-        return flags
+        if name == SQUARE:
+            self.state.note(BLACK_BOX, broken)
 
     def _apgd(self, name: str) -> None:
         opened = self.state.open_positions()

@@ -4,9 +4,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -14,7 +16,7 @@ from torch import Tensor
 from robust_transfer.attacks import losses, threat
 from robust_transfer.attacks.checks import arguments
 from robust_transfer.attacks.checks import inputs as check
-from robust_transfer.attacks.checks.cross_checks import cross_checks
+from robust_transfer.attacks.checks.cross_checks import SHARE, cross_checks
 from robust_transfer.attacks.checks.probes import check_answers, probe
 from robust_transfer.attacks.checks.saturation import reattack_saturated
 from robust_transfer.attacks.exact import ExactModel
@@ -32,6 +34,20 @@ CONFIRMING_SHARE = 8
 ALL = slice(None)
 
 
+class Sample(NamedTuple):
+    """Images (S, C, H, W), labels (S,) and names (S,) that the model is tried on before an attack.
+
+    Where images are attacked in parts, so that what is found of the model does not depend on the parts.
+
+    total : the number of images in all parts
+    """
+
+    images: Tensor
+    labels: Tensor
+    index: Tensor
+    total: int
+
+
 @dataclass(frozen=True)
 class Call:
     """What a user hands to an attack beside its settings; see `apgd.autopgd`."""
@@ -43,24 +59,24 @@ class Call:
     start_noise: Tensor | None = None
     gradient_model: Model | None = None
     on_finalised: OnFinalised | None = None
+    sample: Sample | None = None
 
 
 def attack_guarded(settings: AttackSettings, call: Call) -> AttackResult:
     """Run one attack on all images under the guards that the settings ask for."""
     with prepared(settings, call) as inputs:
-        flags = check_before(settings, inputs)
         state = inputs.new_state()
+        flags = check_before(settings, inputs, state, call.sample)
 
         def tell(positions: list[int]) -> None:
-            # Under "full", what the cross-checks find comes after the last image: nothing is told before.
-            if call.on_finalised is not None and settings.guards != "full":
+            if call.on_finalised is not None:
                 call.on_finalised(positions, measured(settings, state, flags, positions))
 
         if settings.num_eot > 1:
             attack_randomised(settings, inputs, state)
         else:
             run_attack(settings, inputs, state, state.open_positions(), tell)
-        flags += check_after(settings, inputs, state)
+        check_after(settings, inputs, state)
     return measured(settings, state, flags)
 
 
@@ -107,33 +123,55 @@ def prepared(settings: AttackSettings, call: Call) -> Iterator[AttackInputs]:
         check.check_state(moved)
 
 
-def check_before(settings: AttackSettings, inputs: AttackInputs) -> list[str]:
-    """Refuse or flag what can be known before the first step."""
+def check_before(
+    settings: AttackSettings, inputs: AttackInputs, state: AttackState, sample: Sample | None
+) -> list[str]:
+    """Refuse, note or flag what can be known before the first step.
+
+    sample : images to try the model on; None: those under attack, a twentieth of them for the cross-checks
+    """
     if settings.guards == "off":
         return []
+    check.check_images(inputs.images, inputs.index, state)
     flags = [
-        *check.check_images(inputs.images, inputs.index),
         *check.check_eps(settings.norm, settings.eps, inputs.images),
         *check.check_autocast(inputs.exact_model.device),
         *check.check_precision(inputs.exact_model.model),
-        *check.check_logits(inputs.logits, inputs.labels, inputs.index),
     ]
-    return flags + probe(settings, inputs)
+    check.check_logits(inputs.logits, inputs.labels, inputs.index, state)
+    tried = inputs if sample is None else _sampled(inputs, sample)
+    flags += probe(settings, tried)
+    if settings.guards == "full" and settings.num_eot == 1:
+        total = len(inputs.images) if sample is None else sample.total
+        flags += cross_checks(settings, tried, math.ceil(SHARE * total))
+    return flags
 
 
-def check_after(settings: AttackSettings, inputs: AttackInputs, state: AttackState) -> list[str]:
-    """Attack again where the loss was saturated; compare with other attacks under "full"."""
-    if settings.guards == "off" or settings.num_eot > 1:
-        return []
-    flags = reattack_saturated(settings, inputs, state)
-    check_answers(inputs, state)
-    return flags + (cross_checks(settings, inputs, state) if settings.guards == "full" else [])
+def _sampled(inputs: AttackInputs, sample: Sample) -> AttackInputs:
+    """Return the inputs with other images."""
+    images = arguments.images_of(sample.images, inputs.exact_model.model.dtype)
+    return replace(
+        inputs,
+        images=images,
+        labels=arguments.labels_of(sample.labels, images),
+        index=arguments.names_of(sample.index, len(images)),
+        logits=inputs.exact_model.logits(images),
+        start_noise=None,
+    )
+
+
+def check_after(settings: AttackSettings, inputs: AttackInputs, state: AttackState) -> None:
+    """Attack again where the loss was saturated; refuse answers that do not repeat."""
+    if settings.guards != "off" and settings.num_eot == 1:
+        reattack_saturated(settings, inputs, state)
+        check_answers(inputs, state)
 
 
 def measured(
     settings: AttackSettings, state: AttackState, flags: list[str], positions: list[int] | slice = ALL
 ) -> AttackResult:
     """Measure the distances from the images that are handed out, and sum up."""
+    everyone = range(len(state.images))
     images = state.images[positions]
     distances = threat.distances(images, state.clean[positions], norm=settings.norm).cpu()
     check.check_distances(distances, eps=settings.eps, index=state.index[positions])
@@ -147,7 +185,8 @@ def measured(
         loss=state.loss[positions],
         gradient_steps=state.gradient_steps[positions],
         near_tie=state.near_tie[positions],
-        flags=list(flags),
+        notes=state.notes(everyone[positions] if isinstance(positions, slice) else positions),
+        model_flags=list(flags),
         record={
             "guards": settings.guards,
             "arithmetic": f"evaluated with {state.arithmetic}, TF32 off",

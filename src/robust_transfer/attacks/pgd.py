@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from robust_transfer.attacks import threat
-from robust_transfer.attacks.guarded import Call, attack_guarded
+from robust_transfer.attacks.guarded import Call, Sample, attack_guarded
 from robust_transfer.attacks.rule import Rule
 from robust_transfer.attacks.settings import AttackSettings, checked
 from robust_transfer.attacks.state import AttackResult, OnFinalised
@@ -43,6 +43,7 @@ def pgd(
     guards: str = "fast",
     gradient_model: Model | None = None,
     on_finalised: OnFinalised | None = None,
+    sample: Sample | None = None,
 ) -> AttackResult:
     """Attack each image by PGD with a fixed step; an image is broken if any iterate is misclassified.
 
@@ -68,6 +69,7 @@ def pgd(
     guards : "full", "fast" or "off"
     gradient_model : the same function computed faster, for the attack's steps; `model` confirms hits
     on_finalised : told of outcomes as they become final, so that a long run can be kept piece by piece
+    sample : images that the guards try the model on, where `images` are a part of what is attacked
 
     Raises
     ------
@@ -97,7 +99,9 @@ def pgd(
         guards=guards,
         new_rule=rule,
     )
-    return attack_guarded(settings, Call(model, images, labels, index, None, gradient_model, on_finalised))
+    return attack_guarded(
+        settings, Call(model, images, labels, index, None, gradient_model, on_finalised, sample)
+    )
 
 
 class FixedSteps(Rule):

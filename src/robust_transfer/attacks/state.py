@@ -4,13 +4,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
-from robust_transfer.attacks import losses
+from robust_transfer.attacks import losses, notes
 
 # A margin below this share of the scale of an image's leading logits may turn with the forward shape or the
 # kernel: an attack of many steps amplifies rounding of 1e-6 by about this much.
@@ -34,7 +34,8 @@ class AttackResult:
     loss : (B,) cross-entropy of the unmodified model at the returned images
     gradient_steps : (B,) int64: forward+backward passes the image took part in; 0 for a clean mistake
     near_tie : (B,) bool: decided by a logit margin so small that rounding could turn it
-    flags : "guard: reason", each a reason to doubt the numbers
+    notes : what was found at each image, as words of `notes.MEANINGS`
+    model_flags : what was found of the model and the settings
     record : what was checked and found without being a warning
     """
 
@@ -46,8 +47,14 @@ class AttackResult:
     loss: Tensor
     gradient_steps: Tensor
     near_tie: Tensor
-    flags: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    model_flags: list[str] = field(default_factory=list)
     record: dict[str, str | int | float] = field(default_factory=dict)
+
+    @property
+    def flags(self) -> list[str]:
+        """Each a reason to doubt the numbers, "guard: reason": of the model, then counted over the images."""
+        return [*self.model_flags, *notes.flags_of(self.notes)]
 
 
 OnFinalised = Callable[[list[int], AttackResult], None]
@@ -83,6 +90,17 @@ class AttackState:
         self.num_runs, self.num_vanished_runs, self.num_still_runs = (
             torch.zeros(len(images), dtype=torch.int64) for _ in range(3)
         )
+        self._notes: list[list[str]] = [[] for _ in range(len(images))]
+
+    def note(self, name: str, positions: Sequence[int]) -> None:
+        """Note of images what `notes.MEANINGS` says of the name."""
+        for position in positions:
+            if name not in self._notes[position]:
+                self._notes[position].append(name)
+
+    def notes(self, positions: Sequence[int]) -> list[str]:
+        """Return what was noted of each image, in one line."""
+        return [" ".join(self._notes[position]) for position in positions]
 
     def open_positions(self) -> list[int]:
         """Return the positions of the images that are still robust."""

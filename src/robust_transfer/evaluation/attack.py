@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 
 from robust_transfer.attacks import autopgd, pgd
+from robust_transfer.attacks.checks.cross_checks import SHARE
+from robust_transfer.attacks.guarded import Sample
+from robust_transfer.attacks.notes import flags_of
 from robust_transfer.attacks.state import AttackResult
 from robust_transfer.config.evaluator import EvaluatorConfig
 from robust_transfer.config.evaluators import AttackEvaluatorConfig, AutoPGDConfig, PGDConfig
@@ -29,7 +33,10 @@ COLUMNS = (
     "loss",
     "gradient_steps",
     "near_tie",
+    "notes",
 )
+# Images that the guards try a model on, spread over all that an evaluation attacks.
+NUM_TRIED = 32
 Attack = Callable[..., AttackResult]
 RunAttack = Callable[[EvalContext, torch.Tensor, torch.Tensor, "Outcomes"], None]
 RowsOf = Callable[[torch.Tensor, Any, torch.Tensor], list[Row]]
@@ -69,6 +76,10 @@ class AttackEvaluator(RowPerImage):
         """Return one record per image."""
         return [_record(row, labels) for row in sorted(rows, key=lambda row: int(row["index"]))]
 
+    def flags(self, rows: Rows) -> list[str]:
+        """Return the flags that were noted of images; journals of an older version have none."""
+        return flags_of([row.get("notes", "") for row in rows])
+
 
 class GradientAttack:
     """One of the gradient attacks, its gradients by a fast copy; the unchanged model confirms hits."""
@@ -82,13 +93,11 @@ class GradientAttack:
         """Attack; where arithmetic is low, first only to find hits early, never to call an image robust."""
         if self.config.arithmetic != "fp32":
             everyone = range(len(pixels))
-            low = self._once(
-                context, pixels, labels, everyone, outcomes, self.config.arithmetic, guards="fast", hits=True
-            )
+            low = self._once(context, pixels, labels, everyone, outcomes, self.config.arithmetic, hits=True)
             outcomes.add(everyone, low, hits=True)
             outcomes.spent = low.gradient_steps.cpu()
         if left := outcomes.open:
-            full = self._once(context, pixels, labels, left, outcomes, "fp32", guards=self.config.guards)
+            full = self._once(context, pixels, labels, left, outcomes, "fp32")
             outcomes.add(left, full)
 
     def _once(
@@ -100,10 +109,11 @@ class GradientAttack:
         outcomes: Outcomes,
         kind: str,
         *,
-        guards: str,
         hits: bool = False,
     ) -> AttackResult:
         where = torch.tensor(positions, device=pixels.device)
+        options = options_of(self.config, compiled=context.compile)
+        options |= tried(context, "fast" if hits else self.config.guards)
         with arithmetic("fp32"):
             fast = fast_inference(context.model, arithmetic=kind, compile=context.compile)
             return self._attack(
@@ -112,7 +122,7 @@ class GradientAttack:
                 labels[where],
                 index=outcomes.indices[where.cpu()],
                 gradient_model=fast,
-                **{**options_of(self.config, compiled=context.compile), "guards": guards},
+                **options,
                 on_finalised=lambda some, part: outcomes.add([positions[i] for i in some], part, hits=hits),
             )
 
@@ -124,6 +134,21 @@ def options_of(config: EvaluatorConfig, *, compiled: bool) -> dict[str, Any]:
     options = {name: getattr(config, name) for name in own | {"batch_size"}}
     # One graph is compiled per shape.
     return {**options, "shapes": "one"} if compiled else options
+
+
+def tried(context: EvalContext, guards: str) -> dict[str, Any]:
+    """Return the options by which guards try the model on the same images in every part of an evaluation.
+
+    The cross-checks of guards=full run once, on a twentieth of all images.
+    """
+    if context.sample is None:
+        return {"guards": guards}
+    share = SHARE if guards == "full" else 0
+    images = context.sample(max(NUM_TRIED, math.ceil(share * context.num_images)))
+    sample = Sample(images[: len(images)], images.labels, images.indices, context.num_images)
+    if guards == "full" and not (context.leads and context.once("cross_checks")):
+        guards = "fast"
+    return {"sample": sample, "guards": guards}
 
 
 class Outcomes:
@@ -147,7 +172,7 @@ class Outcomes:
 
     def add(self, positions: Sequence[int], result: AttackResult, *, hits: bool = False) -> None:
         """Journal the result's images that are open; with `hits` the broken ones alone. Flags come first."""
-        self._context.warnings.note(result.flags)
+        self._context.warnings.note(result.model_flags)
         where = torch.as_tensor(positions)
         steps = self.spent[where] + result.gradient_steps.cpu()
         rows = self._rows_of(self.indices[where], result, steps)
@@ -174,6 +199,7 @@ def attack_rows(indices: torch.Tensor, result: AttackResult, steps: torch.Tensor
         result.loss.tolist(),
         steps.tolist(),
         result.near_tie.tolist(),
+        result.notes,
     )
     return list(zip(*columns, strict=True))
 

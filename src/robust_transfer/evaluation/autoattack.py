@@ -10,7 +10,14 @@ from robust_transfer.attacks import autoattack
 from robust_transfer.attacks.autoattack import AutoAttackResult
 from robust_transfer.config.evaluators import AutoAttackConfig
 from robust_transfer.core.numerics import arithmetic
-from robust_transfer.evaluation.attack import COLUMNS, AttackEvaluator, Outcomes, attack_rows, options_of
+from robust_transfer.evaluation.attack import (
+    COLUMNS,
+    AttackEvaluator,
+    Outcomes,
+    attack_rows,
+    options_of,
+    tried,
+)
 from robust_transfer.evaluation.protocol import EvalContext
 from robust_transfer.models.fast import fast_inference
 from robust_transfer.store.journal import Row
@@ -45,7 +52,7 @@ def _run(
             labels,
             index=outcomes.indices,
             gradient_model=fast,
-            **options_of(config, compiled=context.compile),
+            **(options_of(config, compiled=context.compile) | tried(context, config.guards)),
         )
     outcomes.add(range(len(pixels)), result)
 

@@ -63,6 +63,10 @@ class CertifyEvaluator:
             if counts.selection and self.rule.stopped(counts.progress(self.rule, labels[index]))
         }
 
+    def flags(self, rows: Rows) -> list[str]:
+        """Return none: nothing is noted of single images."""
+        return []
+
     def measure(self, context: EvalContext, images: ImageBatch, rows: Rows, journal: Journal) -> None:
         """Pick a class for every image, then sample analysis by analysis over all images that need it."""
         journalled = by_image(rows)

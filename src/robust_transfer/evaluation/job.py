@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from robust_transfer.data.opening import open_split
 from robust_transfer.distributed.context import Context
 from robust_transfer.distributed.devices import choose_workers, device_name
 from robust_transfer.evaluation import summary
-from robust_transfer.evaluation.images import read_parts
+from robust_transfer.evaluation.images import ImageBatch, read_parts
 from robust_transfer.evaluation.protocol import EvalContext, Evaluator
 from robust_transfer.evaluation.warnings import Warnings
 from robust_transfer.models import import_checkpoint, load_model
@@ -51,7 +52,16 @@ def evaluate(job: StageJob, context: Context) -> dict[str, Any]:
     shown = ProgressBar(config.spec.name, total=len(pending), shown=context.is_main)
     with deterministic(), closing(shown) as progress:
         warnings = Warnings(job.directory, context.rank)
-        eval_context = EvalContext(model, context.device, job.runtime.compile, progress, warnings)
+        eval_context = EvalContext(
+            model,
+            context.device,
+            job.runtime.compile,
+            progress,
+            warnings,
+            sample=functools.cache(functools.partial(_sample, job, dataset, wanted)),
+            num_images=len(wanted),
+            leads=context.rank == 0,
+        )
         mine = pending[context.rank :: context.world_size]
         _measure(job, evaluator, eval_context, dataset, mine, rows, context.rank)
     context.barrier()
@@ -90,17 +100,32 @@ def _measure(
     mine = set(indices)
     known = [row for row in rows if int(row["index"]) in mine]
     with Journal(path, header=header, columns=evaluator.journal_columns) as journal:
-        for images in read_parts(
-            dataset,
-            indices,
-            image_size=job.stage.identity["image_size"],
-            whole_image=job.stage.identity["whole_image"],
-            part_size=PART,
-            num_workers=choose_workers(job.runtime.num_workers, device=eval_context.device),
-        ):
+        workers = choose_workers(job.runtime.num_workers, device=eval_context.device)
+        for images in _parts(job, dataset, indices, PART, workers):
             eval_context.warnings.note(unreadable=images.unreadable)
             if len(images):
                 evaluator.measure(eval_context, images, known, journal)
+
+
+def _sample(job: StageJob, dataset: Any, wanted: Sequence[int], count: int) -> ImageBatch:
+    """Read at most `count` of the images that the evaluation measures, evenly spread."""
+    count = min(len(wanted), count)
+    chosen = [wanted[i * len(wanted) // count] for i in range(count)]
+    (images,) = _parts(job, dataset, chosen, count, 0)
+    return images
+
+
+def _parts(
+    job: StageJob, dataset: Any, indices: Sequence[int], size: int, num_workers: int
+) -> Iterator[ImageBatch]:
+    return read_parts(
+        dataset,
+        indices,
+        image_size=job.stage.identity["image_size"],
+        whole_image=job.stage.identity["whole_image"],
+        part_size=size,
+        num_workers=num_workers,
+    )
 
 
 def _finish(
@@ -108,9 +133,10 @@ def _finish(
 ) -> None:
     """Fold the journals of all shards into records and summary."""
     stage, config = job.stage, job.stage.config
-    records = evaluator.records(_all_rows(job.directory), labels)
+    rows = _all_rows(job.directory)
+    records = evaluator.records(rows, labels)
     metrics, intervals = summary.metrics_of(records, config.spec, settings(config))
-    flags = summary.flags_of(job.directory, records, metrics, labels)
+    flags = summary.flags_of(job.directory, evaluator.flags(rows), records, metrics, labels)
     summary.write_records(job.directory / "records.csv", records)
     status = directories.StageDirectory(job.directory).status()
     header, _ = read_journal(journals(job.directory)[0])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -24,6 +24,10 @@ class EvalContext:
     """The model under evaluation, where it stands, and how the user is told of progress.
 
     model : in eval mode, on `device`
+    sample : returns so many of all images that are to be measured, evenly spread and whatever is left to do;
+        None: a few images are measured again
+    num_images : how many there are in all
+    leads : whether this process makes the checks that are made once an evaluation
     """
 
     model: Classifier
@@ -31,7 +35,17 @@ class EvalContext:
     compile: bool
     progress: ProgressBar
     warnings: Warnings
+    sample: Callable[[int], ImageBatch] | None = None
+    num_images: int = 0
+    leads: bool = True
     _fast: dict[str, nn.Module] = field(default_factory=dict, repr=False, compare=False)
+    _met: set[str] = field(default_factory=set, repr=False, compare=False)
+
+    def once(self, name: str) -> bool:
+        """Tell whether this is the first time in the evaluation that the process asks for `name`."""
+        first = name not in self._met
+        self._met.add(name)
+        return first
 
     def fast_model(self, arithmetic: str) -> nn.Module:
         """Return the model's fast copy, folded and compiled once an evaluation."""
@@ -67,6 +81,10 @@ class Evaluator(Protocol):
         """Fold the rows of all shards into one record per image, sorted by index, with the spec's columns."""
         ...
 
+    def flags(self, rows: Rows) -> list[str]:
+        """Return the flags that count images, folded from the rows of all shards."""
+        ...
+
 
 class RowPerImage:
     """What evaluators share whose journal has one row an image, the same on every kind of device."""
@@ -78,3 +96,7 @@ class RowPerImage:
     def finished(self, rows: Rows, labels: Sequence[int]) -> set[int]:
         """Return the images that have a row."""
         return {int(row["index"]) for row in rows}
+
+    def flags(self, rows: Rows) -> list[str]:
+        """Return none: nothing is noted of single images."""
+        return []

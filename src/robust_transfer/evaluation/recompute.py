@@ -88,13 +88,14 @@ def verify(directory: Path, *, labels: Sequence[int] | None = None) -> Findings:
     settings = _settings(config, stated, findings)
     entries = _journal_rows(directory, config, stated, findings)
     known = _labels(rows, labels)
-    records = _folded(config.config, entries, known, findings)
-    if records is None:
+    folded = _folded(config.config, entries, known, findings)
+    if folded is None:
         return findings
+    records, noted = folded
     _rows(rows, records, findings)
     _own_checks(config.config.spec, settings, rows, entries, findings)
     _images(stage, config, records, labels, findings)
-    _summary(stage, config, settings, stated, records, known, findings)
+    _summary(stage, config, settings, stated, records, noted, known, findings)
     return findings
 
 
@@ -151,18 +152,19 @@ def _labels(rows: Sequence[Row], labels: Sequence[int] | None) -> Mapping[int, i
 
 def _folded(
     config: EvaluatorConfig, entries: Sequence[Row], labels: Mapping[int, int], findings: Findings
-) -> list[dict[str, Any]] | None:
-    """Return the records that the journals give; None where they give none."""
+) -> tuple[list[dict[str, Any]], list[str]] | None:
+    """Return the records and the flags that the journals give; None where they give none."""
     unknown = sorted({int(row["index"]) for row in entries} - labels.keys())
     if unknown:
         findings.differences.append(f"the journals have images {unknown[:5]}, which the records have not")
         return None
     try:
-        records: list[dict[str, Any]] = config.spec.build(config).records(entries, labels)
+        evaluator = config.spec.build(config)
+        folded = evaluator.records(entries, labels), evaluator.flags(entries)
     except (EvaluationError, ValueError, LookupError) as error:
         findings.differences.append(f"the journals give no records: {str(error).splitlines()[0]}")
         return None
-    return records
+    return folded
 
 
 def _rows(rows: Sequence[Row], records: Sequence[dict[str, Any]], findings: Findings) -> None:
@@ -240,6 +242,7 @@ def _summary(
     settings: Settings,
     stated: Summary,
     records: Sequence[dict[str, Any]],
+    noted: Sequence[str],
     labels: Mapping[int, int],
     findings: Findings,
 ) -> None:
@@ -254,7 +257,7 @@ def _summary(
         "images": status.images,
         "subset": config.config.subset,
         "counts": summary.counts_of(records),
-        "flags": tuple(summary.flags_of(stage.path, records, metrics, labels.values())),
+        "flags": tuple(summary.flags_of(stage.path, noted, records, metrics, labels.values())),
         "marks": config.marks,
         "key": stage.key,
         "parent": (status.parent or "")[:12],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -51,21 +52,28 @@ def interval_of(metric: str, per_image: Sequence[float]) -> tuple[float, float, 
 
 
 def counts_of(records: Sequence[dict[str, Any]]) -> dict[str, int]:
-    """Count correct, incorrect and abstained predictions apart."""
+    """Count correct, incorrect and abstained predictions apart, and what each attack of a list broke."""
     key = "prediction" if "prediction" in records[0] else "clean_prediction"
     abstained = sum(r[key] == -1 and r.get("guess", -1) == r["label"] for r in records)
     correct = sum(bool(r["correct"]) for r in records)
-    return {"right": correct, "abstained": abstained, "wrong": len(records) - correct - abstained}
+    broken_by = collections.Counter(r["broken_by"] for r in records if r.get("broken_by"))
+    broken = {f"broken by {name}": broken_by[name] for name in sorted(broken_by)}
+    return {"right": correct, "abstained": abstained, "wrong": len(records) - correct - abstained, **broken}
 
 
 def flags_of(
     directory: Path,
+    noted: Sequence[str],
     records: Sequence[dict[str, Any]],
     metrics: dict[str, float | None],
     labels: Iterable[int],
 ) -> list[str]:
-    """Return what speaks against the numbers: what was found while measuring, and what they show."""
+    """Return what speaks against the numbers: what was found while measuring, and what they show.
+
+    noted : an evaluator's flags that count images
+    """
     flags, unreadable = all_warnings(directory)
+    flags = [*flags, *noted]
     flags += _near_chance(metrics["sa"], len(records), len(set(labels)))
     if unreadable:
         flags.append(f"unreadable: {len(unreadable)} images were left out: {unreadable[:10]}")

@@ -35,7 +35,7 @@ def test_two_classes_are_attacked_again_with_the_margin(model, images, labels):
         labels = two(images).argmax(1)
     honest = autopgd(two, images, labels, **SETTINGS)
     found = autopgd(Scaled(two, 1e7), images, labels, **SETTINGS)
-    assert "again with margin" in found.flags[0]
+    assert [flag.split(":")[0] for flag in found.flags] == ["saturated"]
     assert abs(int(found.robust.sum()) - int(honest.robust.sum())) <= 1
 
 
@@ -85,7 +85,7 @@ def test_a_flat_dlr_is_flagged(images):
     result = autopgd(
         Tied(), images, torch.zeros(40, dtype=torch.int64), loss="dlr", num_steps=5, batch_size=16
     )
-    assert result.flags == ["flat_loss: 40 images had no usable gradient under the loss 'dlr'"]
+    assert result.flags == ["flat_loss: the attacked loss had no usable gradient on 40 of 40 images"]
 
 
 @pytest.mark.parametrize("scale", [1e3, 1e6])
@@ -93,5 +93,5 @@ def test_saturated_cross_entropy_is_attacked_as_hard_as_if_it_were_not(model, im
     """DLR alone leaves images that cross-entropy of the same model at another scale breaks."""
     plain = autopgd(model, images, labels, **SETTINGS)
     found = autopgd(Scaled(model, scale), images, labels, **SETTINGS)
-    assert "ce_rescaled" in found.flags[0]
+    assert found.flags[0].startswith("saturated")
     assert int(found.robust.sum()) <= int(plain.robust.sum())

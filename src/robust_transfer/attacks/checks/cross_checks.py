@@ -8,7 +8,6 @@ agree.
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 
 import torch
@@ -16,22 +15,24 @@ import torch
 from robust_transfer.attacks import threat
 from robust_transfer.attacks.checks.inputs import box_diameter
 from robust_transfer.attacks.checks.probes import margin_gradients, spread
+from robust_transfer.attacks.checks.saturation import reattack_saturated
 from robust_transfer.attacks.runner import AttackInputs, attack_all
 from robust_transfer.attacks.settings import AttackSettings
-from robust_transfer.attacks.state import AttackState
 from robust_transfer.core import rng
 
 SHARE = 0.05
 NUM_DRAWS = 100
 
 
-def cross_checks(settings: AttackSettings, inputs: AttackInputs, state: AttackState) -> list[str]:
-    """Flag contradictions on 5 % of the images, taken evenly from the correctly classified ones."""
+def cross_checks(settings: AttackSettings, inputs: AttackInputs, count: int) -> list[str]:
+    """Flag contradictions on `count` images at most, taken evenly from the correctly classified ones."""
     correct = inputs.correct_positions()
     if not correct:
         return []
-    positions = spread(correct, math.ceil(SHARE * len(inputs.images)))
-    few, robust = inputs.subset(positions), state.robust[positions]
+    few = inputs.subset(spread(correct, count))
+    state = attack_all(settings, few)
+    reattack_saturated(settings, few, state)
+    robust = state.robust
     return [
         *compare_steps(settings, few, int(robust.sum())),
         *compare_radii(settings, few, int(robust.sum())),

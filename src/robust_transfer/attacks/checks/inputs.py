@@ -12,19 +12,22 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from robust_transfer.attacks import losses, threat
+from robust_transfer.attacks import losses, notes, threat
 from robust_transfer.attacks.exact import refuse_nonfinite
 from robust_transfer.attacks.model import MASKED, LogitModel
+from robust_transfer.attacks.state import AttackState
 from robust_transfer.core.errors import EvaluationError
 
 # Pixels near 1 are resolved to 6e-8: a smaller ball has no room for ten steps.
 SMALLEST_EPS = 1e-6
+# Pixels of images that were divided by 255 twice, with one bit to spare.
+DARKEST = 2 / 255
 # Logits resolved no finer than this share of their leading differences are decided by rounding.
 COARSE = 1e-3
 
 
-def check_images(images: Tensor, index: Tensor) -> list[str]:
-    """Refuse pixels that are not finite or outside [0, 1]; flag small or constant ones."""
+def check_images(images: Tensor, index: Tensor, state: AttackState) -> None:
+    """Refuse pixels that are not finite or outside [0, 1]; note dark and constant images."""
     refuse_nonfinite("pixels", ~torch.isfinite(images.flatten(1)).all(1).cpu(), index)
     low, high = float(images.min()), float(images.max())
     if low < 0 or high > 1:
@@ -34,14 +37,15 @@ def check_images(images: Tensor, index: Tensor) -> list[str]:
             else "let the model's first layer normalise, not the data"
         )
         raise EvaluationError(f"images: expected pixels in [0, 1] (found {low:.4g} to {high:.4g})", hint)
-    flags = []
-    if high <= 2 / 255:
-        flags.append(f"images: the largest pixel is {high:.3g}, as if divided by 255 twice")
     flat = images.flatten(1)
-    constant = int((flat.amax(1) == flat.amin(1)).sum())
-    if constant:
-        flags.append(f"images: {constant} of {len(images)} are constant")
-    return flags
+    state.note(notes.DARK, positions_of(flat.amax(1) <= DARKEST))
+    state.note(notes.CONSTANT, positions_of(flat.amax(1) == flat.amin(1)))
+
+
+def positions_of(found: Tensor) -> list[int]:
+    """Return where a (N,) bool tensor is set."""
+    positions: list[int] = found.nonzero().flatten().tolist()
+    return positions
 
 
 def check_classes(labels: Tensor, logits: Tensor) -> None:
@@ -59,10 +63,10 @@ def check_classes(labels: Tensor, logits: Tensor) -> None:
         )
 
 
-def check_logits(logits: Tensor, labels: Tensor, index: Tensor) -> list[str]:
+def check_logits(logits: Tensor, labels: Tensor, index: Tensor, state: AttackState) -> None:
     """Refuse logits that are not finite or masked, and probabilities, whose cross-entropy would be wrong.
 
-    Flagged: a constant so large beside the differences between classes that float32 rounds these away.
+    Noted: a constant so large beside the differences between classes that float32 rounds these away.
     """
     refuse_nonfinite("logits", ~torch.isfinite(logits).all(1).cpu(), index)
     masked = losses.take(logits, labels.to(logits.device)) <= MASKED
@@ -77,13 +81,7 @@ def check_logits(logits: Tensor, labels: Tensor, index: Tensor) -> list[str]:
             "leave the softmax out of the model, or take its logarithm",
         )
     coarse = losses.resolution(logits) > COARSE * losses.top_scale(logits)
-    if 2 * int(coarse.sum()) <= len(logits):
-        return []
-    size, step = float(logits.abs().max()), float(losses.resolution(logits).max())
-    return [
-        f"offset: logits as large as {size:.3g} come in steps of {step:.2g}, which decides near ties; take "
-        "the constant out of the model"
-    ]
+    state.note(notes.OFFSET, positions_of(coarse))
 
 
 def check_state(moved: list[str]) -> None:
