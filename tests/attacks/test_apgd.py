@@ -10,8 +10,8 @@ from robust_transfer.attacks.losses import LOSSES
 from robust_transfer.attacks.settings import AttackSettings
 from robust_transfer.core import rng
 
-REFERENCE_NORM = {"l2": "L2", "linf": "Linf"}
-EPS = {"l2": 0.3, "linf": 0.02}
+REFERENCE_NORM = {"l1": "L1", "l2": "L2", "linf": "Linf"}
+EPS = {"l1": 2.0, "l2": 0.3, "linf": 0.02}
 
 
 @pytest.fixture
@@ -42,14 +42,18 @@ def check_flags(result, expected):
     assert 0 < int(expected.sum()) < len(expected), "a test on images of one kind could not fail"
 
 
-@pytest.mark.parametrize("norm", ["l2", "linf"])
+@pytest.mark.parametrize("norm", ["l1", "l2", "linf"])
 @pytest.mark.parametrize("loss", ["ce", "dlr"])
 def test_flags_are_those_of_the_reference(norm, loss, reference, model, images, labels, monkeypatch):
     noise = rng.normal((1, *images.shape), 0, "parity")
     correct = model(images).argmax(1) == labels
-    attack = reference.APGDAttack(model, norm=REFERENCE_NORM[norm], eps=EPS[norm], n_iter=100, loss=loss)
+    options = {"norm": REFERENCE_NORM[norm], "eps": EPS[norm], "n_iter": 100, "loss": loss}
+    attack = reference.APGDAttack(model, use_largereps=norm == "l1", **options)
     with monkeypatch.context() as patch:
-        feed(patch, [noise[0][correct]])
+        feed(patch, noise.repeat(4, 1, 1, 1, 1)[:, correct])  # for L1 it draws before each stage, unread
+        patch.setattr(torch, "randn_like", lambda _: noise[0][correct])
+        # The reference counts values that its sums leave 1e-8 from the image's as moved.
+        patch.setattr(reference, "L0_norm", lambda x: (x.abs() > 1e-6).flatten(1).sum(1).float())
         expected = robust_by_reference(attack, model, images, labels)
     result = autopgd(
         model, images, labels, norm=norm, eps=EPS[norm], loss=loss, start_noise=noise, batch_size=16

@@ -40,11 +40,12 @@ def test_robust_is_robust_to_every_part(norm, model, images, labels):
     assert (survivors == 21 + 5 * 21 + 5 * 20).all()
 
 
-def test_the_published_package_agrees(model, images, labels):
+@pytest.mark.parametrize(("norm", "eps"), [("L2", 0.3), ("L1", 2.0)])
+def test_the_published_package_agrees(norm, eps, model, images, labels):
     """Its own standard version, its own seeds: the same images are robust."""
     from pyautoattack import AutoAttack
 
-    peer = AutoAttack(model, norm="L2", eps=0.3, seed=0, version="standard")
+    peer = AutoAttack(model, norm=norm, eps=eps, seed=0, version="standard")
     peer.verbose = False
     peer.square.n_queries = 60
     peer.apgd_targeted.n_target_classes = peer.fab.n_target_classes = 5  # of 6 classes
@@ -52,7 +53,7 @@ def test_the_published_package_agrees(model, images, labels):
     adversarial, _ = peer.run_standard_evaluation(images, labels, batch_size=20)
     with torch.no_grad():
         expected = (model(adversarial).argmax(1) == labels) & (model(images).argmax(1) == labels)
-    found = autoattack(model, images, labels, eps=0.3, num_queries=60, batch_size=16)
+    found = autoattack(model, images, labels, norm=norm.lower(), eps=eps, num_queries=60, batch_size=16)
     differs = found.robust != expected
     assert not (differs & ~found.near_tie).any() and 0 < int(expected.sum()) < 17
 

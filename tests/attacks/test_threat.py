@@ -1,9 +1,12 @@
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy import stats
 
 from robust_transfer.attacks import threat
 from robust_transfer.core import rng
+from robust_transfer.core.choices import ALL_NORMS
 from robust_transfer.core.errors import EvaluationError
 
 
@@ -11,7 +14,7 @@ def noise(*shape, name="noise"):
     return rng.normal(shape, 0, name)
 
 
-@pytest.mark.parametrize("norm", threat.NORMS)
+@pytest.mark.parametrize("norm", ALL_NORMS)
 @pytest.mark.parametrize("eps", [1e-3, 0.3, 5.0])
 def test_projection_ends_in_ball_and_box(norm, eps, images):
     points = threat.project(images + 3 * noise(*images.shape), images, norm=norm, eps=eps)
@@ -20,7 +23,7 @@ def test_projection_ends_in_ball_and_box(norm, eps, images):
     assert (threat.distances(points, images, norm=norm) <= eps * (1 + 1e-5)).all()
 
 
-@pytest.mark.parametrize("norm", threat.NORMS)
+@pytest.mark.parametrize("norm", ALL_NORMS)
 def test_projection_leaves_points_inside_alone(norm, images):
     inside = (images + 1e-3 * noise(*images.shape).clamp(-1, 1)).clamp(0, 1)
     projected = threat.project(inside, images, norm=norm, eps=1.0)
@@ -34,6 +37,33 @@ def test_linf_projection_is_the_nearest_point_by_brute_force():
         nearest = grid[(grid - point).abs().argmin()]
         found = threat.project(torch.full_like(center, point), center, norm="linf", eps=eps)
         assert abs(float(found) - float(nearest)) < 1e-4
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.tuples(st.floats(0, 1), st.floats(-2, 2)), min_size=1, max_size=12),
+    st.floats(1e-3, 4),
+)
+def test_l1_projection_is_the_nearest_point_of_ball_and_box(pixels, eps):
+    """Against a bisection of the multiplier of the length, in float64, and against random points of both."""
+    centers, offsets = torch.tensor(pixels, dtype=torch.float64).T.reshape(2, 1, 1, 1, -1)
+    found = threat.project_l1(offsets, centers, eps=eps)
+    assert float(found.abs().sum()) <= eps + 1e-9
+    assert (centers + found).min() >= -1e-12 and (centers + found).max() <= 1 + 1e-12
+
+    def moved(multiplier):
+        shrunk = offsets.sign() * (offsets.abs() - multiplier).clamp(min=0)
+        return torch.minimum(torch.maximum(shrunk, -centers), 1 - centers)
+
+    low, high = 0.0, 3.0
+    for _ in range(80):
+        middle = (low + high) / 2
+        low, high = (middle, high) if float(moved(middle).abs().sum()) > eps else (low, middle)
+    torch.testing.assert_close(found, moved(high), rtol=0, atol=1e-9)
+    others = torch.rand(200, *centers.shape, generator=rng.generator(0, "others"), dtype=torch.float64)
+    others = (others - centers) * (eps / (others - centers).abs().sum(-1, keepdim=True)).clamp(max=1)
+    nearest = (others - offsets).square().sum(-1).min()
+    assert float((found - offsets).square().sum()) <= float(nearest) + 1e-9
 
 
 def test_l2_starts_lie_on_the_sphere_where_the_box_allows(images):
@@ -68,7 +98,7 @@ def test_distances_are_float64_and_right():
 
 
 def test_direction_of_a_zero_gradient_is_zero():
-    for norm in threat.NORMS:
+    for norm in ALL_NORMS:
         assert not threat.direction(torch.zeros(2, 1, 2, 2), norm=norm).any()
 
 
@@ -80,7 +110,7 @@ def test_tighten_undoes_rounding():
 
 
 @pytest.mark.parametrize(
-    ("norm", "eps", "message"), [("l1", 0.5, "norm"), ("l2", 0.0, "eps"), ("l2", float("nan"), "eps")]
+    ("norm", "eps", "message"), [("l3", 0.5, "norm"), ("l2", 0.0, "eps"), ("l2", float("nan"), "eps")]
 )
 def test_impossible_balls_are_refused(norm, eps, message):
     with pytest.raises(EvaluationError, match=message):

@@ -2,7 +2,17 @@
 
 from robust_transfer.attacks.apgd import autopgd
 from robust_transfer.attacks.autoattack import AutoAttackResult, autoattack
+from robust_transfer.attacks.minimal_norm import MinimalNormResult, minimal_norm
 from robust_transfer.attacks.pgd import perturb, pgd
 from robust_transfer.attacks.state import AttackResult
 
-__all__ = ["AttackResult", "AutoAttackResult", "autoattack", "autopgd", "perturb", "pgd"]
+__all__ = [
+    "AttackResult",
+    "AutoAttackResult",
+    "MinimalNormResult",
+    "autoattack",
+    "autopgd",
+    "minimal_norm",
+    "perturb",
+    "pgd",
+]

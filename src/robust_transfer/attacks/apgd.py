@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from robust_transfer.attacks import threat
+from robust_transfer.attacks.apgd_l1 import SparseSteps
 from robust_transfer.attacks.guarded import Call, Sample, attack_guarded
 from robust_transfer.attacks.rule import Rule
 from robust_transfer.attacks.settings import AttackSettings
@@ -59,7 +60,7 @@ def autopgd(
         any function; outputs with `.logits` are taken, half and double weights run in their own arithmetic
     images : (B, C, H, W) floats in [0, 1], a tensor on any device or an array
     labels : (B,) whole numbers
-    norm : "l2" or "linf"
+    norm : "l2", "linf" or "l1" (`apgd_l1`: two runs in larger balls come first, and share the steps)
     eps : radius in the units of the images
     num_steps : gradient steps of a run; results at fewer than 100 are not comparable
     num_restarts : runs of an image that stays robust, each from its own noise
@@ -92,7 +93,7 @@ def autopgd(
         shapes=shapes,
         seed=seed,
         guards=guards,
-        new_rule=AutoSteps,
+        new_rule=auto_rule,
     )
     return attack_guarded(
         settings, Call(model, images, labels, index, start_noise, gradient_model, on_finalised, sample)
@@ -115,6 +116,11 @@ def checkpoint_windows(num_steps: int) -> list[int]:
     return ends
 
 
+def auto_rule(settings: AttackSettings, batch: Tensor) -> Rule:
+    """Return the rule of APGD for the norm of the settings."""
+    return SparseSteps(settings, batch) if settings.norm == "l1" else AutoSteps(settings, batch)
+
+
 class AutoSteps(Rule):
     """The rule of APGD. Every number is per slot, so that slots may stand at different steps."""
 
@@ -126,6 +132,7 @@ class AutoSteps(Rule):
 
     def __init__(self, settings: AttackSettings, batch: Tensor) -> None:
         self.norm, self.eps = settings.norm, settings.eps
+        self.num_points = settings.num_steps + 1
         self.windows = torch.tensor(checkpoint_windows(settings.num_steps), device=batch.device)
         self.points, self.previous, self.best_points, self.best_gradient = (batch.clone() for _ in range(4))
         zeros = torch.zeros(len(batch), device=batch.device)
@@ -160,8 +167,8 @@ class AutoSteps(Rule):
         halve = self._check(self.windows[step])
         self.step_size[halve] /= 2
         # No reset: the momentum of the next step is the way from the last iterate to the best point.
-        here = torch.where(_wide(halve), self.best_points, self.points)
-        gradients = torch.where(_wide(halve), self.best_gradient, gradients)
+        here = torch.where(threat.wide(halve), self.best_points, self.points)
+        gradients = torch.where(threat.wide(halve), self.best_gradient, gradients)
         self._move(here, gradients, images, at_start)
 
     def _check(self, window: Tensor) -> Tensor:
@@ -179,14 +186,9 @@ class AutoSteps(Rule):
     def _move(self, here: Tensor, gradients: Tensor, images: Tensor, at_start: Tensor) -> None:
         """Take a projected gradient step, then mix it with the last movement and project again."""
         momentum = here - self.previous
-        ahead = here + _wide(self.step_size) * threat.direction(gradients, norm=self.norm)
+        ahead = here + threat.wide(self.step_size) * threat.direction(gradients, norm=self.norm)
         ahead = threat.project(ahead, images, norm=self.norm, eps=self.eps)
-        share = _wide(torch.where(at_start, 1.0, MOMENTUM))
+        share = threat.wide(torch.where(at_start, 1.0, MOMENTUM))
         mixed = here + (ahead - here) * share + momentum * (1 - share)
         self.previous = here
         self.points = threat.project(mixed, images, norm=self.norm, eps=self.eps)
-
-
-def _wide(numbers: Tensor) -> Tensor:
-    """Shape (B,) as (B, 1, 1, 1)."""
-    return numbers.view(-1, 1, 1, 1)

@@ -1,7 +1,8 @@
 """AutoAttack: a list of attacks, each on what the ones before it left robust.
 
 Croce & Hein 2020 (arXiv 2003.01690): APGD on the cross-entropy, APGD on the targeted DLR loss, targeted FAB,
-Square. The two APGDs are ours; FAB and Square are the package pyautoattack's.
+Square. The two APGDs are ours; FAB and Square are the package pyautoattack's. The L1 version is that of
+Croce & Hein 2021 (arXiv 2103.01208).
 """
 
 # N images, C channels, H/W pixels, K classes
@@ -15,7 +16,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 from robust_transfer.attacks import threat
-from robust_transfer.attacks.apgd import AutoSteps
+from robust_transfer.attacks.apgd import auto_rule
 from robust_transfer.attacks.exact import refuse_nonfinite
 from robust_transfer.attacks.guarded import Call, Sample, check_after, check_before, measured, prepared
 from robust_transfer.attacks.notes import BLACK_BOX
@@ -38,7 +39,8 @@ VERSIONS = {
     "plus": (CE, DLR, FAB, SQUARE, TARGETED, FAB_TARGETED),
     "rand": (CE, DLR),
 }
-PLUS_RESTARTS = 5  # of the untargeted attacks
+RESTARTS = 5  # of the untargeted APGDs and of FAB in version "plus", and of APGD-CE in L1
+NUM_FAB_TARGETS = 9
 RAND_EOT = 20
 STANDARD = (100, 5000)  # steps, queries
 ROUNDING = 1e-5
@@ -96,9 +98,10 @@ def autoattack(
     Parameters
     ----------
     model, images, labels, norm, eps, batch_size, shapes, index, gradient_model, sample : as in `autopgd`
-    version : "standard" (APGD-CE, APGD-T, FAB-T, Square), "plus" (APGD-CE, APGD-DLR and FAB with 5 restarts
-        each, Square, APGD-T, FAB-T), "rand" (APGD-CE and APGD-DLR by gradients averaged over 20 draws, for
-        randomised models: `robust` is the expected accuracy at the worst of their points), or a list
+    version : "standard" (APGD-CE, APGD-T, FAB-T, Square; in L1 APGD-CE with 5 restarts, APGD-T on 5 targets),
+        "plus" (APGD-CE, APGD-DLR and FAB with 5 restarts each, Square, APGD-T, FAB-T), "rand" (APGD-CE and
+        APGD-DLR by gradients averaged over 20 draws, for randomised models: `robust` is the expected accuracy
+        at the worst of their points), or a list
     num_steps : steps of the APGDs and of FAB
     num_queries : forward passes of Square; other numbers than AutoAttack's 100 and 5000 are flagged
     guards : of the first attack, which sees all images; the others attack the same model
@@ -119,7 +122,7 @@ def autoattack(
         shapes=shapes,
         seed=seed,
         guards=guards,
-        new_rule=AutoSteps,
+        new_rule=auto_rule,
     )
     with prepared(settings, Call(model, images, labels, index, None, gradient_model)) as inputs:
         state = inputs.new_state()
@@ -132,7 +135,7 @@ def autoattack(
             for name in missing
         ]
         names = tuple(name for name in names if name not in missing)
-        run = _Run(settings, inputs, state, num_queries, PLUS_RESTARTS if version == "plus" else 1)
+        run = _Run(settings, inputs, state, num_queries, version == "plus")
         if version == "rand":
             attack_randomised(settings, inputs, state, [LOSSES[name] for name in names])
             run.broken_by = [""] * len(run.broken_by)
@@ -185,10 +188,12 @@ class _Run:
         inputs: AttackInputs,
         state: AttackState,
         num_queries: int,
-        num_restarts: int,
+        plus: bool,
     ) -> None:
         self.settings, self.inputs, self.state = settings, inputs, state
-        self.num_queries, self.num_restarts = num_queries, num_restarts
+        self.num_queries = num_queries
+        self.fab_restarts = RESTARTS if plus else 1
+        self.apgd_restarts = RESTARTS if plus or settings.norm == "l1" else 1
         self.num_classes = inputs.logits.shape[1]
         self.broken_by = ["" if robust else CLEAN for robust in state.robust.tolist()]
         self.records: list[AttackRecord] = []
@@ -215,17 +220,17 @@ class _Run:
     def _apgd(self, name: str) -> None:
         opened = self.state.open_positions()
         self.state.forget_runs(opened)
-        restarts = 1 if name == TARGETED else self.num_restarts
+        restarts = 1 if name == TARGETED else self.apgd_restarts
         settings = replace(self.settings, loss=LOSSES[name], num_restarts=restarts)
         run_attack(settings, self.inputs, self.state, opened)
 
     def _fab(self, *, targeted: bool) -> None:
         """Run FAB class by class on what each leaves, or untargeted from the image and from random points."""
-        ranks = range(2, 2 + self.settings.num_targets(self.num_classes))
+        ranks = range(2, 2 + min(NUM_FAB_TARGETS, self.num_classes - 1))
         for positions in self._batches():
             for rank in ranks if targeted else (None,):
                 self._fab_once(positions, rank)
-        for restart in range(1, 1 if targeted else self.num_restarts):
+        for restart in range(1, 1 if targeted else self.fab_restarts):
             # What FAB draws is drawn for a whole batch: one image at a time, its draws are its own.
             for position in self.state.open_positions():
                 name = int(self.state.index[position])

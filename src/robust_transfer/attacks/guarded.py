@@ -44,7 +44,7 @@ class Sample(NamedTuple):
 
     images: Tensor
     labels: Tensor
-    index: Tensor
+    names: Tensor
     total: int
 
 
@@ -154,7 +154,7 @@ def _sampled(inputs: AttackInputs, sample: Sample) -> AttackInputs:
         inputs,
         images=images,
         labels=arguments.labels_of(sample.labels, images),
-        index=arguments.names_of(sample.index, len(images)),
+        index=arguments.names_of(sample.names, len(images)),
         logits=inputs.exact_model.logits(images),
         start_noise=None,
     )

@@ -14,7 +14,7 @@ from robust_transfer.core import rng
 from robust_transfer.core.errors import EvaluationError, install_extra
 from robust_transfer.models import batching
 
-NORMS = {"l2": "L2", "linf": "Linf"}
+NORMS = {"l1": "L1", "l2": "L2", "linf": "Linf"}
 Predict = Callable[[Tensor], Tensor]
 
 

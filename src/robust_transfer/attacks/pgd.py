@@ -76,6 +76,8 @@ def pgd(
     EvaluationError
         When a guard refuses (its name is in the text) or a setting is impossible.
     """
+    if norm == "l1":
+        raise EvaluationError("pgd has no rule for norm='l1' (expected l2 or linf)", "autopgd has one")
     if not random_start and num_restarts > 1:
         raise EvaluationError(
             f"num_restarts={num_restarts} with random_start=False repeats one run", "set num_restarts=1"
@@ -113,6 +115,7 @@ class FixedSteps(Rule):
         self, settings: AttackSettings, batch: Tensor, *, step_size: float | None, random_start: bool
     ) -> None:
         self.norm, self.eps = settings.norm, settings.eps
+        self.num_points = settings.num_steps + 1
         self.step_size = default_step(settings) if step_size is None else step_size
         self.needs_noise = random_start
         self.points, self.best_points = batch.clone(), batch.clone()

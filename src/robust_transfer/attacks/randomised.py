@@ -75,7 +75,7 @@ def _candidates(
     rule = settings.new_rule(settings, image)
     noise = inputs.noise(settings, position, run)[None] if rule.needs_noise else image
     rule.enter(torch.zeros(1, dtype=torch.int64, device=device), image, noise.to(image))
-    for step in range(settings.num_steps + 1):
+    for step in range(rule.num_points):
         loss, gradient = draws.mean_loss(settings.loss, position, run, step, rule.points, label, target)
         bad = ~(loss.isfinite() & gradient.isfinite().all()).cpu().view(1)
         refuse_nonfinite("loss or gradient", bad, state.index[position : position + 1])

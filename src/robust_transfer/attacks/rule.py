@@ -16,12 +16,16 @@ class Rule(ABC):
     points : (B, C, H, W): where the next gradient is taken
     best_points : (B, C, H, W): the visited point of largest loss
     needs_noise : whether `enter` reads its noise
+    num_points : how many points a run visits
+    first_counted : which of them is the first that lies in the ball, and so counts as a hit if misclassified
     """
 
     per_slot: tuple[str, ...]
     points: Tensor
     best_points: Tensor
     needs_noise: bool
+    num_points: int
+    first_counted: int = 0
 
     @abstractmethod
     def enter(self, slots: Tensor, images: Tensor, noise: Tensor) -> None:

@@ -161,9 +161,10 @@ class Runner:
                 [outcome.wrong, outcome.near_tie, outcome.vanished, outcome.nonfinite]
             ).cpu()
             self._check_finite(nonfinite)
-            self._count(near_tie, vanished)
+            counted = [slot for slot, run in self._runs() if run.step >= self.rule.first_counted]
+            self._count(near_tie, vanished, counted)
             # Denied hits go on: the gradient model was wrong about them.
-            self._confirm([slot for slot, _ in self._runs() if wrong[slot]], self.rule.points)
+            self._confirm([slot for slot in counted if wrong[slot]], self.rule.points)
             step = torch.tensor([run.step if run else 0 for run in self.slots], device=self.images.device)
             before = self.rule.points
             self.rule.advance(self.images, outcome.loss, outcome.gradients, step)
@@ -242,11 +243,11 @@ class Runner:
         positions = [run.position for _, run in self._runs()]
         refuse_nonfinite("logits, loss or gradient", nonfinite[taken], self.state.index[positions])
 
-    def _count(self, near_tie: Tensor, vanished: Tensor) -> None:
+    def _count(self, near_tie: Tensor, vanished: Tensor, counted: list[int]) -> None:
         slots = [slot for slot, _ in self._runs()]
-        positions = [run.position for _, run in self._runs()]
-        self.state.gradient_steps[positions] += 1
-        self.state.near_tie[positions] |= near_tie[slots]
+        self.state.gradient_steps[[run.position for _, run in self._runs()]] += 1
+        taken = dict(self._runs())
+        self.state.near_tie[[taken[slot].position for slot in counted]] |= near_tie[counted]
         for (_, run), has_vanished in zip(self._runs(), vanished[slots].tolist(), strict=True):
             run.num_vanished += has_vanished
 
@@ -254,7 +255,7 @@ class Runner:
         """Move every run on by a step; let go those past their last point and queue their next runs."""
         for _, moving in self._runs():
             moving.step += 1
-        finished = [slot for slot, run in self._runs() if run.step > self.settings.num_steps]
+        finished = [slot for slot, run in self._runs() if run.step >= self.rule.num_points]
         # The best point was correct for the gradient model, but the exact model may still find it wrong.
         for slot, point, logits in self._confirm(finished, self.rule.best_points):
             run = self.slots[slot]

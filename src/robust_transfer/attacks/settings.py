@@ -16,7 +16,7 @@ from robust_transfer.core.choices import SHAPES
 from robust_transfer.core.errors import ConfigError, EvaluationError, did_you_mean
 
 # The targets of a targeted loss: as many of the likeliest wrong classes as AutoAttack tries.
-MAX_TARGETS = 9
+MAX_TARGETS = {"l2": 9, "linf": 9, "l1": 5}
 Number = TypeVar("Number", int, float)
 GUARDS = ("full", "fast", "off")
 
@@ -77,8 +77,8 @@ class AttackSettings:
         return self.num_restarts * (self.num_targets(num_classes) if self.loss in losses.TARGETED else 1)
 
     def num_targets(self, num_classes: int) -> int:
-        """Return how many wrong classes a targeted loss tries: all others, at most nine."""
-        return min(MAX_TARGETS, num_classes - 1)
+        """Return how many wrong classes a targeted loss tries: all others, nine at most, five for L1."""
+        return min(MAX_TARGETS[self.norm], num_classes - 1)
 
 
 def checked(check: Callable[..., Number], name: str, value: object, **limits: int) -> Number:

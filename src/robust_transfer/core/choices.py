@@ -2,6 +2,7 @@
 
 ARITHMETICS = ("fp32", "tf32", "bf16")
 NORMS = ("l2", "linf")
+ALL_NORMS = (*NORMS, "l1")  # of APGD, AutoAttack and the minimal-norm attack
 SHAPES = ("ladder", "one")  # of forward passes: `models.batching`
 
 # How many classes a loss that an attack raises compares.

@@ -66,7 +66,7 @@ class AttackSpec(EvaluatorSpec):
 
     def threat_text(self, settings: Settings) -> str:
         """Write norm and eps."""
-        norm = {"l2": "L2", "linf": "L-inf"}.get(str(settings.get("norm")), settings.get("norm"))
+        norm = {"l1": "L1", "l2": "L2", "linf": "L-inf"}.get(str(settings.get("norm")), settings.get("norm"))
         return f"{norm} eps {settings.get('eps')}"
 
     def threat(self, settings: Settings) -> tuple[Any, Any] | None:

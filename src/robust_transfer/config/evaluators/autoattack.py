@@ -13,7 +13,7 @@ from robust_transfer.config.evaluators.attack import (
 )
 from robust_transfer.config.method_spec import FORWARD, INPUT_GRADIENT
 from robust_transfer.config.schema import option
-from robust_transfer.core.choices import NORMS
+from robust_transfer.core.choices import ALL_NORMS
 from robust_transfer.core.errors import install_extra
 
 
@@ -22,9 +22,10 @@ class AutoAttackSpec(AttackSpec):
     """What is asked about AutoAttack."""
 
     def passes_per_image(self, settings: Settings) -> float:
-        """Return those of every run of the version's attacks, nine targets each, and of Square."""
+        """Return those of every run of the version's attacks, of all targets, and of Square."""
         version = settings.get("version", "standard")
-        runs = {"standard": 1 + 9 + 9, "plus": 3 * 5 + 9 + 9, "rand": 2 * 20}[version]
+        l1 = settings["norm"] == "l1"
+        runs = {"standard": 5 + 5 + 9 if l1 else 1 + 9 + 9, "plus": 3 * 5 + 9 + 9, "rand": 2 * 20}[version]
         queries = 0 if version == "rand" else settings["num_queries"]
         return float(FORWARD + INPUT_GRADIENT * (settings["num_steps"] + 1) * runs + FORWARD * queries)
 
@@ -56,7 +57,7 @@ class AutoAttackConfig(EvaluatorConfig):
     )
 
     arithmetic: str = option("arithmetic of the evaluation", choices=("fp32",))
-    norm: str = option("norm of the threat", choices=NORMS)
+    norm: str = option("norm of the threat", choices=ALL_NORMS)
     eps: float = option("radius in [0, 1] pixel units", above=0)
     version: str = option(
         "standard; plus: two more attacks, and restarts; rand: expected accuracy of randomised models",

@@ -11,6 +11,7 @@ from robust_transfer.config.evaluators.attack import (
     AttackSpec,
 )
 from robust_transfer.config.schema import option
+from robust_transfer.core.choices import ALL_NORMS
 
 
 @dataclass
@@ -25,4 +26,5 @@ class AutoPGDConfig(AttackEvaluatorConfig):
         limits={"num_steps": "attack_steps"},
     )
 
+    norm: str = option("norm of the threat", choices=ALL_NORMS)
     num_eot: int = option("gradients averaged per step, for randomised models", low=1)
