@@ -8,24 +8,8 @@ from torch.nn import functional
 from robust_transfer.core import rng
 from robust_transfer.objectives import build
 from small_model import small_model
-from steps import FIRST, one_step, whole
+from steps import FIRST, one_step, pgd_by_hand, whole
 from training_jobs import make_method
-
-
-def pgd_by_hand(model, images, labels, noise, *, eps, num_steps, step_size):
-    """L2 PGD, image by image, with loss.backward()."""
-    model = copy.deepcopy(model).eval()
-    found = []
-    for image, label, draw in zip(images, labels, noise, strict=True):
-        x = (image + eps * draw / draw.norm()).clamp(0, 1)
-        for _ in range(num_steps):
-            x = x.detach().requires_grad_()
-            functional.cross_entropy(model(x[None]), label[None]).backward()
-            moved = x.detach() + step_size * x.grad / x.grad.norm()
-            offset = moved - image
-            x = (image + offset * min(1.0, eps / offset.norm().item())).clamp(0, 1)
-        found.append(x.detach())
-    return torch.stack(found)
 
 
 @pytest.fixture

@@ -1,6 +1,9 @@
 """Arguments of an objective's call: a whole batch, and the first step of a run."""
 
+import copy
+
 import torch
+from torch.nn import functional
 
 from robust_transfer.objectives import Progress, Views
 
@@ -30,3 +33,19 @@ def assert_same_value_and_gradient(found, wanted, *tensors, tolerance=1e-12):
     torch.testing.assert_close(value, expected, rtol=tolerance, atol=tolerance)
     for gradient, expected_gradient in zip(gradients, expected_gradients, strict=True):
         torch.testing.assert_close(gradient, expected_gradient, rtol=10 * tolerance, atol=10 * tolerance)
+
+
+def pgd_by_hand(model, images, labels, noise, *, eps, num_steps, step_size):
+    """L2 PGD, image by image, with loss.backward()."""
+    model = copy.deepcopy(model).eval()
+    found = []
+    for image, label, draw in zip(images, labels, noise, strict=True):
+        x = (image + eps * draw / draw.norm()).clamp(0, 1)
+        for _ in range(num_steps):
+            x = x.detach().requires_grad_()
+            functional.cross_entropy(model(x[None]), label[None]).backward()
+            moved = x.detach() + step_size * x.grad / x.grad.norm()
+            offset = moved - image
+            x = (image + offset * min(1.0, eps / offset.norm().item())).clamp(0, 1)
+        found.append(x.detach())
+    return torch.stack(found)

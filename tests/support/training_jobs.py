@@ -1,11 +1,15 @@
 """Small configurations and jobs for tests of training: a narrow network on real 8x8 digits."""
 
+import copy
 import dataclasses
 import functools
+import tempfile
 from pathlib import Path
 
+from torch import nn
+
 from robust_transfer.config.data import DataConfig, DatasetConfig
-from robust_transfer.config.eps_schedules import ConstantEps
+from robust_transfer.config.eps_schedules import ConstantEps, RampEps
 from robust_transfer.config.methods import (
     FINETUNE,
     PRETRAIN,
@@ -20,7 +24,9 @@ from robust_transfer.config.methods import (
 from robust_transfer.config.model import ModelConfig
 from robust_transfer.config.runtime import RuntimeConfig
 from robust_transfer.config.schedules import CosineSchedule, PlateauSchedule, StepSchedule
-from robust_transfer.config.weights import NoAverage, NoPerturbation
+from robust_transfer.config.weights import AdversarialWeights, MovingAverage, NoAverage, NoPerturbation
+from robust_transfer.models.checkpoint import save_model
+from robust_transfer.models.normalized import build_model
 from robust_transfer.store.job import ModelFile, StageJob
 from robust_transfer.store.records import Lineage
 from robust_transfer.store.stage_config import StageConfig
@@ -89,8 +95,30 @@ SPECIFIC = {
 
 # Shipped sizes that would take most of a test's time.
 SMALLER: dict[str, dict] = {
+    "crt": {"transfer_weight": 0.5},
+    "swav": {
+        "small_views": 1,
+        "small_side": 0.5,
+        "projection_hidden": 16,
+        "projection_dim": 8,
+        "num_prototypes": 5,
+        "freeze_steps": 2,
+        "queue_size": 6,
+        "queue_start_epoch": 0,
+    },
     "byol": {"projection_hidden": 16, "projection_dim": 8},
     "moco": {"projection_dim": 8, "queue_size": 9, "bn_group": 2},
+}
+# What a method has no value for in conf/.
+REQUIRED = {"crt": ("finetune.teacher=teacher",), "deacl": ("pretrain.teacher=teacher",)}
+# Methods with an option that changes their steps, by the names of their recipes.
+VARIANTS: dict[str, tuple[str, dict]] = {
+    "at_awp": ("at", {"weight_perturbation": AdversarialWeights(radius=0.01, start_epoch=0)}),
+    "trades_awp": ("trades", {"weight_perturbation": AdversarialWeights(radius=0.01, start_epoch=0)}),
+    "at_ema": ("at", {"weight_average": MovingAverage(decay=0.9, start_epochs=0.2)}),
+    "byol_ema": ("byol", {"weight_average": MovingAverage(decay=0.9, start_epochs=0.2)}),
+    "at_layer2": ("at", {"freeze": "layer2"}),
+    "at_ramp": ("at", {"eps_schedule": RampEps(start=0.1, end=0.6)}),
 }
 
 
@@ -99,8 +127,42 @@ def plateau(*, gamma=0.1, patience=2, drops=1, select_on="validation") -> Platea
 
 
 def make_method(name: str, **changes) -> TrainingConfig:
+    if name in VARIANTS:
+        base, option = VARIANTS[name]
+        return make_method(base, **{**option, **changes})
     config_type, specific = SPECIFIC.get(name) or shipped(name)
     return config_type(**{"name": name, **COMMON, **specific, **SMALLER.get(name, {}), **changes})
+
+
+def references_like(config: TrainingConfig, model: nn.Module) -> dict[str, nn.Module]:
+    """Models that a method may read: frozen copies of the one that it trains."""
+    return {
+        name: copy.deepcopy(model).requires_grad_(False).eval() for name in config.spec.references(config)
+    }
+
+
+def _reference_files(config: TrainingConfig, model: ModelConfig) -> dict[str, ModelFile]:
+    names = config.spec.references(config)
+    return {
+        name: ModelFile(_reference_file(config.spec.needs_labels, model.width), "f" * 12) for name in names
+    }
+
+
+@functools.cache
+def _reference_file(labelled: bool, width: int) -> Path:
+    classes = [str(k) for k in range(10)] if labelled else []
+    model = build_model(
+        "resnet18_small",
+        num_classes=len(classes),
+        class_names=classes,
+        image_size=16,
+        width=width,
+        normalize="none",
+        seed=1,
+    )
+    path = Path(tempfile.mkdtemp()) / "reference.safetensors"
+    save_model(path, model, key="f" * 12)
+    return path
 
 
 @functools.cache
@@ -109,9 +171,11 @@ def shipped(name: str) -> tuple[type[TrainingConfig], dict]:
     from tiny_runs import composed
 
     if name in FINETUNE:
-        config = composed("pretrain=none", f"finetune={name}", "dataset=pets").finetune
+        config = composed(
+            "pretrain=none", f"finetune={name}", "dataset=pets", *REQUIRED.get(name, ())
+        ).finetune
     else:
-        config = composed(f"pretrain={name}", "until=pretrain").pretrain
+        config = composed(f"pretrain={name}", "until=pretrain", *REQUIRED.get(name, ())).pretrain
     values = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
     return type(config), {name: value for name, value in values.items() if name not in COMMON}
 
@@ -170,4 +234,5 @@ def make_job(
         DataConfig(root="data", verify=True, on_error="stop"),
         runtime or make_runtime(),
         directory,
+        _reference_files(stage.config, stage.model),
     )

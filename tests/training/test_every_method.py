@@ -8,13 +8,19 @@ import torch
 
 from counted_steps import IMAGE_SIZE, PROGRESS, SIZE, PassCounter, step_of
 from robust_transfer.models.normalized import Classifier
-from training_jobs import METHODS, make_method
+from training_jobs import METHODS, VARIANTS, make_method
+
+
+def references_of(step):
+    """The frozen models that a method reads beside the one that it trains."""
+    return [value for value in vars(step.objective).values() if isinstance(value, Classifier)]
 
 
 @pytest.mark.parametrize(("name", "changes"), [*((name, {}) for name in METHODS), ("at", {"use_best": True})])
 def test_passes_planned_are_passes_counted(name, changes):
     step, batch = step_of(name, **changes)
-    counter = PassCounter([m for m in step.trained.modules() if isinstance(m, Classifier)])
+    trained = [m for m in step.trained.modules() if isinstance(m, Classifier)]
+    counter = PassCounter([*trained, *references_of(step)])
     step(batch, PROGRESS)
     config = step.config
     assert counter.images / SIZE == pytest.approx(config.spec.passes_per_image(config))
@@ -45,7 +51,7 @@ def test_every_view_is_read_and_no_other_is_declared(name):
         assert changed != loss, f"view {view}"
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", [*METHODS, *VARIANTS])
 def test_all_state_lies_in_the_network_that_a_checkpoint_holds(name):
     """A second objective, given the first one's tensors, takes the same second step bit by bit."""
     (first, batch), (second, _) = step_of(name), step_of(name)
@@ -81,7 +87,8 @@ def test_micro_batches_are_summed_or_refused(name):
     (whole, batch), (parts, _) = step_of(name), step_of(name, micro_batch=2)
     for step in (whole, parts):
         # Statistics of a micro-batch are its own; in eval mode the loss is a mean over images.
-        step.trained.double()
+        for network in (step.trained, *references_of(step)):
+            network.double()
         step.dtype = torch.float64
         step.objective.train_mode = lambda trained: trained.eval()
     # A spread over the batch is not the mean of its parts' spreads.

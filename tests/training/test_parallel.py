@@ -18,7 +18,7 @@ from robust_transfer.training.job import train
 from robust_transfer.training.sync_batchnorm import synchronise
 from small_model import small_model
 from steps import FIRST, whole
-from training_jobs import METHODS, make_job, make_method, make_runtime
+from training_jobs import METHODS, make_job, make_method, make_runtime, references_like
 
 
 def one_step_in_float64(name, context):
@@ -26,13 +26,13 @@ def one_step_in_float64(name, context):
     job = make_job(name, Path("unused"))
     objective = build(job.stage.config)
     model = small_model(3 if job.stage.config.spec.needs_labels else 0).double()
-    trained = objective.training_model(model, {})
+    trained = objective.training_model(model, references_like(job.stage.config, model))
     if context.world_size > 1:
         synchronise(trained, context.device)
     objective.train_mode(trained)
     wrapped = context.wrap(trained)
     mine = slice(context.rank, None, context.world_size)  # by turns, as the loaders do
-    images = torch.rand(2, 8, 3, 8, 8, generator=rng.generator(0, "images")).double()[:, mine]
+    images = torch.rand(3, 8, 3, 8, 8, generator=rng.generator(0, "images")).double()[:, mine]
     labels = torch.tensor([0, 1, 2, 0, 1, 2, 0, 1])[mine]
     views = images[: len(objective.views(8, 0))]
 
@@ -71,8 +71,12 @@ def test_one_step_of_every_objective_in_float64(runs):
             torch.testing.assert_close(two[name][key], wanted, rtol=1e-10, atol=1e-10, msg=f"{name} {key}")
 
 
-# One of each kind: an attack in the step, a frozen network, two views, a teacher, a queue, two BatchNorms.
-LONG = ("at", "st_linear", "simclr", "byol", "moco", "dynacl")
+# One of each kind: an attack in the step, a frozen network, two views, a slow copy, a queue, two BatchNorms,
+# prototypes, carried perturbations, a frozen teacher, moved weights, averaged weights, frozen stages.
+LONG = (
+    *("at", "st_linear", "simclr", "byol", "moco", "dynacl"),
+    *("swav", "free", "twins", "deacl", "trades_awp", "byol_ema", "at_layer2"),
+)
 
 
 def train_long(root, context):
@@ -80,12 +84,11 @@ def train_long(root, context):
     for name in LONG:
         lr = 0.05 if make_method(name).spec.needs_labels else 0.002
         job = make_job(name, root / name, max_steps=20, epochs=9, batch_size=8, lr=lr)
-        narrow = job_module._starting_model
-        job_module._starting_model = lambda *arguments, narrow=narrow: narrow(*arguments).double()
-        try:
+        with pytest.MonkeyPatch.context() as patch:
+            for loads in ("_starting_model", "_frozen"):
+                narrow = getattr(job_module, loads)
+                patch.setattr(job_module, loads, lambda *given, narrow=narrow: narrow(*given).double())
             train(job, context)
-        finally:
-            job_module._starting_model = narrow
 
 
 def losses(folder):

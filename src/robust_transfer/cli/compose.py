@@ -132,15 +132,16 @@ def read(config_name: str, overrides: list[str], *, multirun: bool) -> Compositi
     params = hydra.sweeper.get("params") or {}
     given = {o.key_or_group for o in parsed}
     preset = [f"{key}={params[key]}" for key in params if _group_of(key) not in given]
-    _refuse_overridden_cells(given, {*params, *given})
+    if "cell" in {*params, *given}:
+        _refuse_overridden_cells(given - set(map(_group_of, params)))
     everything = [_strict(o) for o in _parse(preset)] + strict
     return Composition(tuple(_jobs(config_name, _split(everything))), True, launcher, first)
 
 
-def _refuse_overridden_cells(given: set[str], keys: set[str]) -> None:
-    """Refuse to override what a cell of a table is: a pair of methods."""
+def _refuse_overridden_cells(given: set[str]) -> None:
+    """Refuse to override what a cell of a table is: a pair of methods, or one beside the preset's sweep."""
     overridden = sorted({"pretrain", "finetune"} & given)
-    if "cell" in keys and overridden:
+    if overridden:
         raise ConfigError(
             f"{overridden[0]} is set by the cells of this sweep",
             "choose cells instead: cell=NAME,NAME (rt-train --help lists them)",

@@ -9,6 +9,8 @@ from robust_transfer.cli import app
 from robust_transfer.cli.arguments import Arguments
 from robust_transfer.cli.errors import command, report_user_error
 from robust_transfer.config.evaluators import evaluators
+from robust_transfer.config.methods import FINETUNE, PRETRAIN
+from robust_transfer.config.plugins import load_methods
 from robust_transfer.core.errors import ConfigError, UserError
 
 PROGRAM = "rt-train"
@@ -28,6 +30,9 @@ rt-train pretrain=P finetune=F dataset=D [key=value ...]
   The same command again resumes what was interrupted and computes nothing twice.
 
 {groups}
+
+Methods
+{methods}
 
   seed=0 until=pretrain|finetune store=runs
   evaluators=auto|[{evaluators}]
@@ -55,10 +60,23 @@ def main(argv: Sequence[str] | None = None) -> int:
         PROGRAM,
         "train",
         list(argv or ()),
-        help_text=lambda: HELP.format(groups=app.group_help(GROUPS), evaluators=",".join(evaluators())),
+        help_text=lambda: HELP.format(
+            groups=app.group_help(GROUPS), methods=_method_lines(), evaluators=",".join(evaluators())
+        ),
         rewrite=_refuse_words,
         action=_train,
     )
+
+
+def _method_lines() -> str:
+    """Return one line for each method: its name, and the first sentence of its config's docstring."""
+    load_methods()
+    lines = []
+    for name, method in {**PRETRAIN, **FINETUNE}.items():
+        sentence = (method.__doc__ or "").strip().splitlines()[0].rstrip(".")
+        title, _, what = sentence.split(" (")[0].partition(": ")
+        lines.append(f"  {name:<11} {what if what and ' ' not in title else title}")
+    return "\n".join(lines)
 
 
 def _refuse_words(overrides: list[str]) -> list[str]:

@@ -25,6 +25,8 @@ class MethodSpec:
     default_evaluators : (config, evaluators of its parent, () where unknown) -> those of `evaluators=auto`
     references : name -> a frozen model that the steps read: a finished stage (directory, key or its file) or
         PARENT. Its key enters the stage's, so the field that names it is declared with identity=False
+    check_references : (config, {name: lineage of the reference}, own lineage) -> None; raises ConfigError
+        where a reference does not fit
     freezes : whether the method itself says which parameters stay as they are
     repeats : optimiser steps that are taken on one batch in turn, with the same noise and augmentation
     """
@@ -40,5 +42,6 @@ class MethodSpec:
         "certify",
     )
     references: Callable[[Any], Mapping[str, str]] = lambda config: {}
+    check_references: Callable[[Any, Mapping[str, Any], Any], None] = lambda config, references, own: None
     freezes: bool = False
     repeats: Callable[[Any], int] = lambda config: 1

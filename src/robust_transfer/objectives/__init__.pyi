@@ -5,9 +5,13 @@ from .averaging import averaging_decay as averaging_decay
 from .building import build as build
 from .byol import byol_loss as byol_loss
 from .consistency import consistency_loss as consistency_loss
+from .crt import crt_loss as crt_loss
+from .deacl import deacl_loss as deacl_loss
 from .dynacl import dynacl_schedule as dynacl_schedule
 from .eps_schedule import scheduled_eps as scheduled_eps
+from .free import free_perturbation as free_perturbation
 from .freezing import frozen_parameters as frozen_parameters
+from .lwf import lwf_loss as lwf_loss
 from .macer import macer_loss as macer_loss
 from .moco import enqueue as enqueue
 from .moco import info_nce as info_nce
@@ -23,4 +27,7 @@ from .pretext import shuffle_patches as shuffle_patches
 from .simclr import nt_xent as nt_xent
 from .smoothed import smoothed_cross_entropy as smoothed_cross_entropy
 from .smoothmix import smoothmix_loss as smoothmix_loss
+from .swav import sinkhorn as sinkhorn
+from .swav import swav_loss as swav_loss
 from .trades import trades_loss as trades_loss
+from .twins import twins_loss as twins_loss

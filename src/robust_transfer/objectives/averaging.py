@@ -95,6 +95,10 @@ class Averaged(Wrapping):
         decay = averaging_decay(progress.step, self.setting.decay, warmup_steps)
         _update(self.exported_model(trained), self.inner.exported_model(online), decay)
 
+    def after_backward(self, trained: nn.Module, progress: Progress) -> None:
+        """Change the gradients of the network that is trained."""
+        self.inner.after_backward(_online(trained), progress)
+
     def __call__(
         self, model: nn.Module, batch: Views, noise: Noise, progress: Progress
     ) -> tuple[Tensor, Metrics]:

@@ -4,14 +4,13 @@
 
 from __future__ import annotations
 
-import copy
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from robust_transfer.core.errors import ConfigError
 from robust_transfer.distributed.collectives import all_sum, world_size
+from robust_transfer.objectives.heads import sharing_copy
 
 
 class GroupedBatchNorm(nn.Module):
@@ -62,8 +61,7 @@ def group_norms(model: nn.Module, group: int) -> None:
 
 def without_groups(model: nn.Module) -> nn.Module:
     """Return the network with its BatchNorms alone: other modules, the same tensors, keys as before."""
-    tensors = [*model.parameters(), *model.buffers()]
-    plain = copy.deepcopy(model, {id(tensor): tensor for tensor in tensors})
+    plain = sharing_copy(model)
     for parent in list(plain.modules()):
         for name, child in list(parent.named_children()):
             if isinstance(child, GroupedBatchNorm):

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import cast
@@ -27,6 +28,38 @@ class ContrastiveModel(nn.Module):
         """Map (B, C, H, W) images to (B, D) projections."""
         projections: Tensor = self.head(self.features(images))
         return projections
+
+
+class FeaturesAndLogits(nn.Module):
+    """A classifier that gives its features too; `joined` is the classifier again."""
+
+    def __init__(self, classifier: nn.Module) -> None:
+        super().__init__()
+        self.head = classifier.get_submodule("backbone.fc")
+        self.features = headless(classifier)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Map (B, C, H, W) images to features (B, D) and logits (B, K)."""
+        features = self.features(images)
+        return features, self.head(features)
+
+    def joined(self) -> nn.Module:
+        """Return the classifier: other modules, the same tensors."""
+        classifier = sharing_copy(self.features)
+        classifier.get_submodule("backbone").fc = self.head
+        return classifier
+
+
+def headless(model: nn.Module) -> nn.Module:
+    """Take the last layer away, in place, so that a classifier gives features (B, D)."""
+    model.get_submodule("backbone").fc = nn.Identity()
+    return model
+
+
+def sharing_copy(model: nn.Module) -> nn.Module:
+    """Return the same network as other modules with the same tensors."""
+    tensors = [*model.parameters(), *model.buffers()]
+    return copy.deepcopy(model, {id(tensor): tensor for tensor in tensors})
 
 
 def mlp(sizes: Sequence[int], *, bias: Sequence[bool], norm: bool, last_norm: bool = False) -> nn.Sequential:

@@ -16,12 +16,13 @@ from robust_transfer.config.methods import MoCoConfig
 from robust_transfer.core import rng
 from robust_transfer.data.loaders import MakeView
 from robust_transfer.data.views import ViewRecipe, view_maker
-from robust_transfer.distributed.collectives import gather, rank, world_size
+from robust_transfer.distributed.collectives import world_size
 from robust_transfer.distributed.context import unwrap
 from robust_transfer.objectives.grouped_batchnorm import group_norms, without_groups
 from robust_transfer.objectives.heads import ContrastiveModel, attached, mlp
 from robust_transfer.objectives.momentum import follow, follower
 from robust_transfer.objectives.objective import Metrics, Noise, Objective, Progress, Views, widen
+from robust_transfer.objectives.whole_batch import everyones, own
 
 
 def info_nce(queries: Tensor, keys: Tensor, queue: Tensor, temperature: float) -> Tensor:
@@ -133,27 +134,16 @@ class MoCo(Objective):
         """Return the loss against the queue as it was before the step, and the mean cosine of the pairs."""
         first, second = batch.images
         order = self._order(len(second) * world_size(), progress).to(second.device)
-        queries, keys = model(first, _own(_everyones(second)[order]))
-        together = torch.empty_like(everyone := _everyones(keys.detach()))
-        together[order] = everyone  # back in the order of the batch
+        queries, keys = model(first, own(everyones(second)[order]))
+        together = torch.empty_like(every := everyones(keys.detach()))
+        together[order] = every  # back in the order of the batch
         together = functional.normalize(widen(together), dim=1)
         self.keys.append(together)
         queue = cast(MomentumContrast, unwrap(model)).queue
-        own = _own(together)
-        alignment = functional.cosine_similarity(widen(queries.detach()), own).mean()
-        return info_nce(queries, own, queue, self.config.temperature), {"alignment": alignment}
+        mine = own(together)
+        alignment = functional.cosine_similarity(widen(queries.detach()), mine).mean()
+        return info_nce(queries, mine, queue, self.config.temperature), {"alignment": alignment}
 
     def _order(self, count: int, progress: Progress) -> Tensor:
         keyed = rng.generator(self.config.seed, "shuffle", progress.epoch, progress.step)
         return torch.randperm(count, generator=keyed)
-
-
-def _everyones(tensor: Tensor) -> Tensor:
-    """Join (B, ...) of all processes, which take a batch's rows by turns, in the batch's order (N, ...)."""
-    by_process: Tensor = gather(tensor).view(world_size(), *tensor.shape)
-    return by_process.transpose(0, 1).flatten(0, 1)
-
-
-def _own(tensor: Tensor) -> Tensor:
-    """Return this process's rows (B, ...) of (N, ...)."""
-    return tensor[rank() :: world_size()]

@@ -60,7 +60,7 @@ class Objective:
 
     A method overrides `__call__`, and of the rest what it needs. In one optimiser step are called, in this
     order: `train_mode`; `prepare` for every part of the batch (micro-batches); `around_step` is entered;
-    `__call__` and backward for every part; the optimiser steps; `around_step` is left.
+    `__call__` and backward for every part; `after_backward`; the optimiser steps; `around_step` is left.
     """
 
     def views(self, image_size: int, epoch: int) -> tuple[MakeView | None, ...]:
@@ -114,6 +114,9 @@ class Objective:
             the gradients of the whole batch in the parameters' `grad`. The step itself runs them again
         """
         yield
+
+    def after_backward(self, trained: nn.Module, progress: Progress) -> None:
+        """Change the gradients of the whole batch before the optimiser reads them."""
 
     def __call__(
         self, model: nn.Module, batch: Views, noise: Noise, progress: Progress

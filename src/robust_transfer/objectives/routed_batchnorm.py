@@ -17,6 +17,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from robust_transfer.objectives.heads import sharing_copy
+
 Segments = tuple[tuple[int, int], ...]  # (route, images that take it), in the order of the batch
 
 
@@ -63,8 +65,7 @@ def routed(model: nn.Module, segments: Sequence[tuple[int, int]]) -> Iterator[No
 
 def of_route(model: nn.Module, route: int) -> nn.Module:
     """Return the network of one route alone: other modules, the same tensors, keys as before `add_routes`."""
-    tensors = [*model.parameters(), *model.buffers()]
-    single = copy.deepcopy(model, {id(tensor): tensor for tensor in tensors})
+    single = sharing_copy(model)
     for parent in list(single.modules()):
         for name, child in list(parent.named_children()):
             if isinstance(child, RoutedBatchNorm):

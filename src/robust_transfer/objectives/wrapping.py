@@ -50,6 +50,10 @@ class Wrapping(Objective):
         with self.inner.around_step(trained, backward, progress):
             yield
 
+    def after_backward(self, trained: nn.Module, progress: Progress) -> None:
+        """Change the gradients as the inner objective does."""
+        self.inner.after_backward(trained, progress)
+
     def __call__(
         self, model: nn.Module, batch: Views, noise: Noise, progress: Progress
     ) -> tuple[Tensor, Metrics]:

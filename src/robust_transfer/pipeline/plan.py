@@ -173,13 +173,14 @@ def _pretrain_stage(
             "model": {**model_identity(model), "normalize": model.normalize},
         }
         lineage = Lineage(
-            pretrain=method.name,
+            pretrain=method.shown_name,
             pretrain_seed=method.seed,
             pretrain_expected_linear_probe=getattr(method, "expected_linear_probe", None),
             source=config.source.shown_name,
             **model_identity(model),
         )
-        label = f"{method.name}-{config.source.shown_name}-{model.arch}"
+        method.spec.check_references(method, {n: m.lineage for n, m in references.items()}, lineage)
+        label = f"{method.shown_name}-{config.source.shown_name}-{model.arch}"
     marks = _marks(config, method, *references.values()) + (source.tags("train") if source else ())
     return Stage(
         kind="pretrain",
@@ -221,7 +222,7 @@ def _finetune_stage(
     start = pretrain.lineage if pretrain else Lineage(pretrain="none", **model_identity(config.model))
     lineage = dataclasses.replace(
         start,
-        finetune=method.name,
+        finetune=method.shown_name,
         finetune_key=None,  # a pre-training that was found in a store has its own there
         seed=method.seed,
         dataset=dataset.shown_name,
@@ -232,7 +233,8 @@ def _finetune_stage(
         experiment=config.label,
         pretrain_key=pretrain.key[:12] if pretrain else None,
     )
-    label = f"{method.name}-{dataset.shown_name}-{lineage.pretrain or 'none'}-{config.model.arch}"
+    method.spec.check_references(method, {n: m.lineage for n, m in references.items()}, lineage)
+    label = f"{method.shown_name}-{dataset.shown_name}-{lineage.pretrain or 'none'}-{config.model.arch}"
     marks = _marks(config, method, *([pretrain] if pretrain else []), *references.values())
     marks = tuple(dict.fromkeys((*marks, *target.tags("train"))))
     return Stage(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Callable
 
@@ -48,7 +49,7 @@ def seconds_per_step(
 def synthetic_step(
     config: TrainingConfig, model: ModelConfig, runtime: RuntimeConfig, *, device: str, num_classes: int
 ) -> TrainStep:
-    """Return a training step of random weights on one device."""
+    """Return a training step of random weights on one device; what the method reads beside is a copy."""
     names = [str(i) for i in range(num_classes)] if config.spec.needs_labels else []
     network = build_model(
         model.arch,
@@ -60,7 +61,11 @@ def synthetic_step(
         seed=config.seed,
     )
     objective, context = build(config), single(device)
-    trained = prepare(network, objective, runtime, context, {})
+    references = {
+        name: copy.deepcopy(network).requires_grad_(False).eval().to(context.device)
+        for name in config.spec.references(config)
+    }
+    trained = prepare(network, objective, runtime, context, references)
     optimizer = build_optimizer(objective.param_groups(trained), config)
     return TrainStep(trained, optimizer, objective, config, runtime, context)
 

@@ -83,7 +83,9 @@ class TrainStep:
             return self._backward(parts, progress)
 
         with self.objective.around_step(self.trained, backward, progress):
-            values = {**backward(), **self._clipped()}
+            values = backward()
+            self.objective.after_backward(self.trained, progress)
+            values |= self._clipped()
             self.optimizer.step()
         if self.share:
             # Statistics of its own would be lost to a process at a resume: a checkpoint holds process 0's.

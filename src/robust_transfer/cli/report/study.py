@@ -123,7 +123,8 @@ def html(arguments: argparse.Namespace) -> int:
 
 
 def _add_table(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("name", metavar="N", help="2 to 5, quickstart, natural2 to 5, or another package's")
+    names = "2 to 5, quickstart, natural2 to 5, methods, methods_mini, or another package's"
+    parser.add_argument("name", metavar="N", help=names)
 
 
 def _add_figure(parser: argparse.ArgumentParser) -> None:
@@ -136,7 +137,12 @@ def _add_pair(parser: argparse.ArgumentParser) -> None:
 
 
 COMMANDS = (
-    Command("table", "quickstart, 2 to 5, natural2 to 5: in Markdown, CSV and LaTeX", table, _add_table),
+    Command(
+        "table",
+        "quickstart, 2 to 5, natural2 to 5, methods: in Markdown, CSV and LaTeX",
+        table,
+        _add_table,
+    ),
     Command(
         "figure",
         "quickstart, 2, 3, natural2, natural3, curve KEY ... or shots: as PNG and PDF",

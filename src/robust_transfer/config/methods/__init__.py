@@ -10,8 +10,12 @@ from robust_transfer.config.methods.adversarial import (
 )
 from robust_transfer.config.methods.byol import BYOLConfig
 from robust_transfer.config.methods.consistency import ConsistencyConfig, ConsistencyLinearConfig
+from robust_transfer.config.methods.crt import CRTConfig
+from robust_transfer.config.methods.deacl import DeACLConfig
 from robust_transfer.config.methods.dynacl import DynACLConfig
+from robust_transfer.config.methods.free import FreeConfig
 from robust_transfer.config.methods.gaussian import GaussianConfig
+from robust_transfer.config.methods.lwf import LwFConfig
 from robust_transfer.config.methods.macer import MACERConfig
 from robust_transfer.config.methods.moco import MoCoConfig
 from robust_transfer.config.methods.pretext import JigsawConfig, RotationConfig
@@ -19,8 +23,10 @@ from robust_transfer.config.methods.simclr import SimCLRConfig
 from robust_transfer.config.methods.smoothadv import SmoothAdvConfig
 from robust_transfer.config.methods.smoothmix import SmoothMixConfig
 from robust_transfer.config.methods.standard import LinearConfig, StandardConfig
+from robust_transfer.config.methods.swav import SwAVConfig
 from robust_transfer.config.methods.trades import TradesConfig
 from robust_transfer.config.methods.training import TrainingConfig
+from robust_transfer.config.methods.twins import TwinsConfig
 from robust_transfer.config.methods.untrained import CheckpointConfig, NoneConfig
 
 __all__ = [
@@ -31,13 +37,17 @@ __all__ = [
     "AdversarialLinearConfig",
     "AttackConfig",
     "BYOLConfig",
+    "CRTConfig",
     "CheckpointConfig",
     "ConsistencyConfig",
     "ConsistencyLinearConfig",
+    "DeACLConfig",
     "DynACLConfig",
+    "FreeConfig",
     "GaussianConfig",
     "JigsawConfig",
     "LinearConfig",
+    "LwFConfig",
     "MACERConfig",
     "MoCoConfig",
     "NoneConfig",
@@ -46,8 +56,10 @@ __all__ = [
     "SmoothAdvConfig",
     "SmoothMixConfig",
     "StandardConfig",
+    "SwAVConfig",
     "TradesConfig",
     "TrainingConfig",
+    "TwinsConfig",
 ]
 
 PRETRAIN: dict[str, type] = {
@@ -60,11 +72,14 @@ PRETRAIN: dict[str, type] = {
     "smoothadv": SmoothAdvConfig,
     "macer": MACERConfig,
     "smoothmix": SmoothMixConfig,
+    "free": FreeConfig,
     "simclr": SimCLRConfig,
     "byol": BYOLConfig,
     "moco": MoCoConfig,
+    "swav": SwAVConfig,
     "acl": ACLConfig,
     "dynacl": DynACLConfig,
+    "deacl": DeACLConfig,
     "rotation": RotationConfig,
     "jigsaw": JigsawConfig,
     "checkpoint": CheckpointConfig,
@@ -77,8 +92,12 @@ FINETUNE: dict[str, type] = {
     "at": AdversarialConfig,
     "cr": ConsistencyConfig,
     "trades": TradesConfig,
+    "free": FreeConfig,
+    "twins": TwinsConfig,
+    "lwf": LwFConfig,
     "gaussian": GaussianConfig,
     "smoothadv": SmoothAdvConfig,
     "macer": MACERConfig,
     "smoothmix": SmoothMixConfig,
+    "crt": CRTConfig,
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from robust_transfer.config.method_spec import FORWARD, INPUT_GRADIENT, STEP, MethodSpec
+from robust_transfer.config.method_spec import FORWARD, STEP, MethodSpec
 from robust_transfer.config.methods.adversarial import AttackConfig
 from robust_transfer.config.methods.own_views import OwnViews
 from robust_transfer.config.methods.training import TrainingConfig
@@ -17,7 +17,7 @@ _VIEWS = {"ds": (2, 0, 4), "a2a": (2, 0, 2), "a2s": (1, 1, 2)}
 
 def _passes(config: ACLConfig) -> float:
     attacked, constant, trained = _VIEWS[config.variant]
-    return INPUT_GRADIENT * config.attack.num_steps * attacked + FORWARD * constant + STEP * trained
+    return config.attack.passes * attacked + FORWARD * constant + STEP * trained
 
 
 @dataclass

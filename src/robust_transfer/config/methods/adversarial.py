@@ -18,7 +18,7 @@ class AttackConfig:
     """The PGD attack inside a step of adversarial training."""
 
     norm: str = option("norm of the threat", choices=NORMS)
-    eps: float = option("radius in [0, 1] pixel units", above=0)
+    eps: float = option("radius in [0, 1] pixel units; 0: no attack", low=0)
     num_steps: int = option("gradient steps", low=1)
     step_size: float | None = option("length of a step, in eps's units; null: 2 eps / num_steps", above=0)
     random_start: bool = option("start at a random point of the ball")
@@ -30,7 +30,12 @@ class AttackConfig:
     def step_size_at(self, eps: float) -> float:
         """Return the length of a step at another radius: the same fraction of it."""
         assert self.step_size is not None, "filled in above"
-        return self.step_size * (eps / self.eps)
+        return self.step_size * (eps / self.eps) if self.eps else 0.0
+
+    @property
+    def passes(self) -> float:
+        """Passes of the attack on one image."""
+        return INPUT_GRADIENT * self.num_steps if self.eps else 0
 
 
 @dataclass
@@ -74,8 +79,8 @@ class AdversarialLinearConfig(AdversarialConfig):
 
 def attack_passes(config: Any) -> float:
     """Return the passes of a method's `attack` under its `eps_schedule`, averaged over the run."""
-    steps: float = config.attack.num_steps * attacked_fraction(config.eps_schedule)
-    return INPUT_GRADIENT * steps
+    passes: float = config.attack.passes * attacked_fraction(config.eps_schedule)
+    return passes
 
 
 def best_passes(config: AdversarialConfig) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from robust_transfer.config.method_spec import FORWARD, INPUT_GRADIENT, STEP, MethodSpec
+from robust_transfer.config.method_spec import FORWARD, STEP, MethodSpec
 from robust_transfer.config.methods.adversarial import AttackConfig
 from robust_transfer.config.methods.own_views import OwnViews
 from robust_transfer.config.methods.training import TrainingConfig
@@ -19,7 +19,7 @@ class DynACLConfig(TrainingConfig, OwnViews):
 
     spec: ClassVar[MethodSpec] = MethodSpec(
         builder="robust_transfer.objectives.dynacl:DynACL",
-        passes_per_image=lambda config: 2 * INPUT_GRADIENT * config.attack.num_steps + 2 * STEP + 2 * FORWARD,
+        passes_per_image=lambda config: 2 * config.attack.passes + 2 * STEP + 2 * FORWARD,
         needs_labels=False,
         own_views=True,
         accumulates=False,

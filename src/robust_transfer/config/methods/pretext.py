@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from robust_transfer.config.method_spec import INPUT_GRADIENT, STEP, MethodSpec
+from robust_transfer.config.method_spec import STEP, MethodSpec
 from robust_transfer.config.methods.adversarial import AttackConfig
 from robust_transfer.config.methods.own_views import OwnViews
 from robust_transfer.config.methods.training import TrainingConfig
@@ -14,8 +14,8 @@ from robust_transfer.config.schema import option
 
 def _spec(builder: str) -> MethodSpec:
     def passes(config: Any) -> float:
-        steps: float = config.attack.num_steps
-        return INPUT_GRADIENT * steps + 2 * STEP
+        attack: float = config.attack.passes
+        return attack + 2 * STEP
 
     return MethodSpec(
         builder=f"robust_transfer.objectives.pretext:{builder}",

@@ -9,7 +9,7 @@ from robust_transfer.config.eps_schedules import RampEps
 from robust_transfer.config.method_spec import MethodSpec
 from robust_transfer.config.schedules import PlateauSchedule, Schedule
 from robust_transfer.config.schema import option
-from robust_transfer.config.weights import NoAverage, WeightAverage
+from robust_transfer.config.weights import AdversarialWeights, MovingAverage, NoAverage, WeightAverage
 from robust_transfer.core.choices import ARITHMETICS, FREEZE_LEVELS
 from robust_transfer.core.errors import ConfigError
 
@@ -77,6 +77,19 @@ class TrainingConfig:
     def train_sigma(self) -> float:
         """Standard deviation of the Gaussian noise that the model is trained under: a field `sigma`'s."""
         return float(getattr(self, "sigma", 0.0))
+
+    @property
+    def shown_name(self) -> str:
+        """The method as directories and tables name it, with the options that make another method of it."""
+        options = {
+            "plain": getattr(getattr(self, "attack", None), "eps", None) == 0,
+            "ramp": isinstance(getattr(self, "eps_schedule", None), RampEps),
+            "awp": isinstance(getattr(self, "weight_perturbation", None), AdversarialWeights),
+            "ema": isinstance(self.weight_average, MovingAverage),
+            self.freeze: self.freeze != "none",
+            "kept": self.keep_head,
+        }
+        return "_".join([self.name, *(name for name, on in options.items() if on)])
 
     def inert(self) -> frozenset[str]:
         """Return the fields that change nothing here: of other optimisers, of stages that are not frozen."""

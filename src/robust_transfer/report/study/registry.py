@@ -1,4 +1,4 @@
-"""Every table there is: the quickstart's, the natural study's, the paper's, and those of other packages."""
+"""Every table there is: the quickstart's, the natural study's, the methods', the paper's, other packages'."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from functools import cache
 
 from robust_transfer.core.errors import ConfigError, did_you_mean
 from robust_transfer.core.extensions import extensions
-from robust_transfer.report.study import natural, paper, quickstart
+from robust_transfer.report.study import methods, natural, paper, quickstart
 from robust_transfer.report.study.spec import TableSpec
 
 GROUP = "robust_transfer.tables"
@@ -15,7 +15,8 @@ GROUP = "robust_transfer.tables"
 @cache
 def tables() -> dict[str, TableSpec]:
     """Return every table by its name, in the order of a report."""
-    known = {spec.name: spec for spec in (quickstart.TABLE, *natural.TABLES, *paper.TABLES)}
+    ours = (quickstart.TABLE, *natural.TABLES, *methods.TABLES, *paper.TABLES)
+    known = {spec.name: spec for spec in ours}
     for extension in extensions(GROUP):
         spec = extension.load(TableSpec)
         extension.add_to(known, spec.name, spec)
