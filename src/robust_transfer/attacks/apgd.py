@@ -155,8 +155,8 @@ class AutoSteps(Rule):
     def advance(self, images: Tensor, losses: Tensor, gradients: Tensor, step: Tensor) -> None:
         """Keep the best point, halve the step at a checkpoint that asks for it, and move."""
         better = losses > self.best_loss
-        self.best_points[better] = self.points[better]
-        self.best_gradient[better] = gradients[better]
+        self.best_points = torch.where(better.view(-1, 1, 1, 1), self.points, self.best_points)
+        self.best_gradient = torch.where(better.view(-1, 1, 1, 1), gradients, self.best_gradient)
         self.best_loss = torch.where(better, losses, self.best_loss)
 
         at_start = step == 0

@@ -131,8 +131,9 @@ class FixedSteps(Rule):
     def advance(self, images: Tensor, losses: Tensor, gradients: Tensor, step: Tensor) -> None:
         """Remember the points of largest loss and take one step."""
         better = losses > self.best_loss
-        self.best_points[better] = self.points[better]
-        self.best_loss[better] = losses[better]
+        # Chosen by where(): a mask as an index would make the host wait for the device.
+        self.best_points = torch.where(better.view(-1, 1, 1, 1), self.points, self.best_points)
+        self.best_loss = torch.where(better, losses, self.best_loss)
         self.points = take_step(
             self.points, gradients, images, norm=self.norm, eps=self.eps, step_size=self.step_size
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from itertools import chain
 
@@ -54,9 +54,9 @@ def kept_state(model: nn.Module) -> Iterator[list[str]]:
         yield moved
     finally:
         owners = dict(model.named_modules())
+        changed = _changed(before)
         for name, (tensor, copy) in before.items():
-            # NaN buffers (an observer that has seen nothing) are unmoved if they are NaN still.
-            if not torch.equal(torch.nan_to_num(tensor), torch.nan_to_num(copy)):
+            if name in changed:
                 moved.append(name)
                 with torch.no_grad():
                     tensor.copy_(copy)
@@ -64,6 +64,26 @@ def kept_state(model: nn.Module) -> Iterator[list[str]]:
             if getattr(owners[owner], short) is not tensor:
                 moved.append(name)
                 setattr(owners[owner], short, tensor)
+
+
+def _changed(tensors: Mapping[str, tuple[torch.Tensor, torch.Tensor]]) -> set[str]:
+    """Name the pairs that differ, for one wait a device; NaN is equal to NaN.
+
+    (An observer that has seen nothing holds NaN, and has not moved if it does so still.)
+    """
+    names: dict[torch.device, list[str]] = {}
+    differ: dict[torch.device, list[torch.Tensor]] = {}
+    for name, (tensor, copy) in tensors.items():
+        names.setdefault(tensor.device, []).append(name)
+        differ.setdefault(tensor.device, []).append(
+            (torch.nan_to_num(tensor.detach()) != torch.nan_to_num(copy)).any()
+        )
+    return {
+        name
+        for device, found in differ.items()
+        for name, moved in zip(names[device], torch.stack(found).tolist(), strict=True)
+        if moved
+    }
 
 
 def device_of(model: nn.Module, otherwise: torch.device) -> torch.device:
