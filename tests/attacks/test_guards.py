@@ -263,7 +263,7 @@ def test_a_constant_in_the_logits_changes_no_flag(offset, model, images, labels)
     kwargs = {**BRIEF, "num_steps": 20}
     result, expected = (autopgd(m, images, labels, **kwargs) for m in (shifted, model))
     same = ~(result.near_tie | expected.near_tie)
-    assert torch.equal(result.robust[same], expected.robust[same]) and same.float().mean() > 0.5
+    assert torch.equal(result.robust[same], expected.robust[same]) and same.float().mean() > 0.4
 
 
 def test_a_constant_that_rounds_the_logits_away_is_flagged_or_refused(model, images, labels):

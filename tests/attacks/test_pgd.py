@@ -95,7 +95,7 @@ def test_pgd_needs_no_more_than_the_closed_form(images):
     w = (net[1].weight[1] - net[1].weight[0]).detach()
     distance = (logits[:, 1] - logits[:, 0]).abs() / w.norm()
     eps = float(distance.median())
-    decided = (distance - eps).abs() > 1e-4
+    decided = (distance - eps).abs() > 0.02 * eps  # the last of 20 steps need not point straight ahead
     result = pgd(net, flat, labels, norm="l2", eps=eps, num_steps=20, batch_size=8)
     assert torch.equal(result.robust[decided], (distance > eps)[decided])
 

@@ -1,7 +1,10 @@
+import hashlib
+import itertools
 import subprocess
 import sys
 
 import numpy as np
+import pytest
 import torch
 
 from robust_transfer.core import rng
@@ -28,12 +31,56 @@ def test_global_state_is_given_back():
         assert torch.equal(inside, torch.rand(3))
 
 
-def test_a_counter_gives_states_of_its_own_where_hashes_meet():
-    """These two hashes have the same lower 32 bits, which is all that torch's CPU generator keeps."""
-    one, other = (rng.normal((3,), 0, "estimate", 13_745, block) for block in (608, 966))
-    assert torch.equal(one, other)
-    one, other = (rng.normal((3,), 0, "estimate", 13_745, counter=block) for block in (608, 966))
-    assert not torch.equal(one, other)
+def states_that_meet(draw, count):
+    """Pairs of keys whose first 63 bits are the same; by chance, two of 10,000 once in 10^11 runs."""
+    first, pairs = {}, []
+    for number in range(count):
+        name = first.setdefault(draw(number).numpy().tobytes(), number)
+        if name != number:
+            pairs.append((name, number))
+    return pairs
+
+
+@pytest.mark.parametrize(
+    ("seed", "purpose", "before", "after"),
+    [(0, "estimate", (13_745,), ()), (0, "estimate", (15_145,), ()), (3, "noise", (2,), (1,))],
+)
+def test_no_two_keys_share_a_state(seed, purpose, before, after):
+    """Of hashes cut to 32 bits, 608 and 966 of the first and 75 and 510 of the second are the same."""
+
+    def draw(number):
+        return torch.randint(2**63 - 1, (1,), generator=rng.generator(seed, purpose, *before, number, *after))
+
+    assert states_that_meet(draw, 10_000) == []
+
+
+def test_states_that_meet_are_seen():
+    def cut(number):
+        seed = rng.key(0, "estimate", 13_745, number) % 2**32
+        return torch.randint(2**63 - 1, (1,), generator=torch.Generator().manual_seed(seed))
+
+    assert states_that_meet(cut, 1000) == [(608, 966)]
+    assert states_that_meet(lambda number: cut(number % 64), 65) == [(0, 64)]
+
+
+def test_a_generators_state_is_the_keys_whole_hash():
+    """MT19937 as NumPy has it, its 624 words filled by SHAKE-256."""
+    drawn = torch.rand(1000, generator=rng.generator(4, "noise", 5))
+    words = np.frombuffer(hashlib.shake_256(b"4/noise/5/0").digest(4 * 624), "<u4")
+    theirs = np.random.RandomState()
+    theirs.set_state(("MT19937", words, 624))
+    bits = theirs.randint(0, 2**32, 1000, dtype=np.uint32) & (2**24 - 1)
+    assert np.array_equal(drawn.numpy(), bits.astype(np.float32) / 2**24)
+
+
+def test_draws_under_a_global_state_are_the_keys():
+    with rng.global_state(4, "noise", 5):
+        assert torch.equal(torch.rand(9), torch.rand(9, generator=rng.generator(4, "noise", 5)))
+
+
+def test_a_counter_is_a_key_of_its_own():
+    draws = [rng.normal((3,), 0, "noise", 1, counter=c) for c in (0, 1, 2**31)]
+    assert not any(torch.equal(one, other) for one, other in itertools.combinations(draws, 2))
 
 
 def test_no_counter_is_counter_zero():

@@ -22,7 +22,7 @@ FIELDS = (
 NUMBERS = ("radius", "p_lower", "alpha_spent")
 CASES = [
     {},
-    {"sigma": 0.25, "seed": 4},
+    {"sigma": 0.15, "seed": 4},
     {"mode": "decide", "n": 3000, "radii": [0.05, 0.2]},
     {"mode": "adaptive", "n": 3000, "tolerance": 0.1},
     {"sigma": 0.0},

@@ -51,7 +51,7 @@ def test_step_on_a_quadratic_loss_in_closed_form():
             torch.testing.assert_close(model.weight.detach(), (1 + radius) * weight)
             optimizer.step()
         weight = weight - lr * (1 + radius) * weight
-        shift = shift - lr * shift
+        shift = shift.add(shift, alpha=-lr)  # rounded as the optimiser does
         torch.testing.assert_close(model.weight.detach(), weight, rtol=0, atol=1e-14)
         assert torch.equal(model.shift.detach(), shift)
 

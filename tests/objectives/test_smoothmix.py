@@ -36,7 +36,7 @@ def loops(clean, mixed):
 
 
 def test_loss_and_gradient_against_loops():
-    clean = rng.normal((2, 4, 3), 0, "clean").double() + torch.eye(3).double()[LABELS]
+    clean = rng.normal((2, 4, 3), 0, "clean").double()
     mixed = rng.normal((2, 4, 3), 0, "mixed").double()
     right = clean.softmax(2).mean(0).argmax(1) == LABELS
     assert right.any() and not right.all()

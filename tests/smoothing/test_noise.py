@@ -75,9 +75,9 @@ def test_noise_is_standard_normal():
 @pytest.mark.parametrize(
     ("capability", "name"),
     [
-        ("AVX2", "counter-torch-cpu-avx2"),
-        ("AVX512", "counter-torch-cpu-avx2"),
-        ("DEFAULT", "counter-torch-cpu-default"),
+        ("AVX2", "shake-torch-cpu-avx2"),
+        ("AVX512", "shake-torch-cpu-avx2"),
+        ("DEFAULT", "shake-torch-cpu-default"),
     ],
 )
 def test_backend_names_what_changes_the_bits(monkeypatch, capability, name):

@@ -23,7 +23,7 @@ from robust_transfer.evaluation.warnings import Warnings
 from robust_transfer.models import load_model
 from robust_transfer.models.fast import weights_hash
 from robust_transfer.models.normalized import Classifier
-from robust_transfer.smoothing.noise import noise_backend
+from robust_transfer.smoothing.noise import SCHEME, noise_backend
 from robust_transfer.store import directories
 from robust_transfer.store.journal import journals, read_journal
 from robust_transfer.store.records import Summary
@@ -158,7 +158,7 @@ def _device(header: dict[str, Any], name: str, commit: str | None) -> torch.devi
         )
     sampler, here = header.get("noise_backend"), noise_backend(device)
     if sampler is not None and sampler != here:
-        older = not str(sampler).startswith("counter-")
+        older = not str(sampler).startswith(f"{SCHEME}-")
         raise EvaluationError(
             f"{name} was drawn with noise sampler '{sampler}' (found '{here}' here)",
             _checkout(commit) if older else "run it where it was drawn",

@@ -14,7 +14,7 @@ from robust_transfer.core import rng
 from robust_transfer.smoothing.settings import BLOCK
 
 Purpose = Literal["select", "estimate"]
-SCHEME = "counter"  # how a key becomes a state; stands in the backend's name, so that schemes are not mixed
+SCHEME = "shake"  # how a key becomes a state; stands in the backend's name, so that schemes are not mixed
 SELECT_FROM = 2**31  # counters below are the blocks that estimate
 
 
@@ -30,8 +30,8 @@ def noise_block(
 ) -> torch.Tensor:
     """Draw one block of 100 standard normal samples for an image.
 
-    An image has one key, and its blocks are counted on from there: they are independent draws by
-    construction, which a hash of the block's number could not promise in the 32 bits of a CPU generator.
+    An image has one key, and its blocks are counted on from there: no two of them share a generator's state,
+    on a GPU either.
 
     Parameters
     ----------

@@ -97,7 +97,7 @@ def _settled(settings: Settings) -> tuple[float, ...]:
 class CertifyConfig(EvaluatorConfig):
     """Randomized-smoothing certificates (Cohen et al. 2019); a class each for the rules that end sampling."""
 
-    recipe_version: ClassVar[int] = 2  # 2: an image's noise blocks are counted on from one key
+    recipe_version: ClassVar[int] = 3  # 2: an image's noise blocks are counted on from one key; 3: as above
 
     spec: ClassVar[EvaluatorSpec] = CertifySpec(
         name="certify",

@@ -22,7 +22,7 @@ class SimCLRConfig(TrainingConfig, OwnViews):
         own_views=True,
         accumulates=False,
     )
-    recipe_version: ClassVar[int] = 2
+    recipe_version: ClassVar[int] = 3
 
     temperature: float = option("temperature of NT-Xent", above=0)
     projection_dim: int = option("output size of the projection head", low=2)
