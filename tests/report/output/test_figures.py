@@ -23,7 +23,7 @@ def drawing(name, store, source="runs"):
 def texts(drawn):
     with canvas.panels(*drawn.shape) as (figure, axes):
         drawn.draw(axes)
-        canvas.arrange(figure, drawn.caption)
+        figure.tight_layout()
         if drawn.label:
             drawn.label(axes)
         legends = [text.get_text() for axis in axes for text in axis.get_legend().get_texts()]
@@ -34,10 +34,11 @@ def texts(drawn):
 def test_figure_2_published_has_the_studys_r2_and_all_labels(tmp_path):
     drawn = drawing("2", tmp_path, "published")
     legends, labels = texts(drawn)
-    assert [text.split(", slope")[0] for text in legends] == ["at: R² = 0.98", "simclr: R² = 0.94"]
+    assert [text.split(":")[0] for text in legends] == ["AT", "SimCLR"]
+    assert re.findall(r"R² of the points (0\.\d\d)", drawn.caption) == ["0.98", "0.94"]
     # What R² of gains is if pre-training raises SA alone (simulated by hand from the published table).
     [low, high] = re.search(
-        r"with at, R² of RA would be 0\.99 \[([\d.]+), ([\d.]+)\]", drawn.caption
+        r"with AT, R² of RA would be 0\.99 \[([\d.]+), ([\d.]+)\]", drawn.caption
     ).groups()
     assert 0.96 < float(low) < 0.99 <= float(high)
     assert sorted(labels) == sorted([row[0] for row in drawn.rows]) and len(labels) == 24
@@ -51,23 +52,29 @@ def test_figure_3_fits_what_scipy_fits(tmp_path):
         points = np.array([[r[5], r[8]] for r in drawn.rows if r[4] == metric and r[2] == "cr"])
         assert len(points) == 12
         expected = stats.linregress(points[:, 0], points[:, 1]).rvalue ** 2
-        assert texts(drawn)[0][position].startswith(f"cr: R² = {expected:.2f}, slope ")
+        assert (
+            f"CR, {metric.upper()}: slope" in drawn.caption
+            and f"R² of the points {expected:.2f}" in drawn.caption
+        )
+        assert texts(drawn)[0][position].startswith("CR: slope ")
 
 
 def test_two_sets_give_no_fit_and_say_so(tmp_path):
     drawn = drawing("2", study(tmp_path, tables=("2",), datasets=("pets", "dtd")))
-    assert "2 data sets, no fit" in drawn.caption
-    assert texts(drawn)[0] == ["at", "simclr"]
+    assert "AT, RA: no line (2 targets" in drawn.caption
+    assert texts(drawn)[0] == ["AT", "SimCLR"]
 
 
 def test_figures_of_several_sets_have_a_named_point_a_target_and_the_same_fits(tmp_path):
     store = natural(tmp_path, seeds=(0,), n=40)
     for name, robust, metrics in (("natural2", "at", 1), ("natural3", "cr", 2)):
         drawn = drawing(name, store)
-        legends, labels = texts(drawn)
+        _, labels = texts(drawn)
         points = np.array([[r[5], r[8]] for r in drawn.rows if r[2] == robust and r[4] == "ra"])
         expected = stats.linregress(points[:, 0], points[:, 1]).rvalue ** 2
-        assert legends[0].startswith(f"{robust}: R² = {expected:.2f}, slope ")
+        assert (
+            f"{robust.upper()}, RA: " in drawn.caption and f"R² of the points {expected:.2f}" in drawn.caption
+        )
         assert len(labels) == len(drawn.rows) and len({row[3] for row in drawn.rows}) <= 2
         assert {row[4] for row in drawn.rows} == {"ra", "acr"} if metrics == 2 else {"ra"}
         assert drawn.name == f"figure-{name}" and "8-pixel images" in drawn.caption
@@ -136,3 +143,35 @@ def test_drawing_leaves_the_backend_and_the_figures_of_a_notebook_alone(tmp_path
         assert matplotlib.get_backend() == "svg" and pyplot.get_fignums() == []
     finally:
         pyplot.switch_backend("agg")
+
+
+def test_no_caption_is_in_the_picture_and_methods_are_written_as_papers_do(tmp_path):
+    drawn = drawing("2", tmp_path, "published")
+    drawings.write(drawn, tmp_path)
+    assert drawn.caption in (tmp_path / "figure-2-published.md").read_text()
+    with Image.open(tmp_path / "figure-2-published.png") as image:
+        assert image.size == (920, 780)  # one panel and nothing under it
+
+
+def test_a_slope_that_may_be_0_has_no_line(tmp_path):
+    # RA changes by 10 points whatever SA does.
+    for number, name in enumerate(("pets", "dtd", "cars", "aircraft", "cifar10")):
+        add_attack(tmp_path, name, 100, 50, 200)
+        add_attack(
+            tmp_path,
+            name,
+            110 + 15 * number,
+            (62, 58, 63, 57, 60)[number],
+            200,
+            pretrain="at",
+            source="imagenet",
+        )
+    drawn = drawing("2", tmp_path)
+    assert "AT, RA: slope" in drawn.caption
+    with canvas.panels(*drawn.shape) as (_, axes):
+        drawn.draw(axes)
+        assert {
+            len(line.get_xdata())
+            for line in axes[0].lines
+            if line.get_color() == canvas.style_of("at")["color"]
+        } <= {1}

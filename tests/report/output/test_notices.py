@@ -53,7 +53,11 @@ def stores(tmp_path_factory):
         ("quick", ["figure", "curve", "certificates"]),
         ("quick", ["compare", "certificates"]),
         ("quick", ["html"]),
+        ("quick", ["figure", "top-class", "certificates"]),
         ("few", ["figure", "shots"]),
+        ("few", ["analysis", "labels"]),
+        ("study", ["analysis", "conditional"]),
+        ("study", ["analysis", "improvement"]),
     ],
     ids=lambda value: "-".join(value) if isinstance(value, list) else value,
 )

@@ -14,6 +14,7 @@ from robust_transfer.cli.report.options import (
     write,
 )
 from robust_transfer.core.errors import ConfigError, did_you_mean
+from robust_transfer.report.output.analyses.names import ANALYSES
 
 
 def table(arguments: argparse.Namespace) -> int:
@@ -34,26 +35,30 @@ def table(arguments: argparse.Namespace) -> int:
 
 def figure(arguments: argparse.Namespace) -> int:
     """Draw a figure; its caption is printed."""
-    from robust_transfer.report.output import curves, drawings, figures, shots
+    from robust_transfer.report.output import curves, drawings, figures, radii_curves, shots
     from robust_transfer.report.study import registry, tables
 
     name = arguments.name.removeprefix("figure")
     drawn = {spec.name: spec for spec in registry.tables().values() if spec.figure}
-    choices = (*drawn, "curve", "shots")
+    choices = (*drawn, *curves.QUANTITIES, "eps", "shots")
     if name not in choices:
         raise ConfigError(
             f"figure '{name}' is not known (expected {', '.join(choices)})", did_you_mean(name, choices)
         )
-    if (name == "curve") != bool(arguments.keys):
+    if (name in curves.QUANTITIES) != bool(arguments.keys):
         raise ConfigError(
-            "figure curve takes one KEY or several, the other figures none", "rt-report figure curve KEY"
+            f"figures {' and '.join(curves.QUANTITIES)} take one KEY or several, the others none",
+            "rt-report figure curve KEY",
         )
     source = source_of(arguments)
     if source == "published" and not (name in drawn and drawn[name].published):
         raise ConfigError(f"figure {name} has no published numbers", f"rt-report figure {name}")
     index = index_of(arguments)
-    if name == "curve":
-        drawing = curves.curve_figure([evaluation(arguments, key, index) for key in arguments.keys])
+    if name in curves.QUANTITIES:
+        runs = [evaluation(arguments, key, index) for key in arguments.keys]
+        drawing = curves.curve_figure(runs, curves.QUANTITIES[name])
+    elif name == "eps":
+        drawing = radii_curves.eps_figure(index)
     elif name == "shots":
         drawing = shots.shots_figure(index)
     else:
@@ -94,6 +99,21 @@ def findings(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def analysis(arguments: argparse.Namespace) -> int:
+    """Answer one question from the runs of a table, or from the published numbers."""
+    from robust_transfer.report.output import drawings
+    from robust_transfer.report.output.analyses import answer, registry
+
+    question = answer.Question(index_of(arguments), source_of(arguments), tuple(arguments.table))
+    found = registry.ask(arguments.name, question)
+    written = answer.files(found)
+    print(next(iter(written.values())), end="")
+    write(arguments, written)
+    if found.drawing:
+        say_written(drawings.write(found.drawing, directory_of(arguments)))
+    return 0
+
+
 def compare(arguments: argparse.Namespace) -> int:
     """Compare a store with the published numbers, or two evaluations with each other."""
     from robust_transfer.report.output import compare
@@ -128,8 +148,21 @@ def _add_table(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_figure(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("name", metavar="N", help="quickstart, 2, 3, natural2, natural3, curve or shots")
-    parser.add_argument("keys", metavar="KEY", nargs="*", help="certifications to draw (figure curve)")
+    parser.add_argument(
+        "name", metavar="N", help="quickstart, 2, 3, natural2, natural3, curve, top-class, eps or shots"
+    )
+    parser.add_argument(
+        "keys",
+        metavar="KEY",
+        nargs="*",
+        help="certifications to draw (curve, top-class); runs of one model are averaged",
+    )
+
+
+def _add_analysis(parser: argparse.ArgumentParser) -> None:
+    listed = "; ".join(f"{name}: {what}" for name, what in ANALYSES.items())
+    parser.add_argument("name", metavar="NAME", help=listed)
+    parser.add_argument("table", metavar="TABLE", nargs="*", help="of which table (default: as listed)")
 
 
 def _add_pair(parser: argparse.ArgumentParser) -> None:
@@ -145,12 +178,13 @@ COMMANDS = (
     ),
     Command(
         "figure",
-        "quickstart, 2, 3, natural2, natural3, curve KEY ... or shots: as PNG and PDF",
+        "quickstart, 2, 3, natural2, natural3, curve KEY ..., top-class KEY ..., eps or shots: as PNG and PDF",
         figure,
         _add_figure,
     ),
     Command("claims", "check every number in the study's text", claims),
     Command("findings", "what the study on real photographs found, in sentences with intervals", findings),
+    Command("analysis", "one question answered: " + ", ".join(ANALYSES), analysis, _add_analysis),
     Command(
         "compare", "our numbers beside the published ones, with paired tests; or two KEYs", compare, _add_pair
     ),

@@ -64,7 +64,7 @@ def over_sets(results: Sequence[Result], metric: str, measure: Measure) -> SetsM
     means = {name: float(np.mean([e.value for e in found])) for name, found in by_set.items()}
     value = float(np.mean(list(means.values())))
     like, new = _over_like_sets(list(means.values()))
-    arrays = _aligned([[e.sample for e in found] for found in by_set.values()])
+    arrays = aligned([[e.sample for e in found] for found in by_set.values()])
     if arrays is None:
         return SetsMean(value, None, None, None, "", *like, *new, None, means)
     found = crossed.mean(*arrays)
@@ -96,7 +96,7 @@ def _heterogeneity(means: Sequence[float], widths: Sequence[float]) -> float | N
     return max(0.0, 1 - (len(means) - 1) / q) if q > 0 else 0.0
 
 
-def _aligned(sets: Sequence[Sequence[Sample | None]]) -> list[Array] | None:
+def aligned(sets: Sequence[Sequence[Sample | None]]) -> list[Array] | None:
     """Return each set's values (P, S, N), averaged over its targets, at the places that all share."""
     known = [[sample for sample in found if sample is not None] for found in sets]
     if any(len(ours) < len(theirs) for ours, theirs in zip(known, sets, strict=True)):
@@ -113,27 +113,7 @@ def having(results: Sequence[Result], metric: str) -> list[Result]:
     return [result for result in results if {"sa", metric} <= result.gains.keys()]
 
 
-@dataclass(frozen=True)
-class GainFit:
-    """The line of relative gains in one metric on relative gains in SA, one point a target.
-
-    slope_low, slope_high : 95 % interval of the slope over targets like these
-    """
-
-    line: statistics.Line
-    slope_low: float
-    slope_high: float
-
-
-def fit_gains(results: Sequence[Result], metric: str, measure: Measure = "gains") -> GainFit:
-    """Fit gains (or differences) in `metric` on those in SA; needs three targets, else NaN."""
-    from scipy.special import stdtrit
-
-    x, y = ([getattr(result, measure)[m].value for result in results] for m in ("sa", metric))
-    line = statistics.fit_line(x, y)
-    if not math.isfinite(line.r2):
-        return GainFit(line, math.nan, math.nan)
-    residual = np.asarray(y) - line.intercept - line.slope * np.asarray(x)
-    error = math.sqrt(float(residual @ residual) / (len(x) - 2) / (len(x) * float(np.var(x))))
-    half = float(stdtrit(len(x) - 2, (1 + statistics.LEVEL) / 2)) * error
-    return GainFit(line, line.slope - half, line.slope + half)
+def fit_gains(results: Sequence[Result], metric: str) -> statistics.Line:
+    """Fit gains in `metric` on those in SA by least squares; needs three targets, else NaN."""
+    x, y = ([result.gains[m].value for result in results] for m in ("sa", metric))
+    return statistics.fit_line(x, y)

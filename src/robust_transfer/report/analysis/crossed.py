@@ -63,7 +63,7 @@ class _Squares:
         """Return the two-sided p-value of a mean."""
         from scipy.special import ndtr, stdtr
 
-        variance = float(self.variance(self._estimated))
+        variance = float(self.variance(self.estimated))
         if value == 0 or variance <= 0:
             return float(value == 0)
         replicated = [n for axes in ((PRE,), (REP,)) for _, n in self.parts.get(axes, ())]
@@ -73,7 +73,8 @@ class _Squares:
         spread = sum(square**2 / n for parts in self.parts.values() for square, n in parts)
         return float(2 * stdtr(max(1.0, variance**2 / spread), -abs(value) / np.sqrt(variance)))
 
-    def _estimated(self, axes: Axes) -> float:
+    def estimated(self, axes: Axes) -> float:
+        """Return the mean squares of a set of axes, summed over data sets."""
         return sum(square for square, _ in self.parts.get(axes, ()))
 
     def _drawn(self, axes: Axes) -> Array:
@@ -163,6 +164,28 @@ def mean(*sets: Array, level: float = LEVEL) -> Mean:
     largest = max(float(np.abs(values).max()) for values in sets) or 1.0
     half = largest * proportion_interval(0, images, level=level)[1]
     return Mean(value, value - half, value + half, float(abs(value) <= half), "Clopper-Pearson, all equal")
+
+
+def p_value(values: Array) -> float:
+    """Return the p-value of the mean of (P, S, N) values being 0."""
+    return _squares([values]).tail(float(values.mean()))
+
+
+def covariance(*samples: Array) -> Array:
+    """Return the (k, k) covariance of the means of k samples (P, S, N) of the same models and images.
+
+    Variances are those of `mean`; covariances follow from those of sums and differences.
+    """
+
+    def variance(values: Array) -> float:
+        squares = _squares([values])
+        return float(squares.variance(squares.estimated))
+
+    found = np.empty((len(samples), len(samples)))
+    for i, one in enumerate(samples):
+        for j, other in enumerate(samples):
+            found[i, j] = (variance(one + other) - variance(one - other)) / 4
+    return found
 
 
 def proportion(values: Array, *, level: float = LEVEL) -> Mean:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -29,12 +28,35 @@ STYLE: dict[Any, Any] = {
     "grid.linewidth": 0.6,
     "axes.axisbelow": True,
     "legend.frameon": False,
+    "legend.fontsize": 7.5,
     "pdf.fonttype": 42,
     "svg.hashsalt": "robust-transfer",
     "figure.dpi": 100,
-    "savefig.dpi": 160,
+    "savefig.dpi": 200,
+    "savefig.bbox": "standard",
 }
-CAPTION_COLUMNS = 17  # characters of a caption per inch of a figure's width
+LINES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)))  # told apart in grey
+METHODS = ("none", "at", "cr", "simclr", "st")  # methods that have the same style in every figure
+
+
+def style_at(position: int) -> dict[str, Any]:
+    """Return the colour, marker and line of the n-th thing that is drawn."""
+    styles = {"color": COLORS, "marker": MARKERS, "linestyle": LINES}
+    return {name: values[position % len(values)] for name, values in styles.items()}
+
+
+def styles_of(methods: Sequence[str]) -> list[dict[str, Any]]:
+    """Return a style for each of some models: their pre-training's where these differ."""
+    if len(set(methods)) == len(methods):
+        return [style_of(method) for method in methods]
+    return [style_at(position) for position in range(len(methods))]
+
+
+def style_of(method: str) -> dict[str, Any]:
+    """Return the style of a pre-training: grey without one."""
+    if method == "none":
+        return {"color": "#555555", "marker": "o", "linestyle": ":"}
+    return style_at(METHODS.index(method) - 1 if method in METHODS else len(METHODS) - 1)
 
 
 @contextmanager
@@ -51,16 +73,6 @@ def panels(
         figure = Figure(figsize=(width * columns, height * rows))
         FigureCanvasAgg(figure)
         yield figure, list(figure.subplots(rows, columns, squeeze=False).ravel())
-
-
-def arrange(figure: Any, caption: str) -> None:
-    """Print a caption under a figure and give the panels their final place."""
-    width, height = figure.get_size_inches()
-    lines = textwrap.wrap(caption, max(40, int(width * CAPTION_COLUMNS)))
-    margin = 0.125 * len(lines) + 0.08
-    figure.set_size_inches(width, height + margin)
-    figure.tight_layout(rect=(0, margin / (height + margin), 1, 1))
-    figure.text(0.012, 0.006, "\n".join(lines), fontsize=7.5, color="#333333", va="bottom", ha="left")
 
 
 def save(figure: Any, path: Path, *, source: str) -> list[Path]:

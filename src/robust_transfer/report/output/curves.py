@@ -1,49 +1,76 @@
-"""Certified accuracy against radius, for one or several models.
+"""Certified accuracy against radius, and the probability of the top class, for one or several models.
 
-N images.
+Runs of one cell are replicates and make one curve. Bands hold for a whole curve at once.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from robust_transfer.core.errors import EvaluationError
-from robust_transfer.core.statistics import proportion_interval
+from robust_transfer.report.analysis.bands import Band, band
+from robust_transfer.report.analysis.crossed import Array
+from robust_transfer.report.analysis.samples import Sample, combined, paired
 from robust_transfer.report.index.collect import Run
+from robust_transfer.report.index.coordinates import Place, place_of
 from robust_transfer.report.index.records import read_columns
 from robust_transfer.report.output import canvas
 from robust_transfer.report.output.drawings import Drawing
 from robust_transfer.report.study.quickstart import largest_possible_radius
-from robust_transfer.report.study.wording import model_text
+from robust_transfer.report.study.wording import method_text, model_names, units_text
 
-Array = npt.NDArray[np.float64]
-COLUMNS = ("stage", "radius", "certified_accuracy", "low", "high")
-
-
-def certified_accuracy(
-    correct: npt.ArrayLike, radius: npt.ArrayLike, at: npt.ArrayLike
-) -> npt.NDArray[np.int64]:
-    """Count the images that are right and certified at each radius of `at`.
-
-    Parameters
-    ----------
-    correct, radius : (N,) per image
-    at : (P,) radii
-
-    Returns
-    -------
-    (P,) number of images with correct and radius >= at
-    """
-    certified = np.sort(np.asarray(radius, dtype=np.float64)[np.asarray(correct, dtype=bool)])
-    return certified.size - np.searchsorted(certified, np.asarray(at, dtype=np.float64), side="left")
+COLUMNS = ("stages_of_curve", "minus", "at", "share", "low", "high")
+MOST_POINTS = 120
 
 
-def curve_figure(runs: Sequence[Run]) -> Drawing:
-    """Draw the certified-accuracy curves of certifications, with pointwise 95 % intervals.
+@dataclass(frozen=True)
+class Quantity:
+    """What is on the horizontal axis: a column of the records, and what of it counts as wrong."""
+
+    stem: str
+    axis: str
+    caption: str
+    columns: tuple[str, ...]
+
+
+RADIUS = Quantity(
+    "curve",
+    "L2 radius",
+    "Share of test images that are classified right with a certified radius of at least x; dotted: the "
+    "largest radius that n and alpha allow.",
+    ("index", "correct", "radius"),
+)
+TOP_CLASS = Quantity(
+    "top-class",
+    "lower bound of the true class's probability under noise",
+    "Share of test images for which the true class is the guess and its probability under noise is shown to "
+    "be at least x: what ACR averages after a transformation that weighs the right end most.",
+    ("index", "guess", "label", "p_lower"),
+)
+QUANTITIES = {quantity.stem: quantity for quantity in (RADIUS, TOP_CLASS)}
+
+
+@dataclass(frozen=True)
+class _Curve:
+    """The score of every image at each place: what is compared with x."""
+
+    runs: tuple[Run, ...]
+    images: Array
+    scores: dict[Place, list[Array]]
+
+    def at(self, x: float) -> Sample:
+        """Return, for each image, whether its score is at least x."""
+        return Sample(
+            {place: np.mean([score >= x for score in found], axis=0) for place, found in self.scores.items()}
+        )
+
+
+def curve_figure(runs: Sequence[Run], quantity: Quantity = RADIUS) -> Drawing:
+    """Draw the curves of certifications, and their differences to the first on the same images and seeds.
 
     Raises
     ------
@@ -51,42 +78,41 @@ def curve_figure(runs: Sequence[Run]) -> Drawing:
     """
     for run in runs:
         _check(run)
-    tables = [read_columns(run.path / "records.csv", ("correct", "radius")) for run in runs]
-    furthest = max(float(found["radius"].max()) for found in tables)
-    end = 1.05 * furthest if furthest > 0 else 1.0
-    # Between two radii that occur nothing changes: these points draw every step where it is.
-    at = np.unique(np.concatenate([[0.0, end], *(found["radius"] for found in tables)]))
-    curves = [_curve(found, at) for found in tables]
-    labels = [_label(run, runs) for run in runs]
+    curves = [_read(group, quantity) for group in _grouped(runs)]
+    at = _points([score for curve in curves for found in curve.scores.values() for score in found])
+    bands = [band([curve.at(x).values for x in at]) for curve in curves]
+    changes = [(curve, found) for curve in curves[1:] if (found := _change(curves[0], curve, at)) is not None]
+
+    names = model_names([curve.runs[0].cell for curve in curves])
+    styles = canvas.styles_of([curve.runs[0].cell.pretrain for curve in curves])
 
     def draw(axes: list[Any]) -> None:
-        for position, (label, curve) in enumerate(zip(labels, curves, strict=True)):
-            color = canvas.COLORS[position % len(canvas.COLORS)]
-            axes[0].step(at, curve[0], where="pre", color=color, label=label, linewidth=1.4)
-            axes[0].fill_between(at, curve[1], curve[2], step="pre", color=color, alpha=0.15, linewidth=0)
-        for limit in sorted({_limit(run) for run in runs} - {0.0}):
-            axes[0].axvline(limit, color="#777777", linestyle=":", linewidth=1)
-        axes[0].set(xlabel="L2 radius", ylabel="certified accuracy (%)", ylim=(0, 102), xlim=(0, at[-1]))
-        axes[0].legend(loc="upper right", fontsize=7.5)
+        for name, style, found in zip(names, styles, bands, strict=True):
+            _step(axes[0], at, found, style, name)
+        for limit in sorted({largest_possible_radius(run) or 0.0 for run in runs} - {0.0}):
+            if quantity is RADIUS:
+                axes[0].axvline(limit, color="#777777", linestyle=":", linewidth=1, ymax=0.6)
+        axes[0].set(xlabel=quantity.axis, ylabel="share of images (%)", ylim=(0, 102), xlim=(at[0], at[-1]))
+        axes[0].legend(loc="lower left")
+        for curve, found in changes:
+            place = curves.index(curve)
+            _step(axes[1], at, found, styles[place], names[place])
+        if changes:
+            axes[1].axhline(0, color="#777777", linewidth=0.8)
+            minus = f"minus {names[0]} (points)"
+            axes[1].set(xlabel=quantity.axis, ylabel=minus, xlim=(at[0], at[-1]))
 
-    caption = " ".join(
-        [
-            "Share of test images that are classified right with a certified radius of at least x;",
-            "shaded: pointwise 95 % Clopper-Pearson intervals over images;",
-            "dotted: the largest radius that n and alpha allow.",
-            *(
-                f"Data: {run.cell.target}, {run.num_images} images. {run.settings_line}."
-                for run in _distinct(runs)
-            ),
-        ]
+    rows = [(curve, "", found) for curve, found in zip(curves, bands, strict=True)]
+    rows += [(curve, " ".join(run.key for run in curves[0].runs), found) for curve, found in changes]
+    return Drawing(
+        f"{quantity.stem}-" + "-".join(run.key for run in runs),
+        " ".join([quantity.caption, *_caption(curves, names, bands, bool(changes))]),
+        (1, 2 if changes else 1),
+        draw,
+        COLUMNS,
+        tuple(row for curve, minus, found in rows for row in _rows(curve, minus, at, found)),
+        tuple(runs),
     )
-    rows = tuple(
-        (run.key, *(float(v) for v in point))
-        for run, curve in zip(runs, curves, strict=True)
-        for point in zip(at, *curve, strict=True)
-    )
-    name = "curve-" + "-".join(run.key for run in runs)
-    return Drawing(name, caption, (1, 1), draw, COLUMNS, rows, tuple(runs))
 
 
 def _check(run: Run) -> None:
@@ -101,25 +127,76 @@ def _check(run: Run) -> None:
         )
 
 
-def _curve(found: dict[str, Array], at: Array) -> tuple[Array, Array, Array]:
-    """Return certified accuracy, low and high at each radius, in percent."""
-    n = found["radius"].size
-    counts = certified_accuracy(found["correct"], found["radius"], at)
-    bounds = {count: proportion_interval(count, n)[:2] for count in {int(c) for c in counts}}
-    low, high = np.array([bounds[int(count)] for count in counts]).T
-    return 100 * counts / n, 100 * low, 100 * high
+def _grouped(runs: Sequence[Run]) -> list[tuple[Run, ...]]:
+    """Return the replicates of each curve: the same cell, measured alike."""
+    groups: dict[object, list[Run]] = {}
+    for run in runs:
+        groups.setdefault((run.cell, run.settings_line, run.num_images), []).append(run)
+    return [tuple(group) for group in groups.values()]
 
 
-def _limit(run: Run) -> float:
-    return largest_possible_radius(run) or 0.0
+def _read(runs: tuple[Run, ...], quantity: Quantity) -> _Curve:
+    scores: dict[Place, list[Array]] = {}
+    images: Array | None = None
+    for run in runs:
+        found = read_columns(run.path / "records.csv", quantity.columns)
+        if images is not None and not np.array_equal(images, found["index"]):
+            raise EvaluationError(
+                f"{run.path} has other images than {runs[0].path}", f"rt-report verify {run.key}"
+            )
+        images = found["index"]
+        counts = found["correct"] > 0 if quantity is RADIUS else found["guess"] == found["label"]
+        scores.setdefault(place_of(run), []).append(np.where(counts, found[quantity.columns[-1]], -1.0))
+    assert images is not None
+    return _Curve(runs, images, scores)
 
 
-def _label(run: Run, runs: Sequence[Run]) -> str:
-    several = len({r.cell.target for r in runs}) > 1
-    name = f"{run.cell.target}: {model_text(run.lineage)}" if several else model_text(run.lineage)
-    acr = run.metrics.get("acr")
-    return f"{name}, seed {run.lineage.seed}" + ("" if acr is None else f" (ACR {acr:.3f})")
+def _points(scores: Sequence[Array]) -> Array:
+    """Return where curves are drawn: every step, or evenly spaced among them where they are many."""
+    values = np.unique(np.concatenate([[0.0], *(score[score >= 0] for score in scores)]))
+    if len(values) > MOST_POINTS:
+        values = values[np.linspace(0, len(values) - 1, MOST_POINTS).round().astype(int)]
+    return np.append(values, 1.05 * values[-1] if values[-1] > 0 else 1.0)
 
 
-def _distinct(runs: Sequence[Run]) -> list[Run]:
-    return list({(run.cell.target, run.num_images, run.settings_line): run for run in runs}.values())
+def _change(first: _Curve, curve: _Curve, at: Array) -> Band | None:
+    """Return a curve minus the first, None where they share no images or seeds."""
+    if not np.array_equal(first.images, curve.images):
+        return None
+    found = [paired(curve.at(x), first.at(x)) for x in at]
+    if any(pair is None for pair in found):
+        return None
+    return band([combined(np.subtract, *pair).values for pair in found if pair is not None], differences=True)
+
+
+def _step(axis: Any, at: Array, found: Band, style: dict[str, Any], label: str) -> None:
+    line = {"color": style["color"], "linestyle": style["linestyle"], "linewidth": 1.4}
+    axis.step(at, 100 * found.value, where="pre", label=label, **line)
+    axis.fill_between(
+        at, 100 * found.low, 100 * found.high, step="pre", color=style["color"], alpha=0.15, linewidth=0
+    )
+
+
+def _caption(
+    curves: Sequence[_Curve], names: Sequence[str], bands: Sequence[Band], changes: bool
+) -> list[str]:
+    lines = ["Shaded: simultaneous 95 % bands, each of which covers its whole curve."]
+    lines += ["Right: differences on the same images and seeds, with such bands."] if changes else []
+    for name, curve, found in zip(names, curves, bands, strict=True):
+        grid = curve.at(0.0).grid
+        networks = 0 if curve.runs[0].cell.pretrain == "none" else len(grid.pretrainings)
+        run = curve.runs[0]
+        units = units_text(networks, len(grid.replicates))
+        known = [r.metrics["acr"] for r in curve.runs if r.metrics.get("acr") is not None]
+        acr = f", ACR {np.mean([v for v in known if v is not None]):.3f}" if known else ""
+        scope = "" if found.replicated else ", band for these models"
+        place = f"{run.cell.target}, fine-tuned with {method_text(run.cell.finetune)}"
+        lines.append(f"{name}: {place}, {run.num_images} images, {units}{acr}{scope}.")
+    lines += [f"{line}." for line in dict.fromkeys(curve.runs[0].settings_line for curve in curves)]
+    return lines
+
+
+def _rows(curve: _Curve, minus: str, at: Array, found: Band) -> list[tuple[object, ...]]:
+    keys = " ".join(run.key for run in curve.runs)
+    values = zip(at, 100 * found.value, 100 * found.low, 100 * found.high, strict=True)
+    return [(keys, minus, *(float(v) for v in point)) for point in values]

@@ -58,7 +58,7 @@ def write(drawing: Drawing, directory: Path) -> list[Path]:
     """Write NAME.png, NAME.pdf, NAME.csv (the plotted numbers) and NAME.md (caption and source)."""
     with canvas.panels(*drawing.shape) as (figure, axes):
         drawing.draw(axes)
-        canvas.arrange(figure, drawing.text)
+        figure.tight_layout()
         if drawing.label:
             drawing.label(axes)
         written = canvas.save(figure, directory / drawing.name, source=drawing.source)

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 from robust_transfer.core.errors import EvaluationError
-from robust_transfer.report.analysis.averages import GainFit, fit_gains, having
+from robust_transfer.report.analysis.averages import having
 from robust_transfer.report.analysis.conditional import mechanical_r2
-from robust_transfer.report.analysis.estimates import Estimate, Result
+from robust_transfer.report.analysis.estimates import Result
 from robust_transfer.report.index.cells import TITLES
-from robust_transfer.report.output import canvas, labels
+from robust_transfer.report.output import canvas, gain_points, labels
 from robust_transfer.report.output.drawings import Drawing
+from robust_transfer.report.output.gain_points import errors_of
 from robust_transfer.report.study import notes
-from robust_transfer.report.study.claims import images_published
+from robust_transfer.report.study.claims import sized
 from robust_transfer.report.study.tables import Table
 from robust_transfer.report.study.tables import caption as table_caption
+from robust_transfer.report.study.wording import method_text
 
 Groups = dict[tuple[str, str], list[Result]]
 PLACE = ("dataset", "shots", "pretrain", "finetune", "metric")
@@ -38,14 +39,19 @@ def gains_figure(table: Table) -> Drawing:
     """Draw figure 2 or 3: one point a target and pre-training, one line a pre-training."""
     groups = _grouped(table)
     metrics = [metric for metric in table.cells[0].metrics if metric != "sa"]
-    fits = {(group, m): fit_gains(having(found, m), m) for group, found in groups.items() for m in metrics}
-    few = [f"{p}: {len(found)} data sets, no fit" for (_, p), found in groups.items() if len(found) < 3]
+    points = {
+        (group, m): gain_points.measured(found, m, table) for group, found in groups.items() for m in metrics
+    }
+    fits = {place: gain_points.fit_line(found, place[1]) for place, found in points.items()}
     caption = " ".join(
         [
-            "Relative gain over no pre-training, one point a target, with 95 % intervals from runs;",
-            "lines are least-squares fits, slopes with 95 % intervals over targets like these.",
+            "Relative gain over no pre-training, one point a target, with 95 % intervals (of published",
+            "accuracies those of two independent shares of n images). Lines allow for sampling error in both",
+            "gains; slopes have 95 % intervals over targets like these, and a line whose slope may be 0 is",
+            "not drawn.",
+            *(f"{gain_points.fit_text(place, fit, table)}." for place, fit in fits.items()),
             *_mechanical(groups, table),
-            *(f"{line}." for line in (*few, *_undefined(table, metrics))),
+            *(f"{line}." for line in _undefined(table, metrics)),
             "" if table.source == "runs" else "Published numbers, rounded as printed.",
             f"{notes.scale(table.ordered)}." if table.spec.small else "",
             *(f"{line}." for line in notes.measured(table.ordered)),
@@ -56,8 +62,8 @@ def gains_figure(table: Table) -> Drawing:
 
     def draw(axes: list[Any]) -> None:
         for axis, metric in zip(axes, metrics, strict=True):
-            for position, (group, found) in enumerate(groups.items()):
-                _points(axis, found, metric, group[1], position, fits[group, metric])
+            for group in groups:
+                gain_points.draw_points(axis, points[group, metric], metric, group[1], fits[group, metric])
             _finish(axis, metric, loc="lower left", bbox_to_anchor=(0, 1.0))  # no point is there
 
     def label(axes: list[Any]) -> None:
@@ -86,15 +92,15 @@ def points_figure(table: Table) -> Drawing:
 
     def draw(axes: list[Any]) -> None:
         for axis, metric in zip(axes, metrics, strict=True):
-            for position, ((finetune, pretrain), found) in enumerate(groups.items()):
+            for (finetune, pretrain), found in groups.items():
                 for result in found:
                     if metric in result.differences:
-                        name = f"{pretrain.upper()}, fine-tuned with {finetune.upper()}"
-                        _whiskers(axis, result, metric, name, position)
+                        name = f"{method_text(pretrain)}, fine-tuned with {method_text(finetune)}"
+                        _whiskers(axis, result, metric, name)
             _cross(axis)
             axis.set_xlabel("change in SA (points)")
             axis.set_ylabel(f"change in {TITLES[metric]}{'' if metric == 'acr' else ' (points)'}")
-            axis.legend(fontsize=7.5, loc="best")
+            axis.legend(loc="best")
 
     rows = [_change_row(r, metric) for metric in metrics for r in results if metric in r.differences]
     return _drawing(table, caption, metrics, draw, groups, CHANGE_COLUMNS, rows)
@@ -180,69 +186,46 @@ def _mechanical(groups: Groups, table: Table) -> list[str]:
     lines = []
     for (_, pretrain), found in groups.items():
         pairs = [
-            (r if r.num_images else replace(r, num_images=images_published(r.cell)), reference)
-            for r in having(found, "ra")
-            if (reference := table.reference(r)) is not None
+            (sized(result), reference)
+            for result in having(found, "ra")
+            if (reference := table.reference(result)) is not None
         ]
         if drawn := mechanical_r2(pairs, "gains"):
             span = f"{drawn.median:.2f} [{drawn.low:.2f}, {drawn.high:.2f}]"
-            lines.append(f"Had RA/SA of no target changed with {pretrain}, R² of RA would be {span}.")
+            lines.append(
+                f"Had RA/SA of no target changed with {method_text(pretrain)}, R² of RA would be {span}."
+            )
     return lines
-
-
-def _points(
-    axis: Any, found: Sequence[Result], metric: str, pretrain: str, position: int, fit: GainFit
-) -> None:
-    color = canvas.COLORS[position % len(canvas.COLORS)]
-    shown = having(found, metric)
-    x = [100 * result.gains["sa"].value for result in shown]
-    y = [100 * result.gains[metric].value for result in shown]
-    label = pretrain
-    if math.isfinite(fit.line.r2):
-        label += f": R² = {fit.line.r2:.2f}, slope {fit.line.slope:.2f}"
-        label += f" [{fit.slope_low:.2f}, {fit.slope_high:.2f}]"
-        ends = [min(x), max(x)]
-        axis.plot(
-            ends, [100 * fit.line.intercept + fit.line.slope * e for e in ends], color=color, linewidth=1
-        )
-    marker = canvas.MARKERS[position % len(canvas.MARKERS)]
-    axis.scatter(x, y, s=18, color=color, marker=marker, label=label, zorder=3)
-    for result in shown:
-        gains = (result.gains["sa"], result.gains[metric])
-        errors = [_errors(gain) for gain in gains]
-        if all(error is not None for error in errors):
-            place = [100 * gain.value for gain in gains]
-            axis.errorbar(*place, xerr=errors[0], yerr=errors[1], color=color, linewidth=0.5, alpha=0.5)
 
 
 def _names(groups: Groups, metric: str) -> list[tuple[float, float, str, str]]:
     return [
-        (100 * r.gains["sa"].value, 100 * r.gains[metric].value, r.cell.target, color)
-        for color, found in zip(canvas.COLORS, groups.values(), strict=False)
+        (
+            100 * r.gains["sa"].value,
+            100 * r.gains[metric].value,
+            r.cell.target,
+            canvas.style_of(pretrain)["color"],
+        )
+        for (_, pretrain), found in groups.items()
         for r in having(found, metric)
     ]
 
 
-def _whiskers(axis: Any, result: Result, metric: str, label: str, position: int) -> None:
+def _whiskers(axis: Any, result: Result, metric: str, label: str) -> None:
+    style = canvas.style_of(result.cell.pretrain)
     sa, change = result.differences["sa"], result.differences[metric]
     axis.errorbar(
         [100 * sa.value],
         [_scale(metric) * change.value],
-        xerr=_errors(sa),
-        yerr=_errors(change, _scale(metric)),
-        color=canvas.COLORS[position % len(canvas.COLORS)],
-        marker=canvas.MARKERS[position % len(canvas.MARKERS)],
+        xerr=errors_of(sa),
+        yerr=errors_of(change, _scale(metric)),
+        color=style["color"],
+        marker=style["marker"],
         linewidth=1,
         capsize=3,
         markersize=5,
         label=label,
     )
-
-
-def _errors(found: Estimate, scale: int = 100) -> list[list[float]] | None:
-    if found.low is None or found.high is None or not math.isfinite(found.high - found.low):
-        return None
-    return [[scale * max(0.0, found.value - found.low)], [scale * max(0.0, found.high - found.value)]]
 
 
 def _cross(axis: Any) -> None:
@@ -254,4 +237,4 @@ def _finish(axis: Any, metric: str, **legend: Any) -> None:
     _cross(axis)
     axis.set_xlabel("relative gain in SA (%)")
     axis.set_ylabel(f"relative gain in {TITLES[metric]} (%)")
-    axis.legend(fontsize=7.5, **legend)
+    axis.legend(**legend)

@@ -14,7 +14,7 @@ from robust_transfer.report.index.protocols import Requirements, choose
 from robust_transfer.report.output import canvas
 from robust_transfer.report.output.drawings import Drawing
 from robust_transfer.report.study import notes
-from robust_transfer.report.study.wording import percent
+from robust_transfer.report.study.wording import method_text, percent
 
 AXES = {"shots": "training images per class", "train_fraction": "share of the training set"}
 COLUMNS = ("dataset", "finetune", "pretrain", "axis", "amount", "metric", "value", "low", "high", "seeds")
@@ -28,7 +28,7 @@ def shots_figure(index: Index) -> Drawing:
     ------
     EvaluationError : the store has no run with few labels
     """
-    rows = {place: lines for axis in AXES for place, lines in _lines(index, axis).items()}
+    rows = curves_of(index)
     if not rows:
         raise EvaluationError(
             "no run has dataset.shots or dataset.train_fraction",
@@ -60,6 +60,11 @@ def shots_figure(index: Index) -> Drawing:
     return Drawing("figure-shots", caption, (len(rows), 2), draw, COLUMNS, tuple(data), runs, tags)
 
 
+def curves_of(index: Index) -> dict[tuple[Cell, str], Lines]:
+    """Return the curves of every data set and fine-tuning, over shots and over shares of the training set."""
+    return {place: lines for axis in AXES for place, lines in _lines(index, axis).items()}
+
+
 def _lines(index: Index, axis: str) -> dict[tuple[Cell, str], Lines]:
     amounts = sorted({amount for run in index.runs if (amount := getattr(run.lineage, axis)) is not None})
     found: dict[tuple[Cell, str], Lines] = {}
@@ -76,9 +81,7 @@ def _lines(index: Index, axis: str) -> dict[tuple[Cell, str], Lines]:
 
 
 def _panel(panel: Any, cell: Cell, axis: str, lines: Lines, metric: str) -> None:
-    for position, (pretrain, points) in enumerate(
-        sorted(lines.items(), key=lambda i: (i[0] != "none", i[0]))
-    ):
+    for pretrain, points in sorted(lines.items(), key=lambda i: (i[0] != "none", i[0])):
         found = [(amount, result.estimates[metric]) for amount, result in points]
         values = [100 * e.value for _, e in found]
         low = [max(0.0, 100 * (e.value - (e.value if e.low is None else e.low))) for _, e in found]
@@ -87,12 +90,11 @@ def _panel(panel: Any, cell: Cell, axis: str, lines: Lines, metric: str) -> None
             [amount for amount, _ in found],
             values,
             yerr=[low, high],
-            color=canvas.COLORS[position % len(canvas.COLORS)],
-            marker=canvas.MARKERS[position % len(canvas.MARKERS)],
             markersize=4,
             linewidth=1.2,
             capsize=2.5,
-            label=pretrain,
+            label=method_text(pretrain),
+            **canvas.style_of(pretrain),
         )
     amounts = sorted({amount for points in lines.values() for amount, _ in points})
     panel.set_xscale("log")
@@ -101,6 +103,6 @@ def _panel(panel: Any, cell: Cell, axis: str, lines: Lines, metric: str) -> None
     panel.set(
         xlabel=AXES[axis],
         ylabel=f"{TITLES[metric]} (%)",
-        title=f"{cell.dataset}, fine-tuned with {cell.finetune}",
+        title=f"{cell.dataset}, fine-tuned with {method_text(cell.finetune)}",
     )
-    panel.legend(fontsize=7.5)
+    panel.legend()

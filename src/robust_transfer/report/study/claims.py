@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from robust_transfer.core import statistics
 from robust_transfer.data import catalogue
@@ -103,7 +103,7 @@ def _mean(results: Sequence[Result], metric: str, source: str) -> Estimate:
 
 def _fit(results: Sequence[Result], metric: str) -> Estimate:
     """Return R squared with Fisher's interval over sets like these."""
-    r2 = fit_gains(results, metric).line.r2
+    r2 = fit_gains(results, metric).r2
     z, half = math.atanh(min(math.sqrt(r2), 1 - 1e-12)), Z95 / math.sqrt(max(1, len(results) - 3))
     return Estimate(r2, math.tanh(max(0.0, z - half)) ** 2, math.tanh(z + half) ** 2)
 
@@ -149,6 +149,11 @@ def images_published(cell: Cell) -> int:
     """Return how many test images stand behind a published number: 500 certified, else the test set."""
     whole = catalogue.get(cell.dataset).test if cell.sigma is None else None
     return whole or CERTIFIED_IMAGES
+
+
+def sized(result: Result) -> Result:
+    """Return a result with its number of images, of a published one what the study states."""
+    return result if result.num_images else replace(result, num_images=images_published(result.cell))
 
 
 # ---------------------------------------------------------------- "all target tasks improve"

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from robust_transfer.report.analysis.estimates import Estimate
+from robust_transfer.report.index.cells import METHODS, Cell
 from robust_transfer.store.records import Lineage
 
 
@@ -61,3 +63,23 @@ def units_text(pretrainings: int, seeds: int) -> str:
 def model_text(lineage: Lineage) -> str:
     """Name a model by its two methods."""
     return f"{lineage.pretrain or '?'}>{lineage.finetune or '-'}"
+
+
+def method_text(name: str) -> str:
+    """Write a method as papers do: ST, AT, CR, SimCLR."""
+    return METHODS.get(name, name)
+
+
+def model_names(cells: Sequence[Cell]) -> list[str]:
+    """Name models by their pre-training, and by what else they differ in."""
+    several = {
+        name: len({getattr(cell, name) for cell in cells}) > 1 for name in ("target", "finetune", "sigma")
+    }
+    names = []
+    for cell in cells:
+        parts = [f"{cell.target}: "] if several["target"] else []
+        parts += [method_text(cell.pretrain) if cell.pretrain != "none" else "no pre-training"]
+        parts += [f", fine-tuned with {method_text(cell.finetune)}"] if several["finetune"] else []
+        parts += [f", σ = {cell.sigma:g}"] if several["sigma"] and cell.sigma is not None else []
+        names.append("".join(parts))
+    return names
