@@ -1,3 +1,4 @@
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -241,3 +242,19 @@ def test_published_gains(tmp_path):
     result = from_published([cell])[cell]
     assert result.gains["ra"].value == pytest.approx(78.4 / 63.3 - 1)
     assert result.estimates["ra"].low is None
+
+
+def test_models_that_ran_elsewhere_than_those_they_are_compared_with_say_so(tmp_path):
+    for pretrain, torch in (("none", "2.14.1"), ("at", "2.15.0")):
+        path = add_attack(tmp_path, "digits", 60, 30, pretrain=pretrain)
+        (path / "env.json").write_text(json.dumps({"versions": {"torch": torch}}))
+    tag = "without pre-training ran on different versions or hardware: torch 2.14.1"
+    assert results(tmp_path, NONE, AT)[AT].notices == (tag,)
+
+
+def test_seeds_of_one_cell_that_ran_elsewhere_say_so(tmp_path):
+    for seed, threads in enumerate((1, 2)):
+        path = add_attack(tmp_path, "digits", 60, 30, seed=seed)
+        (path / "env.json").write_text(json.dumps({"processor": "x", "threads": threads}))
+    [notice] = results(tmp_path, NONE)[NONE].notices
+    assert notice == "seeds ran on different versions or hardware: x, 1 threads; x, 2 threads"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from robust_transfer.cli.report.options import (
     Command,
@@ -115,15 +116,22 @@ def analysis(arguments: argparse.Namespace) -> int:
 
 
 def compare(arguments: argparse.Namespace) -> int:
-    """Compare a store with the published numbers, or two evaluations with each other."""
-    from robust_transfer.report.output import compare
+    """Compare a store with the published numbers or with a rerun, or two evaluations with each other."""
+    from robust_transfer.report.index.collect import collect
+    from robust_transfer.report.output import compare, rerun
 
     index = index_of(arguments)
+    if arguments.rerun and (arguments.keys or not Path(arguments.rerun).is_dir()):
+        raise ConfigError(
+            f"--rerun {arguments.rerun} takes another store, and no KEY", "rt-report compare --rerun DIR"
+        )
     if len(arguments.keys) not in (0, 2):
         raise ConfigError(
             f"compare takes no KEY or two (found {len(arguments.keys)})", "rt-report compare KEY KEY"
         )
-    if arguments.keys:
+    if arguments.rerun:
+        files = rerun.rerun_files(index, collect(arguments.rerun))
+    elif arguments.keys:
         first, second = (evaluation(arguments, key, index) for key in arguments.keys)
         files = compare.pair_files(first, second)
     else:
@@ -167,6 +175,9 @@ def _add_analysis(parser: argparse.ArgumentParser) -> None:
 
 def _add_pair(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("keys", metavar="KEY", nargs="*", help="two evaluations of the same images")
+    parser.add_argument(
+        "--rerun", metavar="DIR", help="another store of the same stages: what a rerun changes in each number"
+    )
 
 
 COMMANDS = (

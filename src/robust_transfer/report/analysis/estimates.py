@@ -133,6 +133,9 @@ def _against(result: Result, reference: Result) -> Result:
         tags.append("no seed in common with the models without pre-training")
     elif (shared := _seeds(pairs[0].at)) < most:
         tags.append(f"compared on {shared} of {most} seeds, those in common")
+    ours, theirs = (environments(one.runs) for one in (result, reference))
+    if set(ours) != set(theirs):
+        tags.append(f"without pre-training ran on different versions or hardware: {'; '.join(theirs)}")
     return replace(
         result,
         differences={m: d for m, d in differences.items() if d is not None},
