@@ -189,7 +189,7 @@ COMMANDS = (
     ),
     Command(
         "figure",
-        "quickstart, 2, 3, natural2, natural3, curve KEY ..., top-class KEY ..., eps or shots: as PNG and PDF",
+        "quickstart, 2, 3, natural2, natural3, curve KEY, top-class KEY, eps or shots: as PNG and PDF",
         figure,
         _add_figure,
     ),
