@@ -83,7 +83,7 @@ def _rerun(metric: str, pairs: Sequence[Pair]) -> Rerun:
     changes = np.array([change(pair, metric) for pair in pairs])
     count, squares = len(changes), float(changes @ changes)
     tail = (1 - LEVEL) / 2
-    bounds = (math.sqrt(squares / 2 / float(chdtri(count, p))) for p in (tail, 1 - tail))
+    low, high = (math.sqrt(squares / 2 / float(chdtri(count, p))) for p in (tail, 1 - tail))
     differing = [per_image(one)[1][metric] != per_image(other)[1][metric] for one, other in pairs]
     return Rerun(
         metric,
@@ -92,7 +92,8 @@ def _rerun(metric: str, pairs: Sequence[Pair]) -> Rerun:
         float(changes.mean()),
         float(np.abs(changes).max()),
         math.sqrt(squares / 2 / count),
-        *bounds,
+        low,
+        high,
         _over_seeds(metric, [run for run, _ in pairs]),
         float(np.mean([values.mean() for values in differing])),
     )
