@@ -46,11 +46,11 @@ def fit_text(place: tuple[tuple[str, str], str], fit: ErrorsLine | None, table: 
         [r for r in table.ordered if (r.cell.finetune, r.cell.pretrain) == (finetune, pretrain)], metric
     )
     name = f"{method_text(pretrain)}, {TITLES[metric]}"
-    if fit is None:
-        return f"{name}: no line ({len(found)} targets, or SA gains that sampling error explains)"
     r2 = statistics.fit_line(*([r.gains[m].value for r in found] for m in ("sa", metric))).r2
-    slope = f"slope {fit.slope:.2f} [{fit.low:.2f}, {fit.high:.2f}]"
-    return f"{name}: {slope}, R² of the points {r2:.2f}"
+    of_points = f", R² of the points {r2:.2f}" if math.isfinite(r2) else ""
+    if fit is None:
+        return f"{name}: no line ({len(found)} targets, or SA gains that sampling error explains){of_points}"
+    return f"{name}: slope {fit.slope:.2f} [{fit.low:.2f}, {fit.high:.2f}]{of_points}"
 
 
 def draw_points(axis: Any, points: Measured, metric: str, pretrain: str, fit: ErrorsLine | None) -> None:
