@@ -48,7 +48,9 @@ def figure(arguments: argparse.Namespace) -> int:
         )
     if (name in curves.QUANTITIES) != bool(arguments.keys):
         raise ConfigError(
-            f"figures {' and '.join(curves.QUANTITIES)} take one KEY or several, the others none",
+            f"figure {name} takes one KEY or several"
+            if name in curves.QUANTITIES
+            else f"figure {name} takes no KEY",
             "rt-report figure curve KEY",
         )
     source = source_of(arguments)
