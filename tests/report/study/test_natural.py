@@ -32,3 +32,8 @@ def test_the_last_layers_cells_are_files_of_the_preset():
     files = {path.stem for path in (CONF / "cell" / "natural").glob("cr_linear_*.yaml")}
     assert files == {"cr_linear_noise", "cr_linear_plain"}
     assert {(c.pretrain, c.finetune) for c in cells(natural.TABLES[3])} == {("cr", "st_linear")}
+
+
+def test_the_last_layers_pretraining_is_that_of_the_other_cells():
+    plain = yaml.safe_load((CONF / "cell" / "natural" / "cr_linear_plain.yaml").read_text())
+    assert plain["pretrain"]["sigma"] == PRESET["certify"]["sigma"] and plain["certify"]["sigma"] == 0
