@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import torch
@@ -16,6 +17,8 @@ from torch.nn.parallel import DistributedDataParallel
 
 from robust_transfer.distributed.collectives import gather, reduced
 from robust_transfer.distributed.environment import adopt_slurm
+
+LONGEST_WAIT = timedelta(hours=12)  # for what one process does alone, such as decoding a data set once
 
 
 @dataclass(frozen=True)
@@ -105,16 +108,22 @@ def join(device_kind: str) -> Iterator[Context]:
         device = torch.device("cuda", local_rank % max(1, torch.cuda.device_count()))
         torch.cuda.set_device(device)
         # Gloo beside NCCL: flags and Python objects then pass without waiting for the GPU.
-        td.init_process_group("cpu:gloo,cuda:nccl", device_id=device)
+        td.init_process_group("cpu:gloo,cuda:nccl", device_id=device, timeout=LONGEST_WAIT)
     else:
         device = torch.device("cpu")
-        td.init_process_group("gloo")
+        td.init_process_group("gloo", timeout=LONGEST_WAIT)
     _joined = Context(td.get_rank(), td.get_world_size(), device)
+    together = True
     try:
         yield _joined
+    except (Exception, KeyboardInterrupt):
+        # The others may stand in a collective on the GPU: to leave the group would wait for them.
+        together = device_kind == "cpu"
+        raise
     finally:
         _joined = None
-        td.destroy_process_group()
+        if together:
+            td.destroy_process_group()
 
 
 def unwrap(model: nn.Module) -> nn.Module:

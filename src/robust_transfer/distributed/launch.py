@@ -23,7 +23,7 @@ from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from robust_transfer.core.errors import Interrupted, UserError
-from robust_transfer.core.logging import messages_on_stderr, shows_messages, silenced
+from robust_transfer.core.logging import logger, messages_on_stderr, shows_messages, silenced
 from robust_transfer.core.signals import call_former_handler
 from robust_transfer.distributed.context import join, single
 from robust_transfer.distributed.devices import choose_devices, choose_kind, usable_cores
@@ -33,6 +33,7 @@ from robust_transfer.distributed.environment import started_by_launcher
 NAMES = ("SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2")
 HANDLED = tuple(signal.Signals[name] for name in NAMES if name in signal.Signals.__members__)
 REPEATING = ("torch.distributed.elastic", "torch.multiprocessing")  # log what we say in one line
+POLL_SECONDS, GRACE_SECONDS = 0.5, 3.0  # after another process's failure, before this one is ended
 SHUTDOWN_SECONDS = 300  # that a stopped worker has for its last step and its checkpoint
 
 
@@ -119,19 +120,61 @@ def _worker(
 ) -> Any:
     """Run in a new process; whatever ends it is left in a file, because only exit codes reach the parent."""
     path = Path(folder) / os.environ["RANK"]
+    path.with_suffix(".pid").write_text(str(os.getpid()))
+    threading.Thread(target=_follow, args=(path,), daemon=True).start()
     if device_kind == "cpu" and "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(max(1, usable_cores() // int(os.environ["WORLD_SIZE"])))
     try:
         with messages_on_stderr() if messages else nullcontext(), join(device_kind) as context:
             try:
-                return function(*args, context)
+                result = function(*args, context)
+                path.with_suffix(".ended").touch()
+                return result
             except BaseException as error:
                 # Before the group is left: that makes the other processes fail, and the first word counts.
                 _leave_word(error, path)
                 raise
+    except SystemExit as error:
+        _leave_word(error, path)
+        sys.exit(error.code)
     except BaseException as error:
         _leave_word(error, path)
-        sys.exit(error.code if isinstance(error, SystemExit) else 1)
+        sys.stderr.flush()
+        os._exit(1)  # an orderly end would wait for what the GPU was asked to do together with the others
+
+
+def _follow(path: Path) -> None:
+    """End this process soon after another one has failed, or was killed.
+
+    It may stand in a collective on the GPU that the other one will never join, where no signal reaches it.
+    """
+    while not _others_failed(path):
+        time.sleep(POLL_SECONDS)
+    time.sleep(GRACE_SECONDS)
+    path.with_suffix(".followed").touch()
+    os._exit(1)
+
+
+def _others_failed(path: Path) -> bool:
+    for word in path.parent.glob("*[0-9]"):
+        with suppress(OSError, EOFError, pickle.UnpicklingError):
+            # Those that a signal stopped have saved, and so will this one.
+            if word != path and not isinstance(pickle.loads(word.read_bytes())[1], SystemExit):
+                return True
+    return any(
+        not _runs(int(other.read_text() or os.getpid()))
+        and not other.with_suffix("").exists()
+        and not other.with_suffix(".ended").exists()
+        for other in path.parent.glob("*.pid")
+    )
+
+
+def _runs(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def _leave_word(error: BaseException, path: Path) -> None:
@@ -152,10 +195,12 @@ def _words(folder: Path) -> dict[int, tuple[float, BaseException | None, str]]:
 def _root_cause(folder: Path, failed: ChildFailedError, devices: int) -> BaseException:
     """Find what brought the run down: the first error, or the worker that died without a word."""
     words = _words(folder)
-    silent = sorted(set(range(devices)) - set(words))
-    first = min(words.values(), key=lambda word: word[0], default=None)
+    followed = {int(path.stem) for path in folder.glob("*.followed")}
+    silent = sorted(set(range(devices)) - set(words) - followed)
+    rank, first = min(words.items(), key=lambda item: item[1][0], default=(None, None))
     # A user's error stands for itself: the others may have been stopped before they could speak.
     if first is not None and first[1] is not None:
+        logger.info("worker %d of %d failed", rank, devices)
         return first[1]
     if silent:
         codes = {rank: failure.exitcode for rank, failure in failed.failures.items()}
@@ -166,7 +211,7 @@ def _root_cause(folder: Path, failed: ChildFailedError, devices: int) -> BaseExc
             "the same command goes on from the last checkpoint",
         )
     assert first is not None
-    return RuntimeError(f"a worker failed:\n{first[2]}")
+    return RuntimeError(f"worker {rank} of {devices} failed:\n{first[2]}")
 
 
 def _stopped(folder: Path, number: int) -> BaseException:

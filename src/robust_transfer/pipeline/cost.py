@@ -5,6 +5,7 @@ A pass is one forward pass of one image; a backward pass counts as one more for 
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from robust_transfer.config.runtime import RuntimeConfig
 from robust_transfer.config.schema import settings
 from robust_transfer.data import catalogue
 from robust_transfer.pipeline.inputs import expected_train_images
-from robust_transfer.pipeline.stage import Stage
+from robust_transfer.pipeline.stage import Stage, stage_devices
 from robust_transfer.store import directories
 from robust_transfer.store.records import Lineage
 from robust_transfer.store.stage_config import read_identity
@@ -131,7 +132,8 @@ def measured_rates(stages: Iterable[Stage], runtime: RuntimeConfig) -> dict[str,
         if key in rates or isinstance(stage.config, CheckpointConfig):
             continue
         if isinstance(stage.config, TrainingConfig):
-            seconds = seconds_per_step(stage.config, stage.model, runtime, num_classes=10)
+            own = dataclasses.replace(runtime, devices=stage_devices(stage, runtime))
+            seconds = seconds_per_step(stage.config, stage.model, own, num_classes=10)
             rates[key] = Rate(seconds / (stage.config.batch_size * passes_per_image(stage.config)))
         else:
             kind = stage.config.arithmetic

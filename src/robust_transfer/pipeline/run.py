@@ -7,11 +7,12 @@ jobs that share it compute it once.
 from __future__ import annotations
 
 import functools
+import itertools
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -27,7 +28,7 @@ from robust_transfer.data import catalogue
 from robust_transfer.distributed.environment import started_by_launcher
 from robust_transfer.pipeline import cost
 from robust_transfer.pipeline.inputs import missing_input
-from robust_transfer.pipeline.stage import STAGE_FORMAT, CheckpointMetadata, Stage
+from robust_transfer.pipeline.stage import STAGE_FORMAT, CheckpointMetadata, Stage, stage_devices
 from robust_transfer.store import directories, locks, stage_config
 from robust_transfer.store.directories import DONE, FAILED, INTERRUPTED, StageDirectory
 from robust_transfer.store.job import ModelFile, StageJob
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
     from robust_transfer.distributed.context import Context
 
 Say = Callable[[str], None]
+# Messages to processes that wait with the first one for a lock: seconds between two, and how many for a line.
+MESSAGE_SECONDS, MESSAGES_TOLD = 5.0, 12
 
 
 def check_inputs(jobs: Iterable[tuple[Sequence[Stage], DataConfig]]) -> None:
@@ -55,7 +58,7 @@ def check_machine(stages: Sequence[Stage], runtime: RuntimeConfig) -> None:
     kind = choose_kind(runtime.device)
     for stage in stages:
         batch = stage.config.batch_size if isinstance(stage.config, TrainingConfig) else None
-        choose_devices(runtime.devices, batch_size=batch, device_kind=kind)
+        choose_devices(stage_devices(stage, runtime), batch_size=batch, device_kind=kind)
 
 
 def execute(
@@ -95,8 +98,7 @@ class Runner:
         title = f"{count} {stage.kind} {directory.path.name}"
         state = self._state(directory)
         if state != "done":
-            lock = locks.locked(directory, on_wait=lambda who: self.say(f"{title}: waiting for {who}"))
-            with lock if self._is_main else nullcontext():
+            with self._locked(directory, title):
                 state = self._state(directory)  # another run may have computed it while this one waited
                 if state != "done":
                     self.say(f"{title}: {'resuming' if state == 'resumable' else 'running'}")
@@ -105,6 +107,35 @@ class Runner:
             check_fingerprint(stage, directory, self.data)
         self.say(f"{title}: done")
         return directory
+
+    @contextmanager
+    def _locked(self, directory: StageDirectory, title: str) -> Iterator[None]:
+        """Hold the stage's lock in the first process; the others wait with it and hear from it."""
+        context = self.context
+
+        def waiting(who: str) -> None:
+            self.say(f"{title}: waiting for {who}")
+
+        if context is None:
+            with locks.locked(directory, on_wait=waiting):
+                yield
+            return
+        if not context.is_main:
+            # One message for the whole wait would be given up for lost after the process group's timeout.
+            while context.broadcast(None):
+                pass
+            yield
+            return
+        messages = itertools.count()
+
+        def still_waiting(who: str) -> None:
+            context.broadcast(True)
+            if next(messages) % MESSAGES_TOLD == 0:
+                waiting(who)
+
+        with locks.locked(directory, on_wait=still_waiting, every_seconds=MESSAGE_SECONDS):
+            context.broadcast(False)
+            yield
 
     @property
     def _is_main(self) -> bool:
@@ -166,7 +197,7 @@ class Runner:
             directory.path,
             references={name: self._model_file(model) for name, model in stage.references.items()},
         )
-        devices, kind = self.runtime.devices, self.runtime.device
+        devices, kind = stage_devices(stage, self.runtime), self.runtime.device
         reported: dict[str, Any]
         if stage.kind == "eval":
             from robust_transfer.evaluation.job import evaluate

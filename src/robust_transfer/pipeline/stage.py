@@ -17,6 +17,7 @@ from robust_transfer.config.evaluator import EvaluatorConfig
 from robust_transfer.config.methods import TrainingConfig
 from robust_transfer.config.model import DEFAULT_WIDTH, ModelConfig
 from robust_transfer.config.run import TrainConfig
+from robust_transfer.config.runtime import RuntimeConfig
 from robust_transfer.config.schema import identity
 from robust_transfer.core.keys import content_key
 from robust_transfer.store.directories import StageDirectory, scan
@@ -104,6 +105,11 @@ class Stage:
     def directory(self, store: Path | str) -> StageDirectory:
         """Return where the stage lives under a store's root."""
         return StageDirectory(Path(store) / self.kind / f"{self.label}-{self.key[:12]}")
+
+
+def stage_devices(stage: Stage, runtime: RuntimeConfig) -> int | str:
+    """Return runtime.devices for a stage: `auto` is one device for a fine-tuning, whose batches are small."""
+    return 1 if stage.kind == "finetune" and runtime.devices == "auto" else runtime.devices
 
 
 def unfinished(stages: Iterable[Stage], store: Path | str) -> list[Stage]:

@@ -16,8 +16,10 @@ HEARTBEAT_SECONDS = 15.0
 
 
 @contextmanager
-def locked(stage: StageDirectory, *, on_wait: Callable[[str], None]) -> Iterator[None]:
-    """Hold a stage's lock; while another process holds it, call `on_wait` about once a minute.
+def locked(
+    stage: StageDirectory, *, on_wait: Callable[[str], None], every_seconds: float = 60.0
+) -> Iterator[None]:
+    """Hold a stage's lock; while another process holds it, call `on_wait` now and then.
 
     The lock is the operating system's, so a killed process holds nothing. While it is held, a thread
     keeps `heartbeat` in status.json young, for those who wait.
@@ -31,7 +33,7 @@ def locked(stage: StageDirectory, *, on_wait: Callable[[str], None]) -> Iterator
             break
         except filelock.Timeout:
             on_wait(_holder(stage))
-            patience = 60.0
+            patience = every_seconds
     stop = threading.Event()
     beat = threading.Thread(target=_beat, args=(stage, stop), daemon=True)
     beat.start()
