@@ -31,7 +31,7 @@ import numpy as np
 import torch
 from measured import compared, save
 from PIL import Image
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, RandomSampler
 from torchvision import transforms
 from torchvision.datasets import ImageFolder
 
@@ -42,6 +42,7 @@ from robust_transfer.data.transforms import train_transform
 from robust_transfer.data.views import two_views
 
 BATCH_SIZE, IMAGE_SIZE = 64, 224
+EPOCHS = 4  # of photographs, read by workers that are started once, as a run's are
 
 
 def write_images(root: Path, num_images: int) -> float:
@@ -58,8 +59,8 @@ def write_images(root: Path, num_images: int) -> float:
     return total / num_images / 1000
 
 
-def read_plain(root: Path, workers: int, image_size: int = IMAGE_SIZE) -> int:
-    """Read one epoch with the usual recipe."""
+def read_plain(root: Path, workers: int, image_size: int = IMAGE_SIZE, epochs: int = 1) -> int:
+    """Read `epochs` times as many images as there are with the usual recipe."""
     transform = transforms.Compose(
         [
             transforms.RandomResizedCrop(image_size),
@@ -69,12 +70,16 @@ def read_plain(root: Path, workers: int, image_size: int = IMAGE_SIZE) -> int:
         ]
     )
     dataset = ImageFolder(str(root / "train"), transform)
-    loader = DataLoader(dataset, BATCH_SIZE, shuffle=True, num_workers=workers, drop_last=True)
+    # As in a run, whose workers start once: all epochs in one.
+    order = RandomSampler(dataset, num_samples=epochs * len(dataset), replacement=epochs > 1)
+    loader = DataLoader(dataset, BATCH_SIZE, sampler=order, num_workers=workers, drop_last=True)
     return sum(len(labels) for _, labels in loader)
 
 
-def read_ours(root: Path, workers: int, transforms: Sequence[Callable], cache: str = "off") -> int:
-    """Read one epoch with our loader."""
+def read_ours(
+    root: Path, workers: int, transforms: Sequence[Callable], cache: str = "off", epochs: int = 1
+) -> int:
+    """Read `epochs` epochs with our loader."""
     dataset = cached(open_dataset("imagefolder", root, "train"), root, cache, build=False)
     batches = training_batches(
         dataset,
@@ -82,7 +87,7 @@ def read_ours(root: Path, workers: int, transforms: Sequence[Callable], cache: s
         batch_size=BATCH_SIZE,
         seed=0,
         start_step=0,
-        total_steps=len(dataset) // BATCH_SIZE,
+        total_steps=epochs * (len(dataset) // BATCH_SIZE),
         num_workers=workers,
     )
     return sum(len(batch.labels) for batch in batches)
@@ -111,10 +116,10 @@ def rate(read: Callable[[Path, int], int], root: Path, workers: int) -> tuple[fl
 
 # name: folder of class folders below --real, side of a crop, size to encode again at, images
 REAL = {
-    "Caltech-101 at 72 px": ("caltech101/101_ObjectCategories", 64, None, 640),
-    "DTD at 72 px": ("dtd10/train", 64, None, 512),
-    "photographs of 300x200": ("caltech101/101_ObjectCategories", 224, (300, 200), 192),
-    "photographs of 640x480": ("dtd10/train", 224, (640, 480), 128),
+    "Caltech-101 at 72 px": ("caltech101/101_ObjectCategories", 64, None, 320),
+    "DTD at 72 px": ("dtd10/train", 64, None, 320),
+    "photographs of 300x200": ("caltech101/101_ObjectCategories", 224, (300, 200), 128),
+    "photographs of 640x480": ("dtd10/train", 224, (640, 480), 64),
 }
 
 
@@ -141,9 +146,11 @@ def compare_real(folder: Path, rounds: int) -> list[dict]:
             cached(open_dataset("imagefolder", root, "train"), root, "auto", build=True)
             make = (train_transform(image_size, "crop_flip"),)
             readers = {
-                "plain": partial(read_plain, image_size=image_size),
-                "our loader": partial(read_ours, transforms=make),
-                "our loader, images decoded once": partial(read_ours, transforms=make, cache="auto"),
+                "plain": partial(read_plain, image_size=image_size, epochs=EPOCHS),
+                "our loader": partial(read_ours, transforms=make, epochs=EPOCHS),
+                "our loader, images decoded once": partial(
+                    read_ours, transforms=make, cache="auto", epochs=EPOCHS
+                ),
             }
             for workers in (0, 1):
                 costs: dict[str, list[float]] = {reader: [] for reader in readers}
