@@ -36,6 +36,52 @@ def test_a_plan_names_stages_states_and_keys_and_writes_nothing(tmp_path, capsys
     assert all("missing" in line for line in lines[1:4]) and not root.exists()
 
 
+def test_a_plan_for_a_program_holds_what_the_text_does(tmp_path, capsys):
+    assert main([*tiny("cr", "cr", "ignored"), "--store", str(tmp_path / "runs"), "--plan", "--json"]) == 0
+    stages = json.loads(capsys.readouterr().out)
+    assert [stage["kind"] for stage in stages] == ["pretrain", "finetune", "eval"]
+    assert all(stage["state"] == "missing" and stage["missing"] is None for stage in stages)
+    assert stages[1]["steps"] > 0 and stages[1]["hours"] is None and len(stages[1]["key"]) == 12
+
+
+def test_a_plan_fits_into_80_columns(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    words = ["pretrain=simclr", "finetune=cr", "dataset=flowers102", f"store={tmp_path}/runs"]
+    assert main([*words, f"data.root={tmp_path}", "--plan"]) == 2
+    lines = capsys.readouterr().out.splitlines()
+    assert all(len(line) <= 80 for line in lines if str(tmp_path) not in line)
+
+
+@pytest.mark.parametrize(
+    ("hours", "text"),
+    [
+        (None, "unknown"),
+        (0.0, "0 hours"),
+        (0.01234, "0.012 hours"),
+        (0.996, "1.0 hours"),
+        (1e-6, "under 0.001 hours"),
+        (9.97, "10 hours"),
+        (7.68, "7.7 hours"),
+        (47.9, "48 hours"),
+        (768.86, "32 days"),
+        (15000.0, "620 days"),
+    ],
+)
+def test_times_have_two_digits(hours, text):
+    from robust_transfer.cli.plans import _hours_text
+
+    assert _hours_text(hours) == text
+
+
+def test_a_run_says_first_what_it_will_do_then_where(tmp_path, capsys):
+    assert main(tiny("none", "cr", tmp_path / "runs")) == 0
+    first, device, *_ = capsys.readouterr().err.splitlines()
+    assert first.startswith("2 stages to run; first finetune cr <- none on ") and " steps, " in first
+    assert device.startswith("device: ") and "time unknown" in device
+    assert main(tiny("none", "cr", tmp_path / "runs")) == 0
+    assert capsys.readouterr().err.splitlines()[0] == "every stage is done"
+
+
 def test_a_plan_of_a_finished_run_says_done(tmp_path, capsys):
     words = tiny("none", "cr", tmp_path / "runs")
     assert main(words) == 0

@@ -52,10 +52,10 @@ def test_values_become_what_the_fields_say():
         ({"inner": {"eps": 0, "steps": 1}}, r"outer.inner.eps=0.0 \(expected more than 0\)", None),
         ({"inner": {"eps": True, "steps": 1}}, r"outer.inner.eps=True \(expected a number\)", None),
         ({"inner": {"eps": 1, "steps": 10}}, r"steps=10 \(expected at least 1 and at most 9\)", None),
-        ({"inner": {"eps": 1, "steps": 2.0}}, r"steps=2.0 \(expected a whole number or null\)", None),
+        ({"inner": {"eps": 1, "steps": 2.5}}, r"steps=2.5 \(expected a whole number or null\)", None),
         ({"inner": {"eps": 10**400, "steps": 1}}, "outer.inner.eps=1000", None),
         ({"inner": {"eps": float("nan"), "steps": 1}}, "outer.inner.eps=nan", None),
-        ({"rates": 0.5}, r"outer.rates=0.5 \(expected a list of a number\)", None),
+        ({"rates": 0.5}, r"outer.rates=0.5 \(expected a list of a number\)", "outer.rates=[0.5]"),
         ({"rates": [0.5, 1]}, r"outer.rates=1.0 \(expected at least 0 and less than 1\)", None),
         ({"rates": [[0.5]]}, "outer.rates=", None),
         ({"name": "beta", "flag": True}, "outer.flag with beta", None),
@@ -111,3 +111,8 @@ def test_any_value_is_parsed_or_refused_with_a_config_error(values):
     assert isinstance(config, Outer) and config.name in ("alpha", "beta")
     assert config.inner.eps > 0 and (config.inner.steps is None or 1 <= config.inner.steps <= 9)
     assert all(0 <= rate < 1 for rate in config.rates)
+
+
+def test_a_whole_number_may_be_written_with_an_exponent():
+    steps = parse(Outer, {**GOOD, "inner": {"eps": 1, "steps": 0.8e1}}, "outer").inner.steps
+    assert steps == 8 and isinstance(steps, int)

@@ -52,8 +52,9 @@ def test_other_processes_say_nothing(monkeypatch, caplog):
 
 def test_a_terminal_gets_a_bar(monkeypatch, capsys):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
-    bar = ProgressBar("cr-digits", total=3)
+    bar = ProgressBar("cr-digits-simclr-resnet50-0123456789ab", total=3)
     bar.show("loss=0.5")
     bar.step()
     bar.close()
-    assert "cr-digits" in capsys.readouterr().err
+    shown = capsys.readouterr().err
+    assert "cr digits:" in shown and "simclr" not in shown

@@ -10,6 +10,7 @@ from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
 
 from robust_transfer.cli.arguments import Arguments, parse
+from robust_transfer.config.evaluators import evaluators
 from robust_transfer.core.errors import ConfigError
 from robust_transfer.distributed.environment import is_first_process
 
@@ -37,6 +38,8 @@ def main(
 ) -> int:
     """Answer help and queries, else hand the arguments and overrides to `action`."""
     arguments = parse(argv)
+    if arguments.help and arguments.overrides[:1] and arguments.overrides[0] in evaluators():
+        arguments = dataclasses.replace(arguments, help=False, explain=arguments.overrides[0])
     if arguments.help:
         print(help_text())
         return 0
@@ -58,15 +61,13 @@ def main(
 
 
 def _hydra_query(program: str, config_name: str, flags: list[str], arguments: Arguments) -> int:
-    """Let Hydra print a config, its search path or completions, after our own check of the overrides."""
+    """Let Hydra print a config or its search path, after our own check of the overrides."""
     from hydra import main as hydra_main
 
     from robust_transfer.cli.compose import checked_overrides, conf_directory, hydra_session
 
-    overrides = list(arguments.overrides)
-    if not {"-sc", "--shell-completion"} & {word.partition("=")[0] for word in flags}:
-        with hydra_session(program, arguments.config_dir):
-            overrides = checked_overrides(overrides)
+    with hydra_session(program, arguments.config_dir):
+        overrides = checked_overrides(list(arguments.overrides))
     answer = hydra_main(config_path=str(conf_directory()), config_name=config_name, version_base="1.3")
     messages = io.StringIO()
     try:

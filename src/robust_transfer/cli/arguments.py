@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from robust_transfer.core.errors import ConfigError, did_you_mean
+from robust_transfer.core.nearest import MEANT
 
 # Flags that Hydra answers itself, without running anything.
 HYDRA_QUERIES = (
@@ -13,8 +14,6 @@ HYDRA_QUERIES = (
     "-c",
     "--info",
     "-i",
-    "--shell-completion",
-    "-sc",
     "--hydra-help",
     "--package",
     "-p",
@@ -22,6 +21,9 @@ HYDRA_QUERIES = (
 )
 FLAGS = (
     "--help",
+    "--version",
+    "--json",
+    "--store",
     "--explain",
     "--plan",
     "--measure",
@@ -36,6 +38,8 @@ FLAGS = (
 @dataclass(frozen=True)
 class Arguments:
     """A command line, taken apart."""
+
+    json: bool = False
 
     overrides: tuple[str, ...] = ()
     help: bool = False
@@ -54,10 +58,15 @@ def parse(argv: Sequence[str]) -> Arguments:
     words = iter(argv)
     for word in words:
         name, _, inline = word.partition("=")
+        if overrides and (word[0:1] == "=" or (overrides[-1].endswith("=") and "=" not in word)):
+            whole = overrides[-1].rstrip("=") + "=" + (word.lstrip("=") or next(words, "VALUE"))
+            raise ConfigError(f"'{overrides[-1]} {word}' has a blank at its = (expected key=value)", whole)
         if word in ("--help", "-h"):
             values["help"] = True
-        elif word in ("--plan", "--measure"):
+        elif word in ("--plan", "--measure", "--json"):
             values[word[2:]] = True
+        elif name == "--store":
+            overrides.append(f"store={inline or next(words, '')}")
         elif word in ("--multirun", "-m"):
             values["multirun"] = True
         elif name == "--explain":
@@ -73,7 +82,53 @@ def parse(argv: Sequence[str]) -> Arguments:
             if not inline and name not in ("--hydra-help", "--resolve"):
                 next(words, None)
         elif word.startswith("-"):
-            raise ConfigError(f"{word} is not a flag", did_you_mean(name, FLAGS))
+            raise ConfigError(f"{name} is not a flag", _instead(name, inline or next(words, "")))
         else:
             overrides.append(word)
     return Arguments(overrides=tuple(overrides), **values)  # type: ignore[arg-type]
+
+
+# What other tools call what has another flag here.
+OTHER_FLAGS = {
+    "--plan": ("--dry-run", "--dryrun", "--dry", "-n", "--check", "--simulate"),
+    "--version": ("-V", "-v"),
+    "--cfg job": ("--config", "--show-config", "--print-config"),
+    "--multirun": ("--sweep",),
+    "runtime.devices=N": ("--gpus", "--devices", "--num-gpus"),
+}
+
+
+def _instead(flag: str, following: str) -> str:
+    """Say what a flag that does not exist would be here: another flag, or a value, which has no dashes."""
+    for ours, theirs in OTHER_FLAGS.items():
+        if flag in theirs:
+            return f"did you mean {ours}?"
+    plain = flag.lstrip("-").replace("-", "_")
+    if flag.startswith("--") and (key := _key_of(plain)):
+        value = following if following and not following.startswith("-") else "VALUE"
+        return f"values have no dashes: {key}={value}"
+    return did_you_mean(flag, FLAGS)
+
+
+def _key_of(word: str) -> str | None:
+    """Return what a word is as the key of an override: a group, a dotted name, or the end of one."""
+    from robust_transfer.config.evaluators import evaluators
+    from robust_transfer.config.methods import FINETUNE, PRETRAIN
+    from robust_transfer.config.run import EvaluateConfig, TrainConfig
+    from robust_transfer.config.schema import below
+
+    owners = [("", TrainConfig), ("", EvaluateConfig), *evaluators().items()]
+    owners += [("finetune", cls) for cls in FINETUNE.values()] + [
+        ("pretrain", cls) for cls in PRETRAIN.values()
+    ]
+    paths = [
+        *(path for group, cls in owners for path in below(cls, group)),
+        *evaluators(),
+        "experiment",
+        "cell",
+    ]
+    if word in paths:
+        return word
+    meant = MEANT.get(word.replace("_", ""), word)
+    ends = [path for path in paths if path.rpartition(".")[2] == meant]
+    return min(ends, key=lambda path: (not path.startswith("finetune."), path.count("."))) if ends else None

@@ -61,7 +61,7 @@ def conf_directory() -> Path:
 
 def _brought_nodes() -> list[str]:
     """Return the overrides that add the nodes of evaluators that other packages or the user's files bring."""
-    files = _group_options("evaluator")
+    files = group_options("evaluator")
     return [f"+evaluator@{name}={name}" for name in evaluators() if name in files]
 
 
@@ -213,6 +213,10 @@ def _hydra_errors() -> Iterator[None]:
                 f"{group}.{part} is given, but what {group} chooses here has none",
                 f"leave it out, or choose another {group}",
             ) from error
+        if launched := re.search(r"Could not override '(hydra\.launcher\.\w+)'", str(error)):
+            raise ConfigError(
+                f"{launched[1]} is given, but no launcher that has it is chosen", "add hydra/launcher=slurm"
+            ) from error
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         raise ConfigError(lines[0] if lines else type(error).__name__, *lines[1:2]) from error
 
@@ -239,7 +243,7 @@ def _with_group(text: str) -> str:
 
 def _group_of(key: str) -> str:
     group = key.replace(".", "/")
-    return group if group.split("/")[-1] in PARTS and _group_options(group) else key
+    return group if group.split("/")[-1] in PARTS and group_options(group) else key
 
 
 def _strict(override: Override) -> str:
@@ -247,8 +251,9 @@ def _strict(override: Override) -> str:
     text = str(override.input_line)
     key = override.key_or_group
     if key == "hydra" or key.startswith(("hydra.", "hydra/")):
+        _check_hydra(key, override)
         return text
-    options = _group_options(key)
+    options = group_options(key)
     if options:
         for choice in _choices(override):
             if choice is None:
@@ -264,7 +269,23 @@ def _strict(override: Override) -> str:
     return "++" + text.lstrip("+")
 
 
-def _group_options(group: str) -> list[str]:
+def _check_hydra(key: str, override: Override) -> None:
+    """Refuse a launcher that is not there, and values of one that is not chosen."""
+    options = group_options(key) if "/" in key else []
+    if options and str(override.value()) not in options:
+        raise ConfigError(
+            f"{key}={override.value()} is unknown", did_you_mean(str(override.value()), options)
+        )
+
+
+def groups() -> list[str]:
+    """List the groups that a command line chooses from; call inside `hydra_session`."""
+    loader = GlobalHydra.instance().config_loader()
+    names = loader.get_group_options("", results_filter=ObjectType.GROUP)
+    return [name for name in names if name not in ("hydra", "evaluator") and group_options(name)]
+
+
+def group_options(group: str) -> list[str]:
     """List the names that a group offers, those of its subgroups as `subgroup/name`."""
     loader = GlobalHydra.instance().config_loader()
     group = group.split("@")[0]

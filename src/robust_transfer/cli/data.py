@@ -24,7 +24,7 @@ SHOWN = 20  # unreadable images of a set that are named
 @command("rt-data")
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `rt-data status|check|fetch|import|try|cache [D ...]`."""
-    arguments = _parser().parse_args(argv)
+    arguments = make_parser().parse_args(argv)
     names = arguments.datasets
     for name in names:
         catalogue.get(name)  # a misspelt name is an error before anything is printed
@@ -33,7 +33,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     return act(names, root, arguments)
 
 
-def _parser() -> Parser:
+def make_parser() -> Parser:
+    """Return the parser of the command line."""
     parser = Parser(prog="rt-data", description=__doc__)
     actions = parser.add_subparsers(
         dest="action", required=True, metavar="|".join(ACTIONS), parser_class=Parser

@@ -6,6 +6,7 @@ import functools
 import os
 import sys
 from collections.abc import Callable, Sequence
+from importlib.metadata import version
 
 from robust_transfer.core.errors import UserError
 from robust_transfer.core.logging import messages_on_stderr
@@ -37,9 +38,9 @@ def command(program: str) -> Callable[[Main], Main]:
 
         def run(arguments: list[str]) -> int:
             if os.environ.get("RT_FULL_ERROR") == "1":
-                return main(arguments)
+                return answered(arguments)
             try:
-                return main(arguments)
+                return answered(arguments)
             except UserError as error:
                 return report_user_error(program, error)
             except KeyboardInterrupt:
@@ -49,6 +50,17 @@ def command(program: str) -> Callable[[Main], Main]:
                 # The reader of our output went away (| head): nothing is left to say to it.
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
                 return 0
+
+        def answered(arguments: list[str]) -> int:
+            """Answer what every command answers alike, or hand over to it."""
+            if arguments[:1] == ["--version"]:
+                print(f"{program} {version('robust-transfer')}")
+                return 0
+            if arguments and arguments[0].partition("=")[0] in ("-sc", "--shell-completion"):
+                from robust_transfer.cli.completion import answer
+
+                return answer(program, arguments)
+            return main(arguments)
 
         return wrapped
 

@@ -33,6 +33,9 @@ Flags
   --plan             show the evaluation's key and state; run nothing
   --cfg job          print the composed configuration
   --config-dir DIR   your own configs beside the shipped ones
+  --store DIR        the runs' root, as store=DIR
+  --version          which version this is
+  -sc install=bash   shell completion: eval "$(rt-eval -sc install=bash)"
 
 Example
   rt-eval certify checkpoint=KEY dataset=digits certify.sigma=0.25"""

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
+import json
+import textwrap
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from robust_transfer.config.data import DataConfig
 from robust_transfer.config.evaluators import evaluator_spec
-from robust_transfer.core.columns import columns
+from robust_transfer.core.columns import columns, terminal_width
 from robust_transfer.data import catalogue
 from robust_transfer.pipeline import cost
 from robust_transfer.pipeline.inputs import missing_input
@@ -20,7 +23,7 @@ if TYPE_CHECKING:
     from robust_transfer.cli.launching import PlannedJob
 
 
-def show(jobs: Sequence[PlannedJob], *, measure: bool) -> int:
+def show(jobs: Sequence[PlannedJob], *, measure: bool, as_json: bool = False) -> int:
     """Print every stage of a sweep once, with its state and cost; 2 if something is missing, else 0."""
     stages: dict[str, tuple[Stage, PlannedJob]] = {}
     uses: dict[str, int] = {}
@@ -33,24 +36,31 @@ def show(jobs: Sequence[PlannedJob], *, measure: bool) -> int:
         to_run = [s for s, job in stages.values() if s.directory(job.config.store).state() != "done"]
         rates |= cost.measured_rates(to_run, jobs[0].config.runtime)
     lines: list[tuple[str, ...]] = []
+    facts: list[dict[str, Any]] = []
     lacks: dict[str, str] = {}
     missing = functools.cache(catalogue.missing)
     due: list[tuple[str, cost.Cost]] = []
     for stage, job in stages.values():
         state = stage.directory(job.config.store).state()
         start = (stage.kind, *_what(stage), stage.key[:12])
+        facts.append({**dict(zip(("kind", "what", "on", "key"), start, strict=True)), "state": state})
         if state == "done":
             lines.append((*start, state, "-", "-", "-"))
             continue
-        if lack := missing_input(stage, job.config.data, missing):
+        if (lack := missing_input(stage, job.config.data, missing)) is not None:
             state, lacks[stage.dataset.shown_name] = "blocked", lack
         found = cost.cost(stage, rates.get(cost.recipe(stage.identity, stage.lineage)))
         due.append((stage.kind, found))
+        facts[-1] |= {"state": state, "missing": lack, **dataclasses.asdict(found)}
         lines.append((*start, state, _count(found.steps), _count(found.passes), _hours_text(found.hours)))
-    print(columns([("stage", "what", "on", "key", "state", "steps", "passes", "hours"), *lines]))
+    if as_json:
+        print(json.dumps(facts, indent=2))
+        return 2 if lacks else 0
+    head = ("stage", "what", "on", "key", "state", "steps", "passes", "time")
+    print(columns([head, *lines], terminal_width()))
     print(_totals(len(stages), sum(number > 1 for number in uses.values()), due, measure))
     for name, lack in lacks.items():
-        print(f"{name}: DATA MISSING: {lack}\n  rt-data status {name}")
+        print(_filled(f"{name}: DATA MISSING: {lack}") + f"\n  rt-data status {name}")
     _tell_older(jobs[0].config.store)
     return 2 if lacks else 0
 
@@ -68,7 +78,7 @@ def _totals(stages: int, shared: int, due: Sequence[tuple[str, cost.Cost]], meas
     unknown = len(due) - len(hours)
     lines = [
         f"{stages} stages, {shared} shared between runs, {len(due)} to run; "
-        f"{sum(hours):.2f} hours known, {unknown} stages unknown."
+        f"{_hours_text(sum(hours))} known, {unknown} stages unknown."
     ]
     if due:
         kinds = dict.fromkeys(kind for kind, _ in due)
@@ -89,7 +99,7 @@ def _of_kind(kind: str, due: Sequence[tuple[str, cost.Cost]]) -> str:
     passes = [one.passes for one in found if one.passes is not None]
     parts = [f"{len(found)} {kind}"]
     parts += [f"{_count(sum(passes))} passes"] if len(passes) == len(found) else []
-    parts += [f"{_hours_text(sum(hours))} hours"] if len(hours) == len(found) else []
+    parts += [_hours_text(sum(hours))] if len(hours) == len(found) else []
     return ", ".join(parts)
 
 
@@ -103,9 +113,9 @@ def show_evaluations(stages: Sequence[Stage], root: str, data: DataConfig) -> in
             state = "blocked"
             lacks.append(lack)
         lines.append((stage.kind, *_what(stage), stage.key[:12], state))
-    print(columns([("stage", "what", "on", "key", "state"), *lines]))
+    print(columns([("stage", "what", "on", "key", "state"), *lines], terminal_width()))
     for lack in dict.fromkeys(lacks):
-        print(f"DATA MISSING: {lack}")
+        print(_filled(f"DATA MISSING: {lack}"))
     _tell_older(root)
     return 2 if lacks else 0
 
@@ -137,7 +147,7 @@ def rows(outcomes: Sequence[Sequence[StageDirectory]]) -> str:
     if not lines:
         return "\n".join(f"{d.kind} {d.key} {d.path}" for d in directories)
     head = ("model", "dataset", "evaluator", "SA %", "RA %", "ACR", "n", "key")
-    parts = [columns([head, *lines])]
+    parts = [columns([head, *lines], terminal_width())]
     notes = [
         f"  {d.key}: {note}"
         for d in directories
@@ -182,7 +192,50 @@ def _count(value: int | None) -> str:
 
 
 def _hours_text(hours: float | None) -> str:
-    return "unknown" if hours is None else f"{hours:.2f}"
+    """Write a time with two digits, in days from two of them on: it is an estimate."""
+    if hours is None:
+        return "unknown"
+    value, unit = (hours / 24, "days") if hours >= 48 else (hours, "hours")
+    if value == 0 or value >= 9.95:
+        return f"{float(f'{value:.2g}'):.0f} {unit}"
+    return f"{value:#.2g} {unit}" if value >= 0.001 else f"under 0.001 {unit}"
+
+
+def _filled(text: str) -> str:
+    width = terminal_width()
+    return textwrap.fill(text, width, subsequent_indent="  ") if width else text
+
+
+def machine_line(jobs: Sequence[PlannedJob]) -> str:
+    """Name the device, and how long what is due will take as far as finished stages tell; loads torch."""
+    import torch
+
+    from robust_transfer.distributed.devices import choose_kind, device_name
+
+    config = jobs[0].config
+    kind = choose_kind(config.runtime.device)
+    none = " (no GPU found)" if kind == "cpu" and config.runtime.device == "auto" else ""
+    rates = cost.finished_rates(config.store)
+    due = {stage.key: stage for job in jobs for stage in job.due}.values()
+    hours = [cost.cost(one, rates.get(cost.recipe(one.identity, one.lineage))).hours for one in due]
+    known = [one for one in hours if one is not None]
+    time = (
+        f"about {_hours_text(sum(known))}" if len(known) == len(hours) else "time unknown: --plan --measure"
+    )
+    return f"device: {device_name(torch.device(kind))}{none}" + (f"; {time}" if due else "")
+
+
+def first_line(jobs: Sequence[PlannedJob]) -> str:
+    """Say before anything slow what will run: how many stages, the first one with its images and steps."""
+    due = {stage.key: stage for job in jobs for stage in job.due}
+    if not due:
+        return "every stage is done"
+    first = next(iter(due.values()))
+    what, on = _what(first)
+    amounts = [("steps", cost.total_steps(first)), ("images", cost.images(first))]
+    told = ", ".join(f"{number:,} {name}" for name, number in amounts if number is not None)
+    number = f"{len(due)} stage{'s' * (len(due) != 1)} to run"
+    return f"{number}; first {first.kind} {what} on {on}" + (f": {told}" if told else "")
 
 
 def _gigabytes(amounts: Sequence[int | None], combine: Callable[[list[int]], int]) -> str:

@@ -40,11 +40,13 @@ Methods
 
 Flags
   --explain NAME     what a value (finetune.lr) or a group's values mean: range, default, origin
-  --plan             show stages, states, missing inputs and cost; run nothing
+  --plan [--json]    show stages, states, missing inputs and cost; run nothing
   --measure          with --plan: time a few steps on this machine
   -m, --multirun     sweep: rt-train -m pretrain=none,cr finetune=cr dataset=pets,dtd
   --cfg job          print the composed configuration (-p finetune: a part of it)
   --config-dir DIR   your own configs beside the shipped ones
+  --store DIR        the runs' root, as store=DIR
+  --version          which version this is
   -sc install=bash   shell completion: eval "$(rt-train -sc install=bash)"
 
 Examples
@@ -80,9 +82,12 @@ def _method_lines() -> str:
 
 
 def _refuse_words(overrides: list[str]) -> list[str]:
-    words = [word for word in overrides if "=" not in word and not word.startswith("~")]
-    if words:
-        raise ConfigError(f"'{words[0]}' is not an override (expected key=value)", "rt-train --help")
+    for before, word in zip(["", *overrides], overrides, strict=False):
+        if "=" not in word and not word.startswith("~"):
+            joined = (
+                f"without a blank: {before}{word}" if word.isdigit() and "=" in before else "rt-train --help"
+            )
+            raise ConfigError(f"'{word}' is not an override (expected key=value)", joined)
     return overrides
 
 
@@ -93,8 +98,11 @@ def _train(arguments: Arguments, overrides: list[str]) -> int:
         composition = compose.read("train", overrides, multirun=arguments.multirun)
         jobs = launching.planned(composition)
         if arguments.plan or arguments.measure:
-            return plans.show(jobs, measure=arguments.measure)
+            return plans.show(jobs, measure=arguments.measure, as_json=arguments.json)
+        app.say(plans.first_line(jobs))
         launching.check(composition, jobs)
+        if composition.launcher == "basic":
+            app.say(plans.machine_line(jobs))
         outcomes = launching.run_all(composition, jobs, say=app.say)
     failed = [outcome for outcome in outcomes if isinstance(outcome, UserError)]
     app.show(plans.rows([o for o in outcomes if not isinstance(o, UserError)]))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from robust_transfer.config.data import DataConfig, DatasetConfig
@@ -25,8 +26,9 @@ from robust_transfer.config.methods import (
 from robust_transfer.config.model import ModelConfig
 from robust_transfer.config.plugins import load_methods
 from robust_transfer.config.runtime import BudgetConfig, RuntimeConfig
-from robust_transfer.config.schema import option, parse, parse_choice
+from robust_transfer.config.schema import below, option, parse, parse_choice
 from robust_transfer.core.errors import ConfigError, did_you_mean
+from robust_transfer.core.nearest import MEANT
 
 
 @dataclass
@@ -107,7 +109,9 @@ def train_config(values: Mapping[str, Any]) -> TrainConfig:
     if chosen.get("finetune") is not None:
         chosen["finetune"] = parse_choice(FINETUNE, chosen["finetune"], "finetune")
     given = {"dataset": None, "finetune": None, **chosen}
-    config: TrainConfig = parse(TrainConfig, given, "", beside=evaluators())
+    config: TrainConfig = parse(
+        TrainConfig, given, "", beside=evaluators(), elsewhere=partial(_elsewhere, TrainConfig, chosen)
+    )
     if isinstance(config.pretrain, TrainingConfig):
         config.source = _with_split_seed(config.source, config.pretrain.seed)
     if config.dataset is not None:
@@ -122,11 +126,29 @@ def evaluate_config(values: Mapping[str, Any]) -> EvaluateConfig:
     if not values.get("dataset"):
         raise ConfigError("dataset is not chosen", "dataset=NAME; rt-data status lists them")
     given = {"model": None, **parse_evaluators(values)}
-    config: EvaluateConfig = parse(EvaluateConfig, given, "", beside=evaluators())
+    config: EvaluateConfig = parse(
+        EvaluateConfig, given, "", beside=evaluators(), elsewhere=partial(_elsewhere, EvaluateConfig, {})
+    )
     if not config.evaluators:
         raise ConfigError("evaluators is empty", f"choose from: {', '.join(evaluators())}")
     config.dataset = _with_split_seed(config.dataset, config.seed)
     return config
+
+
+def _elsewhere(cls: type, chosen: Mapping[str, Any], name: str) -> str | None:
+    """Say in which groups a value stands that is given without one: lr is finetune.lr or pretrain.lr."""
+    owners = {
+        group: type(chosen[group]) for group in ("finetune", "pretrain") if chosen.get(group) is not None
+    }
+    paths = [path for group, owner in {**owners, **evaluators()}.items() for path in below(owner, group)]
+    paths += [path for path in below(cls, "") if "." in path]
+    ends = [path.rpartition(".")[2] for path in paths]
+    top = [field.name for field in dataclasses.fields(cls)]
+    meant = name if name in ends else MEANT.get(name.replace("_", ""), "")
+    if meant not in ends or (meant in top and name != meant):
+        return None
+    same = list(dict.fromkeys(path for path, end in zip(paths, ends, strict=True) if end == meant))
+    return f"it belongs to a group: {', '.join(f'{path}=' for path in same[:4])}"
 
 
 def _with_split_seed(dataset: DatasetConfig, seed: int) -> DatasetConfig:

@@ -11,10 +11,11 @@ import dataclasses
 import math
 import types
 import typing
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from robust_transfer.core.errors import ConfigError, did_you_mean
+from robust_transfer.core.nearest import nearest
 
 
 def option(
@@ -50,12 +51,21 @@ def option(
     return dataclasses.field(default=default, metadata=metadata)
 
 
-def parse(cls: type, values: Any, path: str, *, stored: bool = False, beside: Iterable[str] = ()) -> Any:
+def parse(
+    cls: type,
+    values: Any,
+    path: str,
+    *,
+    stored: bool = False,
+    beside: Iterable[str] = (),
+    elsewhere: Callable[[str], str | None] = lambda name: None,
+) -> Any:
     """Build dataclass `cls` from a mapping, or raise ConfigError naming the dotted path.
 
     stored : the values are a finished stage's: fields added since have their `default_for_hash`, and what is
         refused of a new run is not
     beside : names that stand beside the fields, for suggestions
+    elsewhere : says where else a field of that name, or one like it, stands
     """
     if not isinstance(values, Mapping):
         raise ConfigError(f"{path or 'the configuration'} must be a mapping of values (found {values!r})")
@@ -64,7 +74,7 @@ def parse(cls: type, values: Any, path: str, *, stored: bool = False, beside: It
     for name in values:
         if name not in fields:
             where = f" of {cls.__name__.removesuffix('Config')}" if path else ""
-            hint = _moved(cls, str(name), path) or did_you_mean(str(name), [*fields, *beside])
+            hint = _suggestion(cls, str(name), path, [*fields, *beside], elsewhere)
             raise ConfigError(f"{_join(path, str(name))} is not a field{where}", hint)
     made = {}
     for name, field in fields.items():
@@ -100,6 +110,8 @@ def parse_choice(
     for given in values:
         owners = [other for other in classes if _has(classes[other], str(given))]
         if owners and name not in owners:
+            if moved := _moved(classes[name], str(given), path):
+                raise ConfigError(f"{_join(path, str(given))} is not a field of {shown}={name}", moved)
             raise ConfigError(
                 f"{_join(path, str(given))} is not used by {shown}={name}",
                 f"{' or '.join(owners)} has it: {shown}={owners[0]}",
@@ -155,6 +167,31 @@ def _moved(cls: type, name: str, path: str) -> str | None:
     return None
 
 
+def _suggestion(
+    cls: type, name: str, path: str, known: list[str], elsewhere: Callable[[str], str | None]
+) -> str:
+    """Say which field is meant: one of these, one below them, or one that stands elsewhere."""
+    if found := _moved(cls, name, path) or elsewhere(name):
+        return found
+    if nearest(name, known):
+        return did_you_mean(name, known)
+    inner = {dotted.rpartition(".")[2]: dotted for dotted in below(cls, path)}
+    if near := nearest(name, inner):
+        return did_you_mean(inner[near[0]], [inner[near[0]]])
+    return did_you_mean(name, known)
+
+
+def below(cls: type, path: str) -> Iterator[str]:
+    """Yield the dotted names of the fields of a dataclass and of those inside it."""
+    hints = typing.get_type_hints(cls)
+    for field in dataclasses.fields(cls):
+        inner = _join(path, field.name)
+        yield inner
+        for owner in typing.get_args(hints[field.name]) or [hints[field.name]]:
+            if dataclasses.is_dataclass(owner):
+                yield from below(typing.cast(type, owner), inner)
+
+
 def _join(path: str, name: str) -> str:
     return f"{path}.{name}" if path else name
 
@@ -171,10 +208,17 @@ def _value(hint: Any, value: Any, path: str, metadata: Mapping[str, Any], stored
         return parse(typing.cast(type, nested[0]), value, path, stored=stored)
     converted = _convert(hint, value)
     if converted is _NO:
-        raise ConfigError(f"{path}={value!r} (expected {type_name(hint)})")
+        raise ConfigError(f"{path}={value!r} (expected {type_name(hint)})", *_as_list(hint, value, path))
     for item in converted if isinstance(converted, list) else [converted]:
         _check_range(item, path, metadata)
     return converted
+
+
+def _as_list(hint: Any, value: Any, path: str) -> list[str]:
+    """Show one value that stands where a list is expected as a list."""
+    lists = [h for h in typing.get_args(hint) or [hint] if typing.get_origin(h) is list]
+    lists = [hint] if typing.get_origin(hint) is list else lists
+    return [f"{path}=[{value}]"] if lists and isinstance(value, str | int | float) else []
 
 
 _NO = object()
@@ -199,6 +243,8 @@ def _convert(hint: Any, value: Any) -> Any:
         return _NO
     if hint is float and isinstance(value, int):
         return float(value)
+    if hint is int and isinstance(value, float) and value.is_integer() and abs(value) < LARGEST_INTEGER:
+        return int(value)  # 1e5
     if hint is float and isinstance(value, str):
         return _fraction(value)
     return value if isinstance(value, hint) else _NO

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 import signal
 from collections.abc import Iterable
+
+from robust_transfer.core.nearest import nearest
 
 EXIT_RESUMABLE = 75  # EX_TEMPFAIL: what a scheduler takes as "queue it again"
 EXIT_INTERRUPTED = 130  # what a shell reports of a command that ^C ended
@@ -69,9 +70,9 @@ class Interrupted(SystemExit):
 def did_you_mean(word: str, choices: Iterable[str]) -> str:
     """Name the nearest of `choices`, or list them all when none is near."""
     names = sorted(choices)
-    near = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
-    if near:
-        return f"did you mean '{near[0]}'?"
+    if near := nearest(word, names):
+        *first, last = [f"'{name}'" for name in near]
+        return f"did you mean {', '.join(first)} or {last}?" if first else f"did you mean {last}?"
     shown = names if len(names) <= 20 else [*names[:20], "..."]
     return f"choose from: {', '.join(shown)}"
 

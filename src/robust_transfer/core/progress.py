@@ -12,6 +12,11 @@ from robust_transfer.core.logging import logger
 LINE_SECONDS = 60.0
 
 
+def short(name: str) -> str:
+    """Shorten a stage's name to what tells it apart beside a bar: its method and data set."""
+    return " ".join(name.split("-")[:2])
+
+
 class ProgressBar:
     """Count steps; silent where `shown` is false (all processes but the first)."""
 
@@ -22,7 +27,9 @@ class ProgressBar:
         self._text = ""
         self._bar: tqdm | None = None
         if shown and sys.stderr.isatty():
-            self._bar = tqdm(desc=what, total=total, initial=done, unit="step", leave=False)
+            self._bar = tqdm(
+                desc=short(what), total=total, initial=done, unit="step", leave=False, dynamic_ncols=True
+            )
 
     def step(self, number: int = 1) -> None:
         """Count steps that are done."""

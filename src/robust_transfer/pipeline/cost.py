@@ -68,6 +68,13 @@ def total_steps(stage: Stage) -> int | None:
     return min((s for s in (by_epochs, config.max_steps) if s is not None), default=None)
 
 
+def images(stage: Stage) -> int | None:
+    """Return the images that a stage reads, as far as the catalogue tells."""
+    if isinstance(stage.config, TrainingConfig):
+        return stage.generated or expected_train_images(stage.dataset)
+    return None if isinstance(stage.config, CheckpointConfig) else _test_images(stage)
+
+
 def passes(stage: Stage) -> int | None:
     """Return the passes of a whole stage; of an attack or a certificate the most that it can take."""
     if isinstance(stage.config, CheckpointConfig):
@@ -109,14 +116,14 @@ def recipe(stage_identity: dict[str, Any], lineage: Lineage) -> str:
 
 
 def finished_rates(root: Path | str) -> dict[str, Rate]:
-    """Return the rate of every recipe that finished in this store."""
+    """Return the rate of every recipe that finished in this store; a smoke run's few images tell none."""
     rates = {}
     for directory in directories.scan(root):
         status = directory.status()
         amount, seconds = status.passes, status.wall_seconds
         if status.state != directories.DONE or not amount or seconds is None:
             continue
-        if identity := read_identity(directory.path):
+        if "smoke" not in status.marks and (identity := read_identity(directory.path)):
             size = sum(file.stat().st_size for file in directory.path.iterdir() if file.is_file())
             rates[recipe(identity, status.lineage)] = Rate(seconds / amount, status.peak_memory_bytes, size)
     return rates

@@ -24,16 +24,17 @@ COMMANDS = (*browse.COMMANDS, *study.COMMANDS, *verify.COMMANDS, *export.COMMAND
 @command("rt-report")
 def main(argv: Sequence[str] | None = None) -> int:
     """Run rt-report."""
-    parser = _parser()
+    parser = make_parser()
     if not argv:
         parser.print_help()
         return 0
-    arguments = parser.parse_args(argv)
+    arguments = parser.parse_args([f"--{word}" if word.startswith("store=") else word for word in argv])
     run = next(entry.run for entry in COMMANDS if entry.name == arguments.command)
     return run(arguments)
 
 
-def _parser() -> Parser:
+def make_parser() -> Parser:
+    """Return the parser of the command line."""
     shared = Parser(add_help=False)
     add_options(shared, default=argparse.SUPPRESS)
     parser = Parser(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import csv
+import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -41,6 +43,21 @@ def add_options(parser: argparse.ArgumentParser, *, default: str | None) -> None
     parser.add_argument(
         "--out", metavar="DIR", default=default, help="where files go (default: STORE/report)"
     )
+
+
+def add_json(parser: argparse.ArgumentParser) -> None:
+    """Add the choice of what a program can read."""
+    parser.add_argument("--json", action="store_true", help="print the same as JSON")
+
+
+def show_json(values: object) -> None:
+    """Print JSON; what has no word there is written as text."""
+    print(json.dumps(values, indent=2, default=str))
+
+
+def csv_rows(text: str) -> list[dict[str, str]]:
+    """Return the rows of a CSV text by the names of its columns."""
+    return list(csv.DictReader(text.splitlines()))
 
 
 def add_key(parser: argparse.ArgumentParser) -> None:

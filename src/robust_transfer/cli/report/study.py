@@ -7,10 +7,13 @@ from pathlib import Path
 
 from robust_transfer.cli.report.options import (
     Command,
+    add_json,
+    csv_rows,
     directory_of,
     evaluation,
     index_of,
     say_written,
+    show_json,
     source_of,
     write,
 )
@@ -28,6 +31,9 @@ def table(arguments: argparse.Namespace) -> int:
         raise ConfigError(f"table {spec.name} has no published numbers", f"rt-report table {spec.name}")
     built = tables.build(spec.name, source, index_of(arguments))
     text, stem = output.to_markdown(built), output.file_name(built)
+    if arguments.json:
+        show_json(csv_rows(output.to_csv(built)))
+        return 0
     print(text, end="")
     files = {f"{stem}.md": text, f"{stem}.csv": output.to_csv(built), f"{stem}.tex": output.to_latex(built)}
     write(arguments, files)
@@ -79,6 +85,9 @@ def claims(arguments: argparse.Namespace) -> int:
     source, index = source_of(arguments), index_of(arguments)
     built = claims.tables_needed(source, index)
     found, behind = claims.verdicts(built), claims.runs_of(built)
+    if arguments.json:
+        show_json(csv_rows(output.to_csv(found, behind)))
+        return 0
     text = output.to_markdown(found, source, behind)
     print(text, end="")
     suffix = "-published" if source == "published" else ""
@@ -153,6 +162,7 @@ def html(arguments: argparse.Namespace) -> int:
 
 
 def _add_table(parser: argparse.ArgumentParser) -> None:
+    add_json(parser)
     names = "2 to 5, quickstart, natural2 to 5, methods, methods_mini, or another package's"
     parser.add_argument("name", metavar="N", help=names)
 
@@ -195,7 +205,7 @@ COMMANDS = (
         figure,
         _add_figure,
     ),
-    Command("claims", "check every number in the study's text", claims),
+    Command("claims", "check every number in the study's text", claims, add_json),
     Command("findings", "what the study on real photographs found, in sentences with intervals", findings),
     Command("analysis", "one question answered: " + ", ".join(ANALYSES), analysis, _add_analysis),
     Command(

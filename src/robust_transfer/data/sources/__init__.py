@@ -34,7 +34,10 @@ def list_split(entry: Entry, root: Path, split: str, partition: int | None = Non
         return listing.below(root, entry.folder)
     except (KeyError, IndexError, TypeError, ValueError) as error:
         if isinstance(error, DataError):
-            raise
+            if error.hints:
+                raise
+            get = [f"rt-data fetch {entry.name}"] if entry.archives else []
+            raise DataError(error.what, f"layout under {root}: {entry.layout}", *get) from error
         raise DataError(
             f"the lists of {entry.name} under {root} are cut short or damaged "
             f"({type(error).__name__}: {error})",

@@ -31,7 +31,7 @@ class Frames:
         """
         import pandas
 
-        frame = pandas.DataFrame([_row(run) for run in self.index.runs])
+        frame = pandas.DataFrame([run_row(run) for run in self.index.runs])
         return frame.set_index("key") if len(frame) else frame
 
     @cached_property
@@ -55,7 +55,8 @@ def load(store: Path | str) -> Frames:
     return Frames(collect(store))
 
 
-def _row(run: Run) -> dict[str, Any]:
+def run_row(run: Run) -> dict[str, Any]:
+    """Return what is known of an evaluation, by name."""
     cell, seeds = run.cell, run.seeds
     row: dict[str, Any] = {
         "key": run.key,

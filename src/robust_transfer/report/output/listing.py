@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from robust_transfer.core.columns import columns
+from robust_transfer.core.columns import columns, terminal_width
 from robust_transfer.report.index.cells import TITLES
 from robust_transfer.report.index.collect import Index, Run
 from robust_transfer.report.index.costs import duration
@@ -20,8 +20,9 @@ def runs_text(index: Index) -> str:
     stages = [_stage_row(stage) for stage in index.training.values()]
     if not rows and not stages:
         return f"no runs in {index.root}; to begin: rt-train experiment=quickstart\n"
-    evaluations = columns([HEADER, *rows]) + "\n" if rows else "no evaluation yet\n"
-    training = columns([("key", "kind", "what", "state", "steps", "time"), *stages]) + "\n" if stages else ""
+    evaluations = columns([HEADER, *rows], terminal_width()) + "\n" if rows else "no evaluation yet\n"
+    head = ("key", "kind", "what", "state", "steps", "time")
+    training = columns([head, *stages], terminal_width()) + "\n" if stages else ""
     return evaluations + ("\n" if training else "") + training
 
 
@@ -51,14 +52,20 @@ def _seconds(status: Status) -> float | None:
 
 def show_text(stage: StageDirectory, index: Index) -> str:
     """Tell everything that is known of one stage."""
+    lines = stage_lines(stage, index)
+    width = max(len(name) for name, _ in lines)
+    return stage.path.name + "\n" + "".join(f"  {name.ljust(width)}  {text}\n" for name, text in lines)
+
+
+def stage_lines(stage: StageDirectory, index: Index) -> list[tuple[str, str]]:
+    """Return everything that is known of one stage, by name."""
     status = stage.status()
     lines: list[tuple[str, str]] = [("directory", str(stage.path)), ("state", stage.state())]
     run = next((r for r in (*index.runs, *index.smoke) if r.path == stage.path), None)
     lines += _run_lines(run) if run else _training_lines(stage, status, index)
     if status.error:
         lines.append(("error", status.error))
-    width = max(len(name) for name, _ in lines)
-    return stage.path.name + "\n" + "".join(f"  {name.ljust(width)}  {text}\n" for name, text in lines)
+    return lines
 
 
 def _run_lines(run: Run) -> list[tuple[str, str]]:

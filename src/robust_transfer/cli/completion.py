@@ -1,0 +1,125 @@
+"""Shell completion of the four commands: `eval "$(COMMAND -sc install=bash)"` (or zsh, fish)."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Callable, Iterable, Sequence
+
+from robust_transfer.core.errors import ConfigError, did_you_mean
+
+# A completed value may go on (finetune. -> finetune.lr=), so that no blank is set behind it.
+BASH = """\
+_{name}_words() {{
+    COMPREPLY=($(COMP_LINE="${{COMP_LINE:0:COMP_POINT}}" {program} -sc query=bash 2>/dev/null))
+}}
+COMP_WORDBREAKS=${{COMP_WORDBREAKS//=}}
+complete -o nospace -o default -F _{name}_words {program}
+"""
+SCRIPTS = {
+    "bash": BASH,
+    "zsh": "autoload -U +X bashcompinit && bashcompinit\n" + BASH,
+    "fish": "complete -c {program} -a '(COMP_LINE=(commandline -cp) {program} -sc query=fish)'\n",
+}
+
+
+def answer(program: str, arguments: Sequence[str]) -> int:
+    """Print a shell's script (install=SHELL), or the words that $COMP_LINE can go on with (query=SHELL)."""
+    request = arguments[0].partition("=")[2] or " ".join(arguments[1:2])
+    action, _, shell = request.partition("=")
+    if action not in ("install", "query") or shell not in SCRIPTS:
+        raise ConfigError(
+            f"-sc {request} is no completion (expected install=SHELL)",
+            f"-sc install=bash; {did_you_mean(shell, SCRIPTS)}",
+        )
+    if action == "install":
+        print(SCRIPTS[shell].format(program=program, name=program.replace("-", "_")), end="")
+    else:
+        print("\n".join(candidates(program, os.environ.get("COMP_LINE", ""))))
+    return 0
+
+
+def candidates(program: str, line: str) -> list[str]:
+    """Return the words that the last word of a line can become."""
+    words = line.split()
+    current = "" if not words or line.endswith(" ") else words.pop()
+    offers: dict[str, Callable[[list[str], str], Iterable[str]]] = {
+        "rt-train": _of_train,
+        "rt-eval": _of_evaluate,
+        "rt-data": _of_data,
+        "rt-report": _of_report,
+    }
+    return sorted({word for word in offers[program](words[1:], current) if word.startswith(current)})
+
+
+def _of_train(before: list[str], current: str) -> Iterable[str]:
+    return _override("train", before, current)
+
+
+def _of_evaluate(before: list[str], current: str) -> Iterable[str]:
+    from robust_transfer.config.evaluators import LINEAR_PROBE, evaluators
+
+    if not before and "=" not in current and not current.startswith("-"):
+        return (*evaluators(), LINEAR_PROBE)
+    return _override("evaluate", before, current)
+
+
+def _override(config_name: str, before: list[str], current: str) -> Iterable[str]:
+    """Offer flags, keys a level at a time, and behind a = what the key can be, also behind a comma."""
+    from robust_transfer.cli import compose
+    from robust_transfer.cli.arguments import FLAGS
+    from robust_transfer.config.explain import all_values
+
+    if current.startswith("-"):
+        return FLAGS
+    if before and before[-1] == "--explain":
+        return (value.path for value in all_values(compose.conf_directory()))
+    key, equals, given = current.partition("=")
+    with compose.hydra_session(f"rt-{config_name}", None):
+        if equals:
+            options = compose.group_options(key) or _choices(key)
+            begun = given.rpartition(",")[0]
+            return (f"{key}={begun}{',' if begun else ''}{option}" for option in options)
+        groups = [f"{group}=" for group in (*compose.groups(), "hydra/launcher")]
+    paths = (value.path for value in all_values(compose.conf_directory()))
+    return (*groups, *(_next_level(path, current) for path in paths))
+
+
+def _choices(key: str) -> tuple[str, ...]:
+    from robust_transfer.cli import compose
+    from robust_transfer.config.explain import all_values
+
+    same = [value for value in all_values(compose.conf_directory()) if value.path == key]
+    choices = [choice for value in same for choice in value.choices]
+    return tuple(choices) or tuple(["true", "false"] if any(v.type == "true or false" for v in same) else ())
+
+
+def _next_level(path: str, current: str) -> str:
+    """Cut a dotted name behind the level that is being typed: `finetune.` or, a level on, `finetune.lr=`."""
+    level = current.count(".") + 1
+    parts = path.split(".")
+    return ".".join(parts[:level]) + ("." if len(parts) > level else "=")
+
+
+def _of_data(before: list[str], current: str) -> Iterable[str]:
+    from robust_transfer.cli.data import make_parser
+    from robust_transfer.data import catalogue
+
+    return (*_of_parser(make_parser(), before, current), *(catalogue.names() if before else ()))
+
+
+def _of_report(before: list[str], current: str) -> Iterable[str]:
+    from robust_transfer.cli.report import make_parser
+    from robust_transfer.report.study import registry
+
+    names = registry.tables() if before[:1] in (["table"], ["figure"]) else ()
+    return (*_of_parser(make_parser(), before, current), *names)
+
+
+def _of_parser(parser: argparse.ArgumentParser, before: list[str], current: str) -> Iterable[str]:
+    """Offer the commands of a parser; behind one, its options."""
+    subparsers = next(a for a in parser._actions if isinstance(a, argparse._SubParsersAction))
+    command = next((word for word in before if word in subparsers.choices), None)
+    if current.startswith("-"):
+        return (subparsers.choices[command] if command else parser)._option_string_actions
+    return () if command else subparsers.choices

@@ -1,0 +1,83 @@
+"""Completion of the four commands, asked as a shell asks, and through bash itself."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from commands import COMMANDS
+from robust_transfer.cli.completion import candidates
+
+
+def offered(line):
+    return candidates(line.split()[0], line)
+
+
+@pytest.mark.parametrize(
+    "line", ["rt-train pretrain=", "rt-train experiment=", "rt-train ", "rt-eval dataset="]
+)
+def test_what_is_offered_is_public(line):
+    words = offered(line)
+    assert words and not any(
+        part.startswith("_") for word in words for part in word.replace("=", ".").split(".")
+    )
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("rt-train fine", ["finetune.", "finetune="]),
+        ("rt-train finetune.l", ["finetune.lr="]),
+        ("rt-train -m dataset=food101,pe", ["dataset=food101,pets"]),
+        ("rt-train runtime.compile=", ["runtime.compile=false", "runtime.compile=true"]),
+        ("rt-train hydra/launcher=sl", ["hydra/launcher=slurm"]),
+        ("rt-train --pl", ["--plan"]),
+        ("rt-train --explain certify.alp", ["certify.alpha"]),
+        ("rt-eval cer", ["certify"]),
+        ("rt-eval certify checkpoint=x certify.mode=a", ["certify.mode=adaptive"]),
+        ("rt-data st", ["status"]),
+        ("rt-data check pe", ["pets"]),
+        ("rt-data import --fr", ["--from"]),
+        ("rt-report cl", ["claims"]),
+        ("rt-report table qui", ["quickstart"]),
+        ("rt-report runs --js", ["--json"]),
+        ("rt-train nothing-like-this", []),
+    ],
+)
+def test_the_next_words(line, words):
+    assert offered(line) == words
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash")
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_script_for_bash_completes(command, tmp_path, capsys):
+    assert COMMANDS[command](["-sc", "install=bash"]) == 0
+    (tmp_path / "script").write_text(capsys.readouterr().out)
+    (tmp_path / command).write_text("#!/bin/sh\necho \"asked $@ of $COMP_LINE\" | tr ' ' '-'\n")
+    (tmp_path / command).chmod(0o755)
+    ask = f"""
+        PATH={tmp_path}:$PATH; source {tmp_path}/script
+        COMP_LINE="{command} sta behind" COMP_POINT={len(command) + 4}
+        _{command.replace("-", "_")}_words; echo "${{COMPREPLY[@]}}"
+    """
+    done = subprocess.run(["bash", "-c", ask], capture_output=True, text=True, timeout=60)
+    assert done.stdout.strip() == f"asked--sc-query=bash-of-{command}-sta"
+
+
+def test_every_command_tells_its_version(capsys):
+    for name, main in COMMANDS.items():
+        assert main(["--version"]) == 0
+        program, number = capsys.readouterr().out.split()
+        assert program == name and number[0].isdigit()
+
+
+def test_no_completion_loads_torch():
+    asked = "import sys; from robust_transfer.cli.completion import candidates;"
+    lines = ("rt-train fine", "rt-eval ", "rt-data check ", "rt-report runs --")
+    code = asked + "".join(f"candidates('{line.split()[0]}', '{line}');" for line in lines)
+    subprocess.run(
+        [sys.executable, "-c", code + "assert 'torch' not in sys.modules"], check=True, timeout=100
+    )
