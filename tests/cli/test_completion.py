@@ -9,17 +9,22 @@ import sys
 import pytest
 
 from commands import COMMANDS
-from robust_transfer.cli.completion import candidates
 
 
-def offered(line):
-    return candidates(line.split()[0], line)
+@pytest.fixture
+def offered(monkeypatch, capsys):
+    def ask(line):
+        monkeypatch.setenv("COMP_LINE", line)
+        assert COMMANDS[line.split()[0]](["-sc", "query=bash"]) == 0
+        return capsys.readouterr().out.split()
+
+    return ask
 
 
 @pytest.mark.parametrize(
     "line", ["rt-train pretrain=", "rt-train experiment=", "rt-train ", "rt-eval dataset="]
 )
-def test_what_is_offered_is_public(line):
+def test_what_is_offered_is_public(line, offered):
     words = offered(line)
     assert words and not any(
         part.startswith("_") for word in words for part in word.replace("=", ".").split(".")
@@ -47,7 +52,7 @@ def test_what_is_offered_is_public(line):
         ("rt-train nothing-like-this", []),
     ],
 )
-def test_the_next_words(line, words):
+def test_the_next_words(line, words, offered):
     assert offered(line) == words
 
 
@@ -75,9 +80,20 @@ def test_every_command_tells_its_version(capsys):
 
 
 def test_no_completion_loads_torch():
-    asked = "import sys; from robust_transfer.cli.completion import candidates;"
-    lines = ("rt-train fine", "rt-eval ", "rt-data check ", "rt-report runs --")
-    code = asked + "".join(f"candidates('{line.split()[0]}', '{line}');" for line in lines)
+    lines = {
+        "train": "rt-train fine",
+        "evaluate": "rt-eval ",
+        "data": "rt-data check ",
+        "report": "rt-report runs --",
+    }
+    code = "import os, sys\n" + "".join(
+        f"os.environ['COMP_LINE'] = '{line}'\n"
+        f"from robust_transfer.cli import {module}\n{module}.main(['-sc', 'query=bash'])\n"
+        for module, line in lines.items()
+    )
     subprocess.run(
-        [sys.executable, "-c", code + "assert 'torch' not in sys.modules"], check=True, timeout=100
+        [sys.executable, "-c", code + "assert 'torch' not in sys.modules"],
+        check=True,
+        timeout=100,
+        stdout=subprocess.DEVNULL,
     )

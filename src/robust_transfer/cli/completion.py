@@ -23,7 +23,11 @@ SCRIPTS = {
 }
 
 
-def answer(program: str, arguments: Sequence[str]) -> int:
+# (words before the one that is typed, what is typed of it) -> what it can become
+Offers = Callable[[list[str], str], Iterable[str]]
+
+
+def answer(program: str, arguments: Sequence[str], offers: Offers) -> int:
     """Print a shell's script (install=SHELL), or the words that $COMP_LINE can go on with (query=SHELL)."""
     request = arguments[0].partition("=")[2] or " ".join(arguments[1:2])
     action, _, shell = request.partition("=")
@@ -34,37 +38,15 @@ def answer(program: str, arguments: Sequence[str]) -> int:
         )
     if action == "install":
         print(SCRIPTS[shell].format(program=program, name=program.replace("-", "_")), end="")
-    else:
-        print("\n".join(candidates(program, os.environ.get("COMP_LINE", ""))))
+        return 0
+    line = os.environ.get("COMP_LINE", "")
+    words = line.split()
+    current = "" if not words or line.endswith(" ") else words.pop()
+    print("\n".join(sorted({word for word in offers(words[1:], current) if word.startswith(current)})))
     return 0
 
 
-def candidates(program: str, line: str) -> list[str]:
-    """Return the words that the last word of a line can become."""
-    words = line.split()
-    current = "" if not words or line.endswith(" ") else words.pop()
-    offers: dict[str, Callable[[list[str], str], Iterable[str]]] = {
-        "rt-train": _of_train,
-        "rt-eval": _of_evaluate,
-        "rt-data": _of_data,
-        "rt-report": _of_report,
-    }
-    return sorted({word for word in offers[program](words[1:], current) if word.startswith(current)})
-
-
-def _of_train(before: list[str], current: str) -> Iterable[str]:
-    return _override("train", before, current)
-
-
-def _of_evaluate(before: list[str], current: str) -> Iterable[str]:
-    from robust_transfer.config.evaluators import LINEAR_PROBE, evaluators
-
-    if not before and "=" not in current and not current.startswith("-"):
-        return (*evaluators(), LINEAR_PROBE)
-    return _override("evaluate", before, current)
-
-
-def _override(config_name: str, before: list[str], current: str) -> Iterable[str]:
+def override_words(config_name: str, before: list[str], current: str) -> Iterable[str]:
     """Offer flags, keys a level at a time, and behind a = what the key can be, also behind a comma."""
     from robust_transfer.cli import compose
     from robust_transfer.cli.arguments import FLAGS
@@ -101,22 +83,7 @@ def _next_level(path: str, current: str) -> str:
     return ".".join(parts[:level]) + ("." if len(parts) > level else "=")
 
 
-def _of_data(before: list[str], current: str) -> Iterable[str]:
-    from robust_transfer.cli.data import make_parser
-    from robust_transfer.data import catalogue
-
-    return (*_of_parser(make_parser(), before, current), *(catalogue.names() if before else ()))
-
-
-def _of_report(before: list[str], current: str) -> Iterable[str]:
-    from robust_transfer.cli.report import make_parser
-    from robust_transfer.report.study import registry
-
-    names = registry.tables() if before[:1] in (["table"], ["figure"]) else ()
-    return (*_of_parser(make_parser(), before, current), *names)
-
-
-def _of_parser(parser: argparse.ArgumentParser, before: list[str], current: str) -> Iterable[str]:
+def parser_words(parser: argparse.ArgumentParser, before: list[str], current: str) -> Iterable[str]:
     """Offer the commands of a parser; behind one, its options."""
     subparsers = next(a for a in parser._actions if isinstance(a, argparse._SubParsersAction))
     command = next((word for word in before if word in subparsers.choices), None)

@@ -8,9 +8,10 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from robust_transfer.cli.completion import parser_words
 from robust_transfer.cli.errors import command, report_user_error
 from robust_transfer.cli.parser import Parser
 from robust_transfer.core.errors import DataError
@@ -21,10 +22,14 @@ Action = Callable[[list[str], str, argparse.Namespace], int]
 SHOWN = 20  # unreadable images of a set that are named
 
 
-@command("rt-data")
+def _words(before: list[str], current: str) -> Iterable[str]:
+    return (*parser_words(_parser(), before, current), *(catalogue.names() if before else ()))
+
+
+@command("rt-data", _words)
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `rt-data status|check|fetch|import|try|cache [D ...]`."""
-    arguments = make_parser().parse_args(argv)
+    arguments = _parser().parse_args(argv)
     names = arguments.datasets
     for name in names:
         catalogue.get(name)  # a misspelt name is an error before anything is printed
@@ -33,8 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return act(names, root, arguments)
 
 
-def make_parser() -> Parser:
-    """Return the parser of the command line."""
+def _parser() -> Parser:
     parser = Parser(prog="rt-data", description=__doc__)
     actions = parser.add_subparsers(
         dest="action", required=True, metavar="|".join(ACTIONS), parser_class=Parser

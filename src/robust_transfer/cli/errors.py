@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
 
+from robust_transfer.cli.completion import Offers, answer
 from robust_transfer.core.errors import UserError
 from robust_transfer.core.logging import messages_on_stderr
 
@@ -23,9 +24,15 @@ def report_user_error(program: str, error: UserError) -> int:
     return EXIT_USER_ERROR
 
 
-def command(program: str) -> Callable[[Main], Main]:
+def command(program: str, offers: Offers) -> Callable[[Main], Main]:
     """Decorate a command's main: user errors become exit code 2, Ctrl-C 130, a closed pipe is no error.
 
+    Parameters
+    ----------
+    offers : what a word of its command line can become, for a shell's completion
+
+    Notes
+    -----
     RT_FULL_ERROR=1 lets every exception through with its traceback.
     """
 
@@ -57,9 +64,7 @@ def command(program: str) -> Callable[[Main], Main]:
                 print(f"{program} {version('robust-transfer')}")
                 return 0
             if arguments and arguments[0].partition("=")[0] in ("-sc", "--shell-completion"):
-                from robust_transfer.cli.completion import answer
-
-                return answer(program, arguments)
+                return answer(program, arguments, offers)
             return main(arguments)
 
         return wrapped

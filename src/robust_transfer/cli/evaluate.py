@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from robust_transfer.cli import app
 from robust_transfer.cli.arguments import Arguments
+from robust_transfer.cli.completion import override_words
 from robust_transfer.cli.errors import command
 from robust_transfer.config.evaluators import LINEAR_PROBE, evaluators
 from robust_transfer.config.run import evaluate_config
@@ -41,7 +42,13 @@ Example
   rt-eval certify checkpoint=KEY dataset=digits certify.sigma=0.25"""
 
 
-@command(PROGRAM)
+def _words(before: list[str], current: str) -> Iterable[str]:
+    if not before and "=" not in current and not current.startswith("-"):
+        return (*evaluators(), LINEAR_PROBE)
+    return override_words("evaluate", before, current)
+
+
+@command(PROGRAM, _words)
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point of `rt-eval`."""
     arguments = list(argv or ())

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from functools import partial
 
 from robust_transfer.cli import app
 from robust_transfer.cli.arguments import Arguments
+from robust_transfer.cli.completion import override_words
 from robust_transfer.cli.errors import command, report_user_error
 from robust_transfer.config.evaluators import evaluators
 from robust_transfer.config.methods import FINETUNE, PRETRAIN
@@ -55,7 +57,7 @@ Examples
   rt-train --plan experiment=table3"""
 
 
-@command(PROGRAM)
+@command(PROGRAM, partial(override_words, "train"))
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point of `rt-train`."""
     return app.main(

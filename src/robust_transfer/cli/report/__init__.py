@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
+from robust_transfer.cli.completion import parser_words
 from robust_transfer.cli.errors import command
 from robust_transfer.cli.parser import Parser
 from robust_transfer.cli.report import browse, export, study, verify
@@ -21,10 +22,17 @@ examples:
 COMMANDS = (*browse.COMMANDS, *study.COMMANDS, *verify.COMMANDS, *export.COMMANDS)
 
 
-@command("rt-report")
+def _words(before: list[str], current: str) -> Iterable[str]:
+    from robust_transfer.report.study import registry
+
+    names = registry.tables() if before[:1] in (["table"], ["figure"]) else ()
+    return (*parser_words(_parser(), before, current), *names)
+
+
+@command("rt-report", _words)
 def main(argv: Sequence[str] | None = None) -> int:
     """Run rt-report."""
-    parser = make_parser()
+    parser = _parser()
     if not argv:
         parser.print_help()
         return 0
@@ -33,8 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return run(arguments)
 
 
-def make_parser() -> Parser:
-    """Return the parser of the command line."""
+def _parser() -> Parser:
     shared = Parser(add_help=False)
     add_options(shared, default=argparse.SUPPRESS)
     parser = Parser(
