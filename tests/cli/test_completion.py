@@ -35,7 +35,7 @@ def test_what_is_offered_is_public(line, offered):
     ("line", "words"),
     [
         ("rt-train fine", ["finetune.", "finetune="]),
-        ("rt-train finetune.l", ["finetune.lr="]),
+        ("rt-train finetune.batch_s", ["finetune.batch_size="]),
         ("rt-train -m dataset=food101,pe", ["dataset=food101,pets"]),
         ("rt-train runtime.compile=", ["runtime.compile=false", "runtime.compile=true"]),
         ("rt-train hydra/launcher=sl", ["hydra/launcher=slurm"]),
