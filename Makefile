@@ -27,10 +27,10 @@ lint: $(VENV)/.test
 	$(BIN)/mypy
 
 test-quick: $(VENV)/.test
-	$(BIN)/python -m pytest -q -n 2
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile
 
 test: lint
-	$(BIN)/python -m pytest -q -n 2 -m 'not gpu and not drill and not drill_long'
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m 'not gpu and not drill and not drill_long'
 
 drill: $(VENV)/.test
 	$(BIN)/python -m pytest -q -m drill
