@@ -40,6 +40,7 @@ def test_robust_is_robust_to_every_part(norm, model, images, labels):
     assert (survivors == 21 + 5 * 21 + 5 * 20).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("norm", "eps"), [("L2", 0.3), ("L1", 2.0)])
 def test_the_published_package_agrees(norm, eps, model, images, labels):
     """Its own standard version, its own seeds: the same images are robust."""
@@ -185,6 +186,7 @@ def test_a_list_of_one_attack_is_that_attack(model, images, labels):
     assert any(flag == "not_standard: version apgd-dlr" for flag in found.flags)
 
 
+@pytest.mark.slow
 def test_plus_breaks_whatever_the_standard_version_breaks(model, images, labels):
     kwargs = {**SHORT, "shapes": "one", "guards": "off"}
     standard, plus = (

@@ -95,6 +95,7 @@ def test_help_imports_no_torch():
     assert done.returncode == 0 and "status|check|fetch|import|try|cache" in done.stdout
 
 
+@pytest.mark.slow
 def test_a_minute_on_real_images_trains_certifies_and_leaves_nothing(tmp_path, capsys, monkeypatch):
     BUILDERS["pets"](tmp_path)
     monkeypatch.chdir(tmp_path)

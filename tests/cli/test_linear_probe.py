@@ -16,6 +16,7 @@ from robust_transfer.data import open_dataset
 from robust_transfer.models import load_model
 from tiny_runs import snapshot, tiny
 
+pytestmark = pytest.mark.slow
 PROBE = {
     "max_steps": "40",
     "batch_size": "20",

@@ -42,6 +42,7 @@ def planned_on_two_sets(table):
     return planned(f"experiment=table{table}", "dataset=cifar10,cifar100")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("table", ["2", "3", "4", "5"])
 def test_a_preset_plans_the_published_cells(table):
     published = published_cells(table)
@@ -53,6 +54,7 @@ def test_a_preset_plans_the_published_cells(table):
     assert {job.config.label for job in jobs} == {f"table{table}"}
 
 
+@pytest.mark.slow
 def test_tables_share_their_stages():
     def keys(table):
         jobs = planned_on_two_sets(table.removeprefix("table"))
@@ -77,12 +79,14 @@ def test_overriding_what_a_cell_sets_is_refused(method):
         planned("experiment=table4", method)
 
 
+@pytest.mark.slow
 def test_all12_is_any_recipe_over_the_twelve_sets():
     jobs = planned("experiment=all12", "pretrain=simclr", "finetune=cr")
     assert len({job.config.dataset.name for job in jobs}) == 12
     assert len({job.stages[0].key for job in jobs}) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("table, networks, without", [("2", 2, 1), ("4", 4, 0)])
 def test_a_table_is_replicated_over_pretrainings_and_none_has_none_of_them(table, networks, without):
     jobs = planned(f"experiment=table{table}", "dataset=cifar10", "pretrain.seed=0,1")

@@ -31,6 +31,7 @@ def test_help_imports_nothing_heavy():
     assert "rt-report table quickstart" in done.stdout
 
 
+@pytest.mark.slow
 def test_a_report_imports_no_torch(tmp_path):
     quickstart(tmp_path, seeds=(0,))
     code = (

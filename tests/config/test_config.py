@@ -29,34 +29,31 @@ def values_of(*overrides, config_name="train"):
     return [job.values for job in composition.jobs]
 
 
-BASE = {"pretrain": "none", "finetune": "st", "dataset": "digits"}
+CHOICES = {group: names(group) for group in ("model", "source", "dataset", "pretrain", "finetune", "budget")}
+ASKING = {"imagefolder": "{}.root=somewhere", "checkpoint": "{}.path=weights.pt"}  # for a value of their own
 
 
-@pytest.mark.parametrize(
-    ("group", "name"),
-    [
-        (group, name)
-        for group in ("model", "source", "dataset", "pretrain", "finetune", "budget")
-        for name in names(group)
-    ],
-)
-def test_every_shipped_choice_composes_and_parses(group, name):
-    more = []
-    if name == "imagefolder":
-        more = [f"{group}.root=somewhere"]
-    if name == "checkpoint":
-        more = ["pretrain.path=weights.pt"]
-    more += REQUIRED.get(name, ())
-    config = composed(*(f"{k}={v}" for k, v in {**BASE, group: name}.items()), *more)
-    chosen = getattr(config, group)
-    assert getattr(chosen, "name", None) or chosen.arch == name
-    if group in ("pretrain", "finetune"):
-        # A recipe is called as its runs are: the method, and the options that it sets.
-        assert getattr(chosen, "shown_name", chosen.name) == name
-        assert type(chosen) is {"pretrain": PRETRAIN, "finetune": FINETUNE}[group][chosen.name]
+@pytest.mark.parametrize("number", range(max(map(len, CHOICES.values()))))
+def test_every_shipped_choice_composes_and_parses(number):
+    """Every group's choices in turn, all groups at once: composing takes most of the time."""
+    chosen = {group: choices[number % len(choices)] for group, choices in CHOICES.items()}
+    more = [ASKING[name].format(group) for group, name in chosen.items() if name in ASKING]
+    more += [word for name in chosen.values() for word in REQUIRED.get(name, ())]
+    config = composed(*(f"{group}={name}" for group, name in chosen.items()), *more)
+    for group, name in chosen.items():
+        parsed = getattr(config, group)
+        assert getattr(parsed, "name", None) or parsed.arch == name
+        if group in ("pretrain", "finetune"):
+            # A recipe is called as its runs are: the method, and the options that it sets.
+            assert getattr(parsed, "shown_name", parsed.name) == name
+            assert type(parsed) is {"pretrain": PRETRAIN, "finetune": FINETUNE}[group][parsed.name]
 
 
-MODIFIERS = ("lr_search",)  # sweeps of any recipe
+# What is composed of a sweep: of any recipe one, of a large product a side of each.
+PARTS = {
+    "lr_search": [["pretrain=none", "finetune=st", "dataset=digits"]],
+    "natural": [["dataset=digits"], ["cell=natural/none_at"]],
+}
 
 
 # The study's tables and all12 are planned, which begins with this, in cli/test_presets.py.
@@ -69,11 +66,11 @@ MODIFIERS = ("lr_search",)  # sweeps of any recipe
     ],
 )
 def test_every_experiment_composes_and_parses(experiment):
-    recipe = [f"{k}={v}" for k, v in BASE.items()] if experiment in MODIFIERS else []
-    found = [train_config(values) for values in values_of(f"experiment={experiment}", *recipe)]
-    assert len(found) > 1
-    if experiment not in MODIFIERS:
-        assert {config.label for config in found} == {experiment}
+    for words in PARTS.get(experiment, [[]]):
+        found = [train_config(values) for values in values_of(f"experiment={experiment}", *words)]
+        assert len(found) > 1
+        if experiment != "lr_search":
+            assert {config.label for config in found} == {experiment}
 
 
 def test_every_data_set_and_method_has_a_config():

@@ -169,6 +169,7 @@ def test_the_ladder_of_shapes_moves_near_ties_alone(model_file, tmp_path):
     assert all(a["robust"] == b["robust"] for a, b in pairs if a["index"] not in ties)
 
 
+@pytest.mark.slow
 def test_expected_accuracy_stands_where_gradients_are_averaged(model_file, tmp_path):
     """A fixed model's is 0 or 1, whatever `num_eot` asks for."""
     jobs = {k: make_job("autopgd", tmp_path / str(k), model_file, eps=0.1, num_eot=k) for k in (1, 2)}

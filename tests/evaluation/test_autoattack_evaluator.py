@@ -19,6 +19,7 @@ from robust_transfer.store.journal import read_journal
 from tiny_runs import composed, tiny
 
 pytest.importorskip("pyautoattack")
+pytestmark = pytest.mark.slow
 SETTINGS = {"subset": 40, "eps": 0.1, "num_steps": 4, "num_queries": 20, "batch_size": 8, "shapes": "one"}
 
 

@@ -233,8 +233,7 @@ def killed(words, **where):
 @pytest.mark.parametrize(
     ("module_name", "function", "survived"),
     [
-        *(("core.files", "write_json", n) for n in (0, 1, 4, 7)),
-        ("training.loop", "lr_at", 1),  # inside of the pre-training
+        *(("core.files", "write_json", n) for n in (1, 4)),
         ("training.loop", "lr_at", 3),  # inside of the fine-tuning
         ("store.journal", "format_cell", 30),  # inside of a line of the journal
     ],

@@ -1,6 +1,8 @@
 import re
 from html.parser import HTMLParser
 
+import pytest
+
 from robust_transfer.report.index.collect import collect
 from robust_transfer.report.output.html import page
 from synthetic_store import add_attack, natural, quickstart, study
@@ -43,6 +45,7 @@ def test_the_page_is_whole_and_every_link_leads_somewhere(tmp_path):
     assert not re.search(r'(src|href)="https?:', text)
 
 
+@pytest.mark.slow
 def test_a_study_over_sets_has_its_tables_figures_and_findings(tmp_path):
     store = natural(tmp_path / "runs", seeds=(0,), datasets=("digits",), n=10)
     directory = store / "report"
@@ -64,6 +67,7 @@ def test_a_study_over_sets_has_its_tables_figures_and_findings(tmp_path):
     assert parser.open == [] and "quickstart" not in parser.ids
 
 
+@pytest.mark.slow
 def test_two_pages_are_equal(tmp_path):
     store = quickstart(tmp_path / "runs", seeds=(0,))
     directory = store / "report"
