@@ -3,7 +3,7 @@
     python scripts/study_scale.py --images DIR
     python scripts/study_scale.py --images DIR --batch-size simclr=256 --out results/study_scale
 
-DIR holds real images: train/ and test/ (or val/), one folder a class. The chain is that of the tables, its
+DIR holds real images: train/ and test/ (or val/), one folder per class. The chain is that of the tables, its
 training cut to --steps: pre-training by st, at, cr, simclr; fine-tuning by at, cr, st_linear; AutoPGD;
 certification. Each is an rt-train command. The AT pre-training is killed on its way (SIGKILL) and goes on
 from its checkpoint. Started again, the script skips what is done (an evaluation that was killed has lost its

@@ -132,7 +132,7 @@ def build_model(
     ------
     ConfigError : unknown architecture or normalisation
     """
-    assert len(class_names) == num_classes, "one name a class"
+    assert len(class_names) == num_classes, "one name per class"
     mean, std = resolve_normalize(normalize)
     with rng.global_state(seed, "init"):
         network = backbone(arch, num_classes, width)
@@ -149,7 +149,7 @@ def build_model(
 
 def replace_head(model: Classifier, *, num_classes: int, class_names: Sequence[str], seed: int) -> Classifier:
     """Give `model`, in place, a new linear head drawn under (seed, "head"); the backbone stays as it is."""
-    assert len(class_names) == num_classes, "one name a class"
+    assert len(class_names) == num_classes, "one name per class"
     parameter = next(model.backbone.parameters())
     length = num_features(model.arch, model.width)
     with rng.global_state(seed, "head"):

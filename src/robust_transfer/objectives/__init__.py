@@ -1,4 +1,4 @@
-"""Training objectives: (model, batch, noise, progress) -> loss, one file a method.
+"""Training objectives: (model, batch, noise, progress) -> loss, one file per method.
 
 A plan asks for these modules by name without importing torch, so the names below are loaded on first use.
 """
