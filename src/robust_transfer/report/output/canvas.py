@@ -75,15 +75,19 @@ def panels(
         yield figure, list(figure.subplots(rows, columns, squeeze=False).ravel())
 
 
-def save(figure: Any, path: Path, *, source: str) -> list[Path]:
-    """Write a figure as PNG and PDF, with its source in both files' metadata."""
+PRINTED = (".png", ".pdf")
+
+
+def save(figure: Any, path: Path, *, source: str, suffixes: Sequence[str] = PRINTED) -> list[Path]:
+    """Write a figure as PNG and PDF, or one of them, with its source in the files' metadata."""
+    named: dict[str, dict[str, str | None]] = {
+        ".png": {"Software": None, "Description": source},
+        ".pdf": {"Creator": None, "Producer": None, "CreationDate": None, "Keywords": source},
+    }
     written = []
-    for suffix, metadata in (
-        (".png", {"Software": None, "Description": source}),
-        (".pdf", {"Creator": None, "Producer": None, "CreationDate": None, "Keywords": source}),
-    ):
+    for suffix in suffixes:
         target = path.with_name(path.name + suffix)
         with atomic_path(target) as temporary:
-            figure.savefig(temporary, format=suffix[1:], metadata=metadata)
+            figure.savefig(temporary, format=suffix[1:], metadata=named[suffix])
         written.append(target)
     return written

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -54,17 +54,18 @@ class Drawing:
         return f"commit {', '.join(commits(runs.values()))}; made with {made_with}; stages {' '.join(runs)}"
 
 
-def write(drawing: Drawing, directory: Path) -> list[Path]:
+def write(drawing: Drawing, directory: Path, suffixes: Sequence[str] = canvas.PRINTED) -> list[Path]:
     """Write NAME.png, NAME.pdf, NAME.csv (the plotted numbers) and NAME.md (caption and source)."""
+    notices, source = "; ".join(drawing.notices), drawing.source
     with canvas.panels(*drawing.shape) as (figure, axes):
         drawing.draw(axes)
         figure.tight_layout()
         if drawing.label:
             drawing.label(axes)
-        written = canvas.save(figure, directory / drawing.name, source=drawing.source)
-    text = f"![{drawing.name}]({drawing.name}.png)\n\n{drawing.text}\n\n{drawing.source}\n"
+        written = canvas.save(figure, directory / drawing.name, source=source, suffixes=suffixes)
+    text = f"![{drawing.name}]({drawing.name}.png)\n\n{drawing.text}\n\n{source}\n"
     columns = (*drawing.columns, "notices", "source")
-    rows = [(*row, "; ".join(drawing.notices), drawing.source) for row in drawing.rows]
+    rows = [(*row, notices, source) for row in drawing.rows]
     for suffix, content in ((".csv", comma_separated(columns, rows)), (".md", text)):
         path = directory / (drawing.name + suffix)
         write_text(path, content)

@@ -194,7 +194,7 @@ def _curve_runs(found: dict[str, Table]) -> dict[str, list[Run]]:
 
 
 def _image(drawing: Drawing, directory: Path) -> str:
-    written = drawings.write(drawing, directory)
+    written = drawings.write(drawing, directory, (".png",))
     png = next(path for path in written if path.suffix == ".png")
     data = base64.b64encode(png.read_bytes()).decode()
     # Two panels side by side are scrolled on a phone: shrunk to its width they could not be read.
