@@ -1,6 +1,5 @@
 import zipfile
 
-import numpy
 import pytest
 import safetensors.torch
 import torch
@@ -51,21 +50,16 @@ def test_missing_files_and_directories_are_named(tmp_path):
 
 
 def test_what_needs_a_conversion_names_it(tmp_path, monkeypatch):
-    numpy.savez(tmp_path / "weights.npz", a=numpy.zeros(2))
     exported = torch.export.export(torch.nn.Linear(2, 2), (torch.zeros(1, 2),))
     torch.export.save(exported, tmp_path / "net.pt2")
     (tmp_path / "net.onnx").write_bytes(b"\x08\x08\x12\x07pytorch")
     (tmp_path / "dcp").mkdir()
     (tmp_path / "dcp" / ".metadata").write_bytes(b"")
-    (tmp_path / "shards").mkdir()
-    (tmp_path / "shards" / "model.safetensors.index.json").write_text("{}")
     monkeypatch.chdir(tmp_path)
     for name, what, way in (
-        ("weights.npz", "NumPy archive", "numpy.load(FILE)"),
         ("net.pt2", "exported program", "torch.export.load(FILE)"),
         ("net.onnx", "ONNX graph", "state_dict"),
         ("dcp", "torch.distributed.checkpoint", "dcp_to_torch dcp FILE"),
-        ("shards", "folder of shards", "join them"),
         ("https://host/weights.pt", "https://host/weights.pt is an address", "fetch it"),
         ("microsoft/resnet-50", "on the Hugging Face hub it may", "hf download microsoft/resnet-50"),
         ("hf:owner/name", "on the Hugging Face hub it may", "hf download owner/name"),

@@ -27,6 +27,7 @@ from robust_transfer.config.model import ModelConfig
 from robust_transfer.config.plugins import load_methods
 from robust_transfer.config.runtime import BudgetConfig, RuntimeConfig
 from robust_transfer.config.schema import below, option, parse, parse_choice
+from robust_transfer.core.choices import CHANNELS
 from robust_transfer.core.errors import ConfigError, did_you_mean
 from robust_transfer.core.nearest import MEANT
 
@@ -78,6 +79,11 @@ class EvaluateConfig(EvaluatorNodes):
     store: str = option("the runs' root", identity=False)
     part: str | None = option("which state_dict of the file, such as ema; null: by the format", default=None)
     prefix: str | None = option("what stands before the network's names; null: found", default=None)
+    channels: str = option(
+        "order of the channels that a foreign file's network takes; Caffe's take bgr",
+        choices=CHANNELS,
+        default="rgb",
+    )
     image_size: int | None = option(
         "height and width in pixels of the images that a file is shown; null: as the file or its stem says",
         low=8,

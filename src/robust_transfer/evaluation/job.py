@@ -12,6 +12,7 @@ from typing import Any
 from robust_transfer.config.schema import settings
 from robust_transfer.core import files
 from robust_transfer.core.errors import CheckpointError
+from robust_transfer.core.logging import logger
 from robust_transfer.core.numerics import deterministic
 from robust_transfer.core.progress import ProgressBar
 from robust_transfer.data.loaders import subset_indices
@@ -39,7 +40,7 @@ def evaluate(job: StageJob, context: Context) -> dict[str, Any]:
     stage, config = job.stage, job.stage.config
     started = time.time()
     dataset = open_split(stage.dataset, job.data, stage.dataset.evaluate_on, generated=stage.generated)
-    model = _load(job.parent).to(context.device).eval()
+    model = _load(job.parent, context).to(context.device).eval()
     _check_head(model, len(dataset.class_names), stage.dataset.name)
     evaluator: Evaluator = config.spec.build(config)
     rule = config.spec.subset_rule(settings(config))
@@ -168,11 +169,14 @@ def _finish(
     )
 
 
-def _load(file: ModelFile) -> Classifier:
+def _load(file: ModelFile, context: Context) -> Classifier:
     """Load our own file, or a foreign one with its head, the way it was described when it was planned."""
     if file.reading is None:
         return load_model(file.path)
-    return import_checkpoint(file.path, **file.reading, keep_head=True)[0]
+    model, report = import_checkpoint(file.path, **file.reading, keep_head=True)
+    for line in report.lines() if context.is_main else ():
+        logger.info(line)
+    return model
 
 
 def _check_head(model: Classifier, num_classes: int, dataset: str) -> None:

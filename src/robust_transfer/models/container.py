@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from robust_transfer.core.errors import CheckpointError
+from robust_transfer.models.folders import SHARDS, weights_file
 
-Container = Literal["safetensors", "zip", "legacy", "tar"]
+Container = Literal["safetensors", "zip", "legacy", "tar", "npz", "shards"]
 
 _DOWNLOAD_AGAIN = "download it again and compare its size with the source's"
 
@@ -21,17 +22,18 @@ def container(path: str | Path) -> Container:
 
     Returns
     -------
-    "safetensors"; "zip" (torch.save since 1.6); "legacy" (a bare pickle); "tar" (torch.save before 0.4)
+    "safetensors"; "zip" (torch.save since 1.6); "legacy" (a bare pickle); "tar" (torch.save before 0.4);
+    "npz" (NumPy); "shards" (the index of several files); a folder's is that of the weights in it
 
     Raises
     ------
     CheckpointError : no such file, a directory, empty, an HTML page, a Git LFS pointer, a cut-off zip, other
     """
-    path = Path(path)
-    if path.is_dir():
-        raise _directory(path)
+    path = weights_file(path)
     if not path.is_file():
         raise missing_file(path)
+    if path.name.endswith(SHARDS):
+        return "shards"
     with path.open("rb") as file:
         start = file.read(512)
     _refuse_pages(path, start)
@@ -40,8 +42,7 @@ def container(path: str | Path) -> Container:
             raise CheckpointError(
                 f"{path} is a truncated zip archive (no central directory)", _DOWNLOAD_AGAIN
             )
-        _refuse_other_archives(path)
-        return "zip"
+        return _archive(path)
     if path.suffix.lower() == ".onnx":
         raise CheckpointError(
             f"{path} is an ONNX graph, which is a program (expected weights)",
@@ -72,25 +73,6 @@ def _refuse_pages(path: Path, start: bytes) -> None:
         )
 
 
-def _directory(path: Path) -> CheckpointError:
-    """Say what a folder is and which file in it holds the weights."""
-    if (path / ".metadata").is_file():
-        return CheckpointError(
-            f"{path} is a folder of torch.distributed.checkpoint, expected a file",
-            f"python -m torch.distributed.checkpoint.format_utils dcp_to_torch {path} FILE",
-        )
-    if list(path.glob("*.index.json")):
-        return CheckpointError(
-            f"{path} is a folder of shards, expected a file",
-            "join them: safetensors.torch.load_file each, save_file their union",
-        )
-    names = [
-        found.name for kind in ("*.safetensors", "*.ckpt", "*.pt*", "*.bin") for found in path.glob(kind)
-    ]
-    hint = f"perhaps {path / names[0]}" if names else "give the file itself, such as model.safetensors"
-    return CheckpointError(f"{path} is a directory, expected a file", hint)
-
-
 def missing_file(path: Path) -> CheckpointError:
     """Say that a path names no file; an address or a name on a hub gets its way on."""
     text = str(path)
@@ -107,19 +89,17 @@ def missing_file(path: Path) -> CheckpointError:
     return CheckpointError(f"checkpoint {text} does not exist")
 
 
-def _refuse_other_archives(path: Path) -> None:
+def _archive(path: Path) -> Literal["zip", "npz"]:
     with zipfile.ZipFile(path) as archive:
         names = archive.namelist()
     if names and all(name.endswith(".npy") for name in names):
-        raise CheckpointError(
-            f"{path} is a NumPy archive, expected a torch.save or safetensors file",
-            "torch.save({k: torch.from_numpy(v) for k, v in numpy.load(FILE).items()}, NEW)",
-        )
+        return "npz"
     if any(re.search(r"serialized_exported_program|^[^/]+/models/[^/]+\.json$", name) for name in names):
         raise CheckpointError(
             f"{path} is an exported program of torch.export (expected weights)",
             "torch.save(torch.export.load(FILE).state_dict, NEW)",
         )
+    return "zip"
 
 
 def is_torchscript(path: str | Path) -> bool:

@@ -20,12 +20,14 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy
 import safetensors
 import safetensors.torch
 import torch
 
 from robust_transfer.core.errors import CheckpointError
 from robust_transfer.models.container import container, is_torchscript, read_header
+from robust_transfer.models.folders import shards, weights_file
 
 
 @dataclass
@@ -35,8 +37,8 @@ class LoadedFile:
     Parameters
     ----------
     root : the outermost object, most often a dict
-    container : "safetensors", "zip" or "legacy"
-    reader : "safetensors", "weights_only", "restricted" or "trusted"
+    container : "safetensors", "zip", "legacy", "npz" or "shards"
+    reader : "safetensors", "numpy", "weights_only", "restricted" or "trusted"; of shards, those of each
     inert : names of the globals that were not loaded, sorted (reader "restricted")
     """
 
@@ -160,8 +162,12 @@ def load_file(path: str | Path, *, trust: bool = False) -> LoadedFile:
     ------
     CheckpointError : not a checkpoint (HTML page, Git LFS pointer, ...), truncated, or not safely readable
     """
-    path = Path(path)
+    path = weights_file(path)
     kind = container(path)
+    if kind == "shards":
+        return _joined(path, trust=trust)
+    if kind == "npz":
+        return _load_numpy(path)
     if kind == "safetensors":
         read_header(path)
         try:
@@ -178,6 +184,29 @@ def load_file(path: str | Path, *, trust: bool = False) -> LoadedFile:
             "in a place where it may run: torch.save(torch.jit.load(FILE).state_dict(), NEW)",
         )
     return _load_pickle(path, kind, trust=trust)
+
+
+def _joined(index: Path, *, trust: bool) -> LoadedFile:
+    """Read all shards of an index as one state_dict."""
+    tensors: dict[str, torch.Tensor] = {}
+    readers: dict[str, None] = {}
+    for file, names in shards(index).items():
+        loaded = load_file(file, trust=trust)
+        readers[loaded.reader] = None
+        state = state_dict_of(loaded.root) or {}
+        missing = [name for name in names if name not in state]
+        if missing:
+            raise CheckpointError(f"{file} has no tensor {missing[0]} (expected by {index.name})")
+        tensors |= {name: state[name] for name in names}
+    return LoadedFile(tensors, "shards", ", ".join(readers))
+
+
+def _load_numpy(path: Path) -> LoadedFile:
+    try:
+        with numpy.load(path, allow_pickle=False) as archive:
+            return LoadedFile({k: torch.from_numpy(v) for k, v in archive.items()}, "npz", "numpy")
+    except (OSError, ValueError, TypeError) as error:
+        raise _unreadable(path, error) from None
 
 
 def _load_pickle(path: Path, kind: str, *, trust: bool) -> LoadedFile:

@@ -66,9 +66,9 @@ def file_metadata(path: Path, config: EvaluateConfig) -> CheckpointMetadata:
 
 
 def where(config: EvaluateConfig | CheckpointConfig) -> dict[str, str]:
-    """Return what is said of where in a file the network lies; nothing where nothing is said."""
-    given = {"part": config.part, "prefix": config.prefix}
-    return {name: value for name, value in given.items() if value is not None}
+    """Return what is said of where in a file the network lies, and of its channels, beyond the usual."""
+    given = {"part": config.part, "prefix": config.prefix, "channels": config.channels}
+    return {name: value for name, value in given.items() if value not in (None, "rgb")}
 
 
 def _image_size(config: EvaluateConfig, described: Mapping[str, Any]) -> tuple[int, str]:

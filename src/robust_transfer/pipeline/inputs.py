@@ -22,6 +22,7 @@ from robust_transfer.core.errors import CheckpointError, ConfigError
 from robust_transfer.data import catalogue
 from robust_transfer.data.selection import Selection
 from robust_transfer.models.container import missing_file
+from robust_transfer.models.folders import is_weights_folder
 from robust_transfer.models.metadata import read_metadata
 from robust_transfer.pipeline import foreign, plan
 from robust_transfer.pipeline.stage import CheckpointMetadata, DatasetMetadata, Stage
@@ -188,9 +189,9 @@ def finished_stage(name: str, store: Path | str, option: str) -> CheckpointMetad
 
 
 def _is_foreign(path: Path) -> bool:
-    """Tell a file that belongs to no stage; `model.safetensors` beside a status.json stands for its stage."""
+    """Tell a file or folder of no stage; `model.safetensors` beside a status.json stands for its stage."""
     in_stage = path.name == "model.safetensors" and (path.parent / "status.json").is_file()
-    return path.is_file() and not in_stage
+    return (path.is_file() and not in_stage) or is_weights_folder(path)
 
 
 def _stage_metadata(stage: directories.StageDirectory) -> CheckpointMetadata:
@@ -230,8 +231,6 @@ def _pretrained_file(config: TrainConfig, pretrain: CheckpointConfig) -> Checkpo
         path = torchvision_weights(pretrain.weights, arch=config.model.arch)
     else:
         path = Path(str(pretrain.path))
-    if path.is_dir() and (path / "model.safetensors").is_file():
-        path = path / "model.safetensors"
     if not path.exists():
         raise missing_file(path)
     where = foreign.where(pretrain)

@@ -1,11 +1,18 @@
 """Files that no format knows: the network is found by what it is, or the user is told how to name it."""
 
+import json
+import re
+
+import numpy
 import pytest
+import safetensors.torch
 import torch
 from torch.nn.utils import prune
 
+from robust_transfer.core import rng
 from robust_transfer.core.errors import CheckpointError
-from robust_transfer.models import import_checkpoint
+from robust_transfer.models import describe_file, import_checkpoint
+from robust_transfer.models.importers import content_sha256
 
 SMALL = {"arch": "resnet18_small", "width": 8, "image_size": 32, "normalize": "none"}
 
@@ -112,3 +119,73 @@ def test_the_clean_batchnorms_of_robust_pretraining_can_be_chosen(network, saved
     assert report.format == "robust-ssl"
     assert torch.equal(clean.backbone.bn1.weight, network.bn1.weight)
     assert torch.equal(adversarial.backbone.bn1.weight, network.bn1.weight + 1)
+
+
+def test_a_network_that_takes_blue_first_is_turned_round(network, saved):
+    statistics = {"mean": torch.tensor([0.1, 0.2, 0.3]), "std": torch.tensor([0.4, 0.5, 0.6])}
+    path = saved({**network.state_dict(), **statistics})
+    options = {**SMALL, "normalize": None, "keep_head": True}
+    rgb, _ = import_checkpoint(path, **options)
+    bgr, report = import_checkpoint(path, **options, channels="bgr")
+    images = torch.rand((2, 3, 32, 32), generator=rng.generator(0, "bgr"))
+    assert torch.allclose(bgr(images), rgb(images.flip(1)), atol=1e-4)
+    assert "turned round to take RGB" in "\n".join(report.lines())
+
+
+def test_numpy_archives_are_read_without_pickles(network, tmp_path):
+    numpy.savez(tmp_path / "weights.npz", **{k: t.numpy() for k, t in network.state_dict().items()})
+    model, report = import_checkpoint(tmp_path / "weights.npz", **SMALL)
+    assert torch.equal(stem(model), network.conv1.weight) and report.reader == "numpy"
+    numpy.savez(tmp_path / "objects.npz", a=numpy.array([{}], dtype=object))
+    with pytest.raises(CheckpointError, match="allow_pickle=False"):
+        import_checkpoint(tmp_path / "objects.npz", **SMALL)
+
+
+def test_shards_of_a_hub_folder_are_joined_and_one_that_is_missing_is_named(network, tmp_path):
+    state = network.state_dict()
+    held = {name: f"model-0000{1 + number % 2}-of-00002.safetensors" for number, name in enumerate(state)}
+    for file in sorted(set(held.values())):
+        safetensors.torch.save_file({k: state[k] for k in state if held[k] == file}, tmp_path / file)
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps({"weight_map": held}))
+    described = describe_file(tmp_path)
+    model, report = import_checkpoint(tmp_path, **SMALL, keep_head=True)
+    assert torch.equal(model.backbone.fc.weight, network.fc.weight) and report.container == "shards"
+    safetensors.torch.save_file({"conv1.weight": torch.zeros(1)}, tmp_path / held["conv1.weight"])
+    assert content_sha256(tmp_path) != described["sha256"]
+    with pytest.raises(CheckpointError, match="has no tensor"):
+        import_checkpoint(tmp_path, **SMALL)
+    (tmp_path / held["conv1.weight"]).unlink()
+    with pytest.raises(CheckpointError, match=r"has 1 of 2 shards \(missing model-00001"):
+        import_checkpoint(tmp_path, **SMALL)
+    (tmp_path / "model.safetensors.index.json").write_text('{"weight_map": {"a": "../x.safetensors"}}')
+    with pytest.raises(CheckpointError, match="expected a file beside it"):
+        import_checkpoint(tmp_path, **SMALL)
+
+
+def test_a_transformers_folder_tells_its_statistics(network, tmp_path):
+    state = {}
+    names = {"0.": "convolution.", "1.": "normalization."}
+    for key, tensor in network.state_dict().items():
+        key = re.sub(r"^conv1\.", "embedder.embedder.convolution.", key)
+        key = re.sub(r"^bn1\.", "embedder.embedder.normalization.", key)
+        key = re.sub(r"downsample\.([01]\.)", lambda m: "shortcut." + names[m[1]], key)
+        key = re.sub(r"\.conv(\d)\.", lambda m: f".layer.{int(m[1]) - 1}.convolution.", key)
+        key = re.sub(r"\.bn(\d)\.", lambda m: f".layer.{int(m[1]) - 1}.normalization.", key)
+        key = re.sub(r"^layer(\d)\.(\d)", lambda m: f"encoder.stages.{int(m[1]) - 1}.layers.{m[2]}", key)
+        state["classifier.1." + key[3:] if key.startswith("fc.") else f"resnet.{key}"] = tensor
+    safetensors.torch.save_file(state, tmp_path / "model.safetensors")
+    said = {"image_mean": [0.5, 0.4, 0.3], "image_std": [0.2, 0.2, 0.2]}
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(said))
+    model, report = import_checkpoint(tmp_path, **{**SMALL, "normalize": None}, keep_head=True)
+    assert (report.format, model.mean) == ("transformers", said["image_mean"])
+    assert torch.equal(model.backbone.fc.weight, network.fc.weight)
+
+
+def test_an_mmpretrain_file_keeps_its_head(network, saved):
+    state = network.state_dict()
+    body = below({k: t for k, t in state.items() if not k.startswith("fc.")}, "backbone.")
+    head = {f"head.{k}": t for k, t in state.items() if k.startswith("fc.")}
+    model, report = import_checkpoint(
+        saved({"meta": {}, "state_dict": {**body, **head}}), **SMALL, keep_head=True
+    )
+    assert report.format == "mmpretrain" and torch.equal(model.backbone.fc.weight, network.fc.weight)

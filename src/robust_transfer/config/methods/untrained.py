@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from robust_transfer.config.model import check_normalize
 from robust_transfer.config.schema import option
+from robust_transfer.core.choices import CHANNELS
 from robust_transfer.core.errors import ConfigError
 
 
@@ -34,6 +35,12 @@ class CheckpointConfig:
     )
     prefix: str | None = option(
         "what stands before the network's names; null: found", default=None, default_for_hash=None
+    )
+    channels: str = option(
+        "order of the channels that the file's network takes; Caffe's take bgr",
+        choices=CHANNELS,
+        default="rgb",
+        default_for_hash="rgb",
     )
 
     def check(self, path: str) -> None:

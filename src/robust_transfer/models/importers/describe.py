@@ -8,6 +8,8 @@ from typing import Any
 
 from robust_transfer.config.model import DEFAULT_WIDTH
 from robust_transfer.core.errors import CheckpointError
+from robust_transfer.models.container import container
+from robust_transfer.models.folders import shards, weights_file
 from robust_transfer.models.importers.detect import OURS
 from robust_transfer.models.importers.load import (
     Parsed,
@@ -23,8 +25,12 @@ from robust_transfer.models.normalized import Normalize, resolve_normalize
 
 
 def content_sha256(path: str | Path) -> str:
-    """Return the sha256 of a file's content in hexadecimal."""
-    with Path(path).open("rb") as file:
+    """Return the sha256 of a file's content in hexadecimal; of shards, that of their sha256 in order."""
+    path = weights_file(path)
+    if container(path) == "shards":
+        digests = [content_sha256(file) for file in sorted(shards(path))]
+        return hashlib.sha256("\n".join(digests).encode()).hexdigest()
+    with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -38,13 +44,14 @@ def describe_file(
     trust: bool = False,
     part: str | None = None,
     prefix: str | None = None,
+    channels: str = "rgb",
 ) -> dict[str, Any]:
     """Say what a checkpoint file is; whatever `import_checkpoint` would refuse in it is refused here.
 
     Parameters
     ----------
     arch, width : what the network must be; None: whatever it is
-    format, normalize, trust, part, prefix : as in `import_checkpoint`
+    format, normalize, trust, part, prefix, channels : as in `import_checkpoint`
 
     Returns
     -------
@@ -57,6 +64,7 @@ def describe_file(
     ------
     CheckpointError : as in `import_checkpoint`, or `arch` is None and the network is none of ours
     """
+    path = weights_file(path)
     if format == OURS or (format == "auto" and is_own_file(path)):
         return _describe_own(path, normalize, None if arch is None else (arch, width))
     parsed = parse_foreign(path, format=format, trust=trust, part=part, prefix=prefix)
@@ -66,7 +74,9 @@ def describe_file(
             raise CheckpointError(f"{path} ({parsed.source.name}) holds none of {', '.join(IDENTIFIED)}")
         arch, width = found
     fit(parsed.mapped, arch, width, path)
-    mean, std, normalization_source = find_normalization(parsed.view, parsed.source, path, normalize)
+    mean, std, normalization_source = find_normalization(
+        parsed.view, parsed.source, path, normalize, channels
+    )
     return {
         "sha256": content_sha256(path),
         "format": parsed.source.name,
@@ -110,7 +120,7 @@ def _image_size(parsed: Parsed, path: str | Path) -> dict[str, Any]:
     """Read the size off timm's config.json, or infer it: a 3x3 stem is for CIFAR, a 7x7 stem for ImageNet."""
     kernel = parsed.mapped.backbone["conv1.weight"].shape[-1]
     small = kernel == 3
-    known = input_size_beside(Path(path)) if parsed.source.name == "timm" else None
+    known = input_size_beside(Path(path))
     return {
         "image_size": known or (32 if small else 224),
         "image_size_known": known is not None,

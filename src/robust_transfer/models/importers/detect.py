@@ -18,7 +18,14 @@ from robust_transfer.models.importers.robust import (
     ROBUSTNESS,
     SMOOTHING,
 )
-from robust_transfer.models.importers.selfsupervised import LIGHTLY, MOCO, SIMCLR_V2, SOLO_LEARN, VISSL
+from robust_transfer.models.importers.selfsupervised import (
+    LIGHTLY,
+    MMPRETRAIN,
+    MOCO,
+    SIMCLR_V2,
+    SOLO_LEARN,
+    VISSL,
+)
 from robust_transfer.models.importers.structure import plain_weights, roots, state_dicts
 from robust_transfer.models.importers.supervised import NUMBERED, SIMCLR, TIMM, TORCHVISION, TRANSFORMERS
 from robust_transfer.models.safe_load import LoadedFile, state_dict_of
@@ -28,7 +35,7 @@ OURS = "robust-transfer"
 # With marks of their own.
 _SPECIFIC = (
     *(ROBUSTNESS, ROBUSTBENCH, SMOOTHING, SOLO_LEARN, LIGHTLY, VISSL, MOCO, SIMCLR_V2),
-    *(ROBUST_SSL, ROBUST_SSL_CLEAN, TRANSFORMERS, NUMBERED),
+    *(ROBUST_SSL, ROBUST_SSL_CLEAN, TRANSFORMERS, NUMBERED, MMPRETRAIN),
 )
 # With torchvision's keys and nothing else: the first that matches is taken, with a warning.
 _PLAIN = (TIMM, TORCHVISION, SIMCLR)

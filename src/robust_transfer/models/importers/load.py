@@ -15,6 +15,7 @@ from robust_transfer.core.errors import CheckpointError
 from robust_transfer.models.backbones import backbone, num_features
 from robust_transfer.models.checkpoint import check_finite, load_model
 from robust_transfer.models.container import container, read_header
+from robust_transfer.models.folders import weights_file
 from robust_transfer.models.importers.detect import OURS, choose_format
 from robust_transfer.models.importers.formats import Format, Tensors, View
 from robust_transfer.models.importers.match import Mapped, fit, map_keys
@@ -73,6 +74,7 @@ def import_checkpoint(
     trust: bool = False,
     part: str | None = None,
     prefix: str | None = None,
+    channels: str = "rgb",
     keep_head: bool = False,
 ) -> tuple[Classifier, ImportReport]:
     """Load a checkpoint file of any known format; every tensor of the backbone must be there.
@@ -85,6 +87,7 @@ def import_checkpoint(
     normalize : overrides what the file or its format says
     trust : allow plain pickle, which runs whatever the file says, where the safe readers fail
     part, prefix : which state_dict of the file, and what stands before the network's names in it; None: found
+    channels : "bgr" for a file whose network takes blue first (Caffe's): its stem is turned round
     keep_head : keep the linear classifier; otherwise the model returns features (num_classes 0)
 
     Returns
@@ -98,11 +101,16 @@ def import_checkpoint(
     ConfigError : unknown architecture, format or normalisation
     """
     check_architecture(arch, width)
+    path = weights_file(path)
     if format == OURS or (format == "auto" and is_own_file(path)):
         return _import_own(path, arch=arch, width=width, normalize=normalize, keep_head=keep_head)
     parsed = parse_foreign(path, format=format, trust=trust, part=part, prefix=prefix)
     tensors = fit(parsed.mapped, arch, width, path)
-    mean, std, normalization_source = find_normalization(parsed.view, parsed.source, path, normalize)
+    if channels == "bgr":
+        tensors = _blue_first_to_rgb(tensors)
+    mean, std, normalization_source = find_normalization(
+        parsed.view, parsed.source, path, normalize, channels
+    )
     num_classes = check_head(parsed.mapped, arch, width, path) if keep_head else 0
     network = backbone(arch, num_classes, width)
     head = {f"fc.{name}": tensor for name, tensor in parsed.mapped.head.items()} if keep_head else {}
@@ -119,7 +127,14 @@ def import_checkpoint(
         std=std,
     )
     report = _account(parsed, path, tensors, model, normalization_source, declared=format != "auto")
+    report.channels = channels
     return model.eval(), report
+
+
+def _blue_first_to_rgb(tensors: Tensors) -> dict[str, torch.Tensor]:
+    """Turn round the input channels of the first convolution."""
+    stem = next(name for name, tensor in tensors.items() if tensor.ndim == 4 and tensor.shape[1] == 3)
+    return {name: tensor.flip(1) if name == stem else tensor for name, tensor in tensors.items()}
 
 
 def _account(

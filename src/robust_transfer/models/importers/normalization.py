@@ -22,9 +22,11 @@ _BUFFERS = (
 
 
 def find_normalization(
-    view: View, source: Format, path: str | Path, given: Normalize | None
+    view: View, source: Format, path: str | Path, given: Normalize | None, channels: str = "rgb"
 ) -> tuple[list[float], list[float], str]:
     """Return (mean, std, where they came from): what is given wins over the file, the file over the format.
+
+    Statistics in a file are in the order of its channels; all others, and what is returned, are of RGB.
 
     Raises
     ------
@@ -32,7 +34,7 @@ def find_normalization(
     ConfigError : `given` is not a normalisation
     """
     try:
-        read = _in_file(view) or (_beside(Path(path)) if source.name == "timm" else None)
+        read = _in_file(view, channels) or _beside(Path(path), source)
     except ConfigError as error:
         if given is None:
             raise CheckpointError(f"{path}: {error.what}", *error.hints) from None
@@ -66,7 +68,7 @@ def _is_named(key: str, name: str) -> bool:
     return key == name or key.endswith(f".{name}")
 
 
-def _in_file(view: View) -> tuple[list[float], list[float], str] | None:
+def _in_file(view: View, channels: str) -> tuple[list[float], list[float], str] | None:
     for mean_name, std_name in _BUFFERS:
         for key, mean in view.tensors.items():
             std = view.tensors.get(key.removesuffix(mean_name) + std_name)
@@ -74,28 +76,43 @@ def _in_file(view: View) -> tuple[list[float], list[float], str] | None:
                 numbers = [tensor.double().flatten().tolist() for tensor in (mean, std)]
                 # Three numbers each, std > 0: else it is not a normalisation.
                 if [len(values) for values in numbers] == [3, 3] and min(numbers[1]) > 0:
-                    return (*resolve_normalize(numbers), f"read from the file: {key}")
+                    rgb = [values[::-1] if channels == "bgr" else values for values in numbers]
+                    return (*resolve_normalize(rgb), f"read from the file: {key}")
     return None
 
 
-def _beside(path: Path) -> tuple[list[float], list[float], str] | None:
-    """Read the statistics in the config.json that timm's published weights have beside them."""
+def _beside(path: Path, source: Format) -> tuple[list[float], list[float], str] | None:
+    """Read the statistics that published weights have beside them on the hub."""
+    name, mean, std = "config.json", "mean", "std"
+    if source.name == "transformers":
+        name, mean, std = "preprocessor_config.json", "image_mean", "image_std"
     try:
-        values = _config_beside(path)
-        return (*resolve_normalize([values["mean"], values["std"]]), "read from config.json beside the file")
+        values = _json_beside(path, name)
+        values = values.get("pretrained_cfg", values)
+        return (*resolve_normalize([values[mean], values[std]]), f"read from {name} beside the file")
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 
 
 def input_size_beside(path: Path) -> int | None:
-    """Return the side of the images in pixels by the config.json beside a file; None where it says none."""
+    """Return the side of the images in pixels by timm's config.json beside a file; None: it says none."""
     try:
-        channels, height, width = _config_beside(path)["input_size"]
+        values = _json_beside(path, "config.json")
+        channels, height, width = values.get("pretrained_cfg", values)["input_size"]
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
     return height if (channels, width) == (3, height) and isinstance(height, int) else None
 
 
-def _config_beside(path: Path) -> Any:
-    config = json.loads((path.parent / "config.json").read_text(encoding="utf-8"))
-    return config.get("pretrained_cfg", config)
+def architecture_beside(path: Path) -> str | None:
+    """Return timm's name of the network by the config.json beside a file; None where it says none."""
+    try:
+        name = _json_beside(path, "config.json")["architecture"]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+    return name if isinstance(name, str) else None
+
+
+def _json_beside(path: Path, name: str) -> Any:
+    folder = path if path.is_dir() else path.parent
+    return json.loads((folder / name).read_text(encoding="utf-8"))

@@ -24,6 +24,7 @@ class ImportReport:
     ema_used : the averaged weights of the file were taken
     head : kept, dropped or absent; `head_classes` is its size
     others : the file's other state_dicts, not taken
+    channels : "rgb", or "bgr" where the first convolution was turned round
     precision : in which the file keeps the weights where it is not float32, to which they are converted
     inert : globals named in the file that were not loaded
     warnings : what the user should know before trusting the result
@@ -48,6 +49,7 @@ class ImportReport:
     head_classes: int | None = None
     inert: list[str] = field(default_factory=list)
     others: list[str] = field(default_factory=list)
+    channels: str = "rgb"
     precision: str | None = None
     warnings: list[str] = field(default_factory=list)
 
@@ -74,6 +76,8 @@ class ImportReport:
             )
         if self.unexpected:
             lines.append(f"  not taken: {_groups(self.unexpected)}")
+        if self.channels == "bgr":
+            lines.append("  channels: BGR in the file; the first convolution is turned round to take RGB")
         if self.precision:
             lines.append(f"  precision: {self.precision} in the file, converted to float32")
         if self.others:

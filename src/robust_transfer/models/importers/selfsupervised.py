@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from robust_transfer.models.importers.formats import NUMBERS, WRAPPERS, Format, View, always, has_key
+from robust_transfer.models.importers.formats import (
+    NUMBERS,
+    WRAPPERS,
+    Format,
+    View,
+    always,
+    has_key,
+    imagenet_if_thousand,
+)
 
 
 def _backbone(view: View) -> bool:
@@ -67,6 +75,16 @@ LIGHTLY = Format(
     rename=NUMBERS,
     paths=("state_dict", ""),
     classifier="/online_classifier.classification_head.",
+)
+
+# MMPreTrain: a backbone and a head of its own. Its statistics stand in a configuration file.
+MMPRETRAIN = Format(
+    name="mmpretrain",
+    root=WRAPPERS + r"backbone\." + WRAPPERS,
+    matches=lambda view: _backbone(view) and has_key(view.tensors, r"^" + WRAPPERS + r"head\.fc\.weight$"),
+    normalize=imagenet_if_thousand,
+    paths=("state_dict", ""),
+    classifier="/head.fc.",
 )
 
 # Goyal et al. 2021.

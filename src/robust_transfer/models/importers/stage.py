@@ -35,6 +35,7 @@ def import_stage(
         trust=config.trust,
         part=config.part,
         prefix=config.prefix,
+        channels=config.channels,
     )
     for line in report.lines():
         logger.info(line)
