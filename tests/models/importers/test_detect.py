@@ -66,4 +66,4 @@ def test_unknown_files_and_formats_are_named():
 
 
 def test_every_format_is_listed_under_its_name():
-    assert all(name == each.name for name, each in FORMATS.items()) and len(FORMATS) == 15
+    assert all(name == each.name for name, each in FORMATS.items()) and len(FORMATS) == 16
