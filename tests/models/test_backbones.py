@@ -1,3 +1,4 @@
+import re
 import sys
 import types
 from importlib.metadata import EntryPoint
@@ -45,7 +46,7 @@ def test_small_network_scales_every_channel_by_its_width(width):
     assert scaled["fc.weight"] == (4, 8 * width)
 
 
-@pytest.mark.parametrize("arch", backbones())
+@pytest.mark.parametrize("arch", [name for name in backbones() if not re.search("101|152|110|70", name)])
 def test_without_classes_it_returns_features_of_the_stated_length(arch):
     width = 8 if arch == "resnet18_small" else 64
     with torch.device("meta"):

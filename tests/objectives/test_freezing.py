@@ -6,10 +6,10 @@ import torch
 from counted_steps import PROGRESS, step_of
 from robust_transfer.core.choices import FREEZE_LEVELS
 from robust_transfer.core.errors import ConfigError
-from robust_transfer.objectives import build, frozen_parameters
+from robust_transfer.objectives import build
+from robust_transfer.objectives.freezing import frozen_tensors
+from small_model import small_model
 from training_jobs import make_method
-
-STAGES = ("conv1", "bn1", "layer1", "layer2", "layer3", "layer4", "fc")
 
 
 def frozen_by_hand(name, level):
@@ -18,19 +18,14 @@ def frozen_by_hand(name, level):
 
 
 @pytest.mark.parametrize("level", range(5))
-def test_names_are_matched_by_the_outermost_stage_below_any_prefix(level):
-    names = [
-        "layer2.0.conv1.weight",
-        "conv1.weight",
-        "bn1.bias",
-        "fc.bias",
-        "layer10.0.weight",
-        "layer4.1.bn2.bias",
-    ]
-    expected = [n for n in names if n != "layer10.0.weight" and frozen_by_hand(n, level)]
-    assert frozen_parameters(names, level) == expected
-    below = [f"online.backbone.{name}" for name in names]
-    assert frozen_parameters(below, level) == [f"online.backbone.{name}" for name in expected]
+def test_levels_are_the_named_stages_of_a_resnet_below_any_prefix(level):
+    model = small_model(3)
+    names = [f"backbone.{name}" for name in model.backbone.state_dict()]
+    expected = {name for name in names if frozen_by_hand(name, level)}
+    found = frozen_tensors(model, level)
+    assert {name for name in found if name.startswith("backbone.")} == expected
+    below = frozen_tensors(torch.nn.ModuleDict({"online": model, "other": torch.nn.Linear(2, 2)}), level)
+    assert below == [f"online.{name}" for name in found]
 
 
 @pytest.mark.parametrize("statistics", [True, False])
@@ -63,5 +58,5 @@ def test_what_cannot_be_frozen_is_refused():
         make_method("st_linear", freeze="layer1").check("finetune")
     with pytest.raises(ConfigError, match="of random weights"):
         make_method("st", freeze="layer1").check("pretrain")
-    with pytest.raises(ConfigError, match="without stages of that name"):
+    with pytest.raises(ConfigError, match="in which no stages can be told"):
         build(make_method("st", freeze="layer1")).training_model(torch.nn.Linear(2, 2), {})

@@ -19,7 +19,7 @@ import torchvision
 from torch import nn
 from torchvision.models.resnet import BasicBlock
 
-from robust_transfer.config.model import DEFAULT_WIDTH, backbones, check_architecture
+from robust_transfer.config.model import DEFAULT_WIDTH, TIMM, backbones, check_architecture
 from robust_transfer.core.errors import ConfigError
 
 
@@ -61,51 +61,71 @@ def _stage(in_planes: int, planes: int, *, stride: int) -> nn.Sequential:
     return nn.Sequential(BasicBlock(in_planes, planes, stride, downsample), BasicBlock(planes, planes))
 
 
-def resnet18(num_classes: int, width: int) -> nn.Module:
-    """Build torchvision's ResNet-18."""
-    return cast(nn.Module, torchvision.models.resnet18(weights=None, num_classes=num_classes))
+def _torchvision(name: str) -> Callable[[int, int], nn.Module]:
+    build = getattr(torchvision.models, name)
+    return lambda num_classes, width: cast(nn.Module, build(weights=None, num_classes=num_classes))
 
 
-def resnet50(num_classes: int, width: int) -> nn.Module:
-    """Build torchvision's ResNet-50."""
-    return cast(nn.Module, torchvision.models.resnet50(weights=None, num_classes=num_classes))
-
-
+resnet18, resnet34, resnet50 = (_torchvision(f"resnet{depth}") for depth in (18, 34, 50))
+resnet101, resnet152 = (_torchvision(f"resnet{depth}") for depth in (101, 152))
+wide_resnet50_2, wide_resnet101_2 = (_torchvision(f"wide_resnet{depth}_2") for depth in (50, 101))
+resnext50_32x4d, resnext101_32x8d = _torchvision("resnext50_32x4d"), _torchvision("resnext101_32x8d")
+resnext101_64x4d = _torchvision("resnext101_64x4d")
 resnet18_small = SmallResNet
+
+
+def head_name(arch: str) -> str:
+    """Return where in a network its linear classifier is: `fc` but for timm's."""
+    if arch.startswith(TIMM):
+        from robust_transfer.models.timm_networks import classifier
+
+        return classifier(arch.removeprefix(TIMM))
+    return "fc"
 
 
 @cache
 def num_features(arch: str, width: int = DEFAULT_WIDTH) -> int:
     """Return D, the length of the vector that the head reads."""
     with torch.device("meta"):
-        return cast(nn.Linear, backbone(arch, 1, width).fc).in_features
+        return cast(nn.Linear, backbone(arch, 1, width).get_submodule(head_name(arch))).in_features
 
 
-def backbone(arch: str, num_classes: int, width: int = DEFAULT_WIDTH) -> nn.Module:
+def backbone(
+    arch: str, num_classes: int, width: int = DEFAULT_WIDTH, image_size: int | None = None
+) -> nn.Module:
     """Build a network from normalised images (B, 3, H, W) to logits (B, K), randomly initialised.
 
     Parameters
     ----------
-    arch : one of `robust_transfer.config.model.backbones()`, those of other packages included
-    num_classes : K; 0 gives the features (B, D): `fc` is Identity and has no keys
+    arch : one of `robust_transfer.config.model.backbones()`, those of other packages included, or timm-NAME
+    num_classes : K; 0 gives the features (B, D): the head is Identity and has no keys
     width : channels of the first stage, where the architecture has a choice
+    image_size : side of the images in pixels, for networks that are built for one (None: their own)
 
     Raises
     ------
-    ConfigError : unknown architecture, a width that it does not have, or a network without a linear `fc`
+    ConfigError : unknown architecture, a width or size that it does not have, or a network without a linear
+        head
     """
     check_architecture(arch, width)
-    network = _builder(arch)(max(num_classes, 1), width)
-    if not isinstance(getattr(network, "fc", None), nn.Linear):
-        raise ConfigError(f"architecture '{arch}' has no linear layer `fc` (expected as its last layer)")
+    network = _build(arch, max(num_classes, 1), width, image_size)
+    where = head_name(arch)
+    head = network.get_submodule(where) if hasattr(network, where.split(".")[0]) else None
+    if not isinstance(head, nn.Linear):
+        raise ConfigError(f"architecture '{arch}' has no linear layer `{where}` (expected as its last layer)")
     if num_classes == 0:
-        network.fc = nn.Identity()
+        network.set_submodule(where, nn.Identity())
     return network
 
 
-def _builder(arch: str) -> Callable[[int, int], nn.Module]:
+def _build(arch: str, num_classes: int, width: int, image_size: int | None) -> nn.Module:
+    if arch.startswith(TIMM):
+        from robust_transfer.models.timm_networks import build
+
+        return build(arch.removeprefix(TIMM), num_classes, image_size)
     module, _, function = backbones()[arch].partition(":")
     try:
-        return cast("Callable[[int, int], nn.Module]", getattr(import_module(module), function))
+        builder = cast("Callable[[int, int], nn.Module]", getattr(import_module(module), function))
     except (ImportError, AttributeError) as error:
         raise ConfigError(f"the builder of architecture '{arch}' cannot be imported ({error})") from error
+    return builder(num_classes, width)

@@ -6,6 +6,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from robust_transfer.config.model import FIXED_WIDTH, TIMM, TORCHVISION
+
 
 def model_card(metadata: Mapping[str, Any]) -> str:
     """Return a model card in Markdown.
@@ -38,12 +40,12 @@ def model_card(metadata: Mapping[str, Any]) -> str:
 
 
 def _contract(metadata: Mapping[str, Any]) -> str:
-    width = f", width {metadata['width']}" if metadata["arch"] == "resnet18_small" else ""
-    sigma = metadata["train_sigma"]
+    width = "" if _fixed(metadata["arch"]) else f", width {metadata['width']}"
+    sigma, library = metadata["train_sigma"], _library(metadata["arch"])
     lines = [
         "## Input and output",
         "",
-        f"- network: {metadata['arch']}{width}, {metadata['num_classes']} classes, keys as in torchvision",
+        f"- network: {metadata['arch']}{width}, {metadata['num_classes']} classes, keys as in {library}",
         "- input: RGB, (B, 3, H, W), float in [0, 1], trained at "
         f"{metadata['image_size']} x {metadata['image_size']} pixels",
         f"- normalisation, the first step inside the model: mean {metadata['mean']}, std {metadata['std']}",
@@ -59,9 +61,12 @@ def _loading(metadata: Mapping[str, Any]) -> str:
         read = f'state = torch.load("{metadata["file"]}", weights_only=True)'
     else:
         read = f'state = safetensors.torch.load_file("{metadata["file"]}")'
-    classes, width = metadata["num_classes"], metadata["width"]
-    if metadata["arch"] == "resnet18_small":
-        build = [f'network = robust_transfer.models.backbone("resnet18_small", {classes}, {width})']
+    classes, arch = metadata["num_classes"], metadata["arch"]
+    if arch.startswith(TIMM):
+        call = f'"{arch.removeprefix(TIMM)}", num_classes={classes}'
+        build = [f"network = timm.create_model({call}{_fixed_size(metadata)})"]
+    elif arch not in TORCHVISION:
+        build = [f'network = robust_transfer.models.backbone("{arch}", {classes}, {metadata["width"]})']
     else:
         build = [f"network = torchvision.models.{metadata['arch']}(num_classes={max(classes, 1)})"]
         build += ["network.fc = torch.nn.Identity()  # the weights have no head"] if not classes else []
@@ -80,6 +85,24 @@ def _loading(metadata: Mapping[str, Any]) -> str:
             "```",
         ]
     )
+
+
+def _fixed(arch: str) -> bool:
+    return arch in FIXED_WIDTH or arch.startswith(TIMM)
+
+
+def _library(arch: str) -> str:
+    if arch.startswith(TIMM):
+        return "timm"
+    return "robust_transfer" if arch in FIXED_WIDTH and arch not in TORCHVISION else "torchvision"
+
+
+def _fixed_size(metadata: Mapping[str, Any]) -> str:
+    """Return the argument for networks of timm that are built for one image size."""
+    from robust_transfer.models.timm_networks import table_entry
+
+    fixed = table_entry(metadata["arch"].removeprefix(TIMM)).fixed_input_size
+    return f", img_size={metadata['image_size']}" if fixed else ""
 
 
 def _results(results: list[Mapping[str, Any]]) -> str:

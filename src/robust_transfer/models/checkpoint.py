@@ -1,4 +1,4 @@
-"""`model.safetensors`: a classifier's weights under torchvision's keys, the rest in the metadata."""
+"""`model.safetensors`: a classifier's weights under its library's keys, the rest in the metadata."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def load_model(path: str | Path) -> Classifier:
     path = Path(path)
     metadata = parse_metadata(read_header(path), path)
     try:
-        network = backbone(metadata.arch, len(metadata.class_names), metadata.width)
+        network = backbone(metadata.arch, len(metadata.class_names), metadata.width, metadata.image_size)
         tensors = safetensors.torch.load_file(path)
     except ConfigError as error:
         raise CheckpointError(f"{path}: {error.what}", *error.hints) from None

@@ -118,6 +118,8 @@ def _cast_to_bfloat16(model: nn.Module) -> None:
 
 def _folded(model: nn.Module) -> nn.Module:
     """Fold each BatchNorm into the convolution before it, where that is the only reader of its output."""
+    if not any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules()):
+        return model
     try:
         graph_module = fx.symbolic_trace(model)
     except Exception:  # whatever a model's own forward raises when it meets a symbolic tensor

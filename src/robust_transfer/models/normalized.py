@@ -14,7 +14,7 @@ from torch import nn
 from robust_transfer.config.model import DEFAULT_WIDTH, check_unit_images
 from robust_transfer.core import rng
 from robust_transfer.core.errors import ConfigError
-from robust_transfer.models.backbones import backbone, num_features
+from robust_transfer.models.backbones import backbone, head_name, num_features
 
 NORMALIZATIONS: dict[str, tuple[list[float], list[float]]] = {
     "imagenet": ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]),
@@ -82,6 +82,11 @@ class Classifier(nn.Module):
         self.std = [float(x) for x in std]
         self.train_sigma = train_sigma
 
+    @property
+    def head_name(self) -> str:
+        """Where in `backbone` the linear classifier is."""
+        return head_name(self.arch)
+
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Return logits (B, K), or features (B, D) of a model without classes."""
         output: torch.Tensor = self.backbone(self.normalize(images))
@@ -135,7 +140,7 @@ def build_model(
     assert len(class_names) == num_classes, "one name per class"
     mean, std = resolve_normalize(normalize)
     with rng.global_state(seed, "init"):
-        network = backbone(arch, num_classes, width)
+        network = backbone(arch, num_classes, width, image_size)
     return Classifier(
         network,
         arch=arch,
@@ -154,7 +159,7 @@ def replace_head(model: Classifier, *, num_classes: int, class_names: Sequence[s
     length = num_features(model.arch, model.width)
     with rng.global_state(seed, "head"):
         head = nn.Linear(length, num_classes)
-    model.backbone.fc = head.to(device=parameter.device, dtype=parameter.dtype)
+    model.backbone.set_submodule(model.head_name, head.to(device=parameter.device, dtype=parameter.dtype))
     model.class_names = list(class_names)
     model.num_classes = num_classes
     return model

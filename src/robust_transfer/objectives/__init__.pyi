@@ -10,7 +10,6 @@ from .deacl import deacl_loss as deacl_loss
 from .dynacl import dynacl_schedule as dynacl_schedule
 from .eps_schedule import scheduled_eps as scheduled_eps
 from .free import free_perturbation as free_perturbation
-from .freezing import frozen_parameters as frozen_parameters
 from .lwf import lwf_loss as lwf_loss
 from .macer import macer_loss as macer_loss
 from .moco import enqueue as enqueue

@@ -1,32 +1,26 @@
-"""Stages of a residual network that stay as they are while the rest is fine-tuned."""
+"""Stages of a network that stay as they are while the rest is fine-tuned."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from torch import nn
 
 from robust_transfer.core.choices import FREEZE_LEVELS
 from robust_transfer.core.errors import ConfigError
+from robust_transfer.models.stages import stage_of_tensors
 from robust_transfer.objectives.objective import Objective
 from robust_transfer.objectives.wrapping import Wrapping
 
-STAGE = {"conv1": 1, "bn1": 1, "layer1": 1, "layer2": 2, "layer3": 3, "layer4": 4, "fc": 5}
 
+def frozen_tensors(model: nn.Module, freeze_level: int) -> list[str]:
+    """Return the names of the parameters and buffers that a level freezes, in their order.
 
-def frozen_parameters(names: Iterable[str], freeze_level: int) -> list[str]:
-    """Return those of the names of parameters or modules that a level freezes, in their order.
-
-    Level 0 freezes none, level L the stem and layer1 to layerL, so that 4 leaves the head; prefixes of a
-    wrapper do not matter. Yosinski et al. 2014 (arXiv 1411.1792); the levels are those of the study's script
-    for AT, whose script for CR counts from 1 and freezes the stem alone at 1.
+    Level 0 freezes none, level L the stem and the first L of four stages (see `models.stages`), so that 4
+    leaves the head. Yosinski et al. 2014 (arXiv 1411.1792); the levels are those of the study's script for
+    AT, whose script for CR counts from 1 and freezes the stem alone at 1.
     """
-    return [name for name in names if _stage(name) <= freeze_level]
-
-
-def _stage(name: str) -> int:
-    # The outermost component that is a stage: blocks inside have a conv1 and a bn1 too.
-    return next((STAGE[part] for part in name.split(".") if part in STAGE), len(FREEZE_LEVELS))
+    return [name for name, stage in stage_of_tensors(model).items() if stage <= freeze_level]
 
 
 class Frozen(Wrapping):
@@ -43,21 +37,23 @@ class Frozen(Wrapping):
     def training_model(self, model: nn.Module, references: Mapping[str, nn.Module]) -> nn.Module:
         """Freeze the parameters of the first stages."""
         trained = super().training_model(model, references)
-        parameters = dict(trained.named_parameters())
-        names = frozen_parameters(parameters, self.level)
+        names = frozen_tensors(trained, self.level)
         if not names:
             raise ConfigError(
-                f"freeze={FREEZE_LEVELS[self.level]} of a network without stages of that name",
+                f"freeze={FREEZE_LEVELS[self.level]} of a network in which no stages can be told",
                 "finetune.freeze=none",
             )
+        parameters = dict(trained.named_parameters())
         for name in names:
-            parameters[name].requires_grad_(False)
+            if name in parameters:
+                parameters[name].requires_grad_(False)
         return trained
 
     def train_mode(self, trained: nn.Module) -> None:
         """Keep frozen stages in eval mode, where their statistics stay too."""
         super().train_mode(trained)
         if self.keep_statistics:
-            modules = dict(trained.named_modules())
-            for name in frozen_parameters(modules, self.level):
-                modules[name].eval()
+            owners = {name.rpartition(".")[0] for name in frozen_tensors(trained, self.level)}
+            for name, module in trained.named_modules():
+                if name in owners:
+                    module.training = False

@@ -103,3 +103,5 @@ def zero_residuals(model: nn.Module) -> None:
             nn.init.zeros_(block.bn3.weight)
         elif isinstance(block, BasicBlock):
             nn.init.zeros_(block.bn2.weight)
+        elif hasattr(block, "zero_init_last"):  # timm's
+            cast("Callable[[], None]", block.zero_init_last)()

@@ -28,7 +28,7 @@ class HeadOnly(Objective):
     """A method of which only the head learns; all other tensors, BatchNorm statistics included, stay."""
 
     def training_model(self, model: nn.Module, references: Mapping[str, nn.Module]) -> nn.Module:
-        """Freeze all parameters but those of `backbone.fc`."""
+        """Freeze all parameters but the head's."""
         head = {id(parameter) for parameter in _head(model).parameters()}
         for parameter in model.parameters():
             parameter.requires_grad_(id(parameter) in head)
@@ -45,4 +45,4 @@ class Linear(HeadOnly, Standard):
 
 
 def _head(model: nn.Module) -> nn.Module:
-    return model.get_submodule("backbone.fc")
+    return model.get_submodule(f"backbone.{model.head_name}")

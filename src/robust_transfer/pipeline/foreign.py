@@ -30,6 +30,7 @@ def file_metadata(path: Path, config: EvaluateConfig) -> CheckpointMetadata:
         path,
         arch=asked.arch if asked else None,
         width=asked.width if asked else DEFAULT_WIDTH,
+        image_size=config.image_size or (asked.image_size if asked else None),
         format=config.format,
         normalize=config.normalize,
         trust=config.trust,

@@ -15,6 +15,7 @@ from robust_transfer.config.data import DataConfig, DatasetConfig
 from robust_transfer.config.evaluators import LINEAR_PROBE
 from robust_transfer.config.method_spec import PARENT
 from robust_transfer.config.methods import CheckpointConfig, NoneConfig, TrainingConfig
+from robust_transfer.config.model import TIMM, ModelConfig
 from robust_transfer.config.run import EvaluateConfig, TrainConfig
 from robust_transfer.config.runtime import BudgetConfig
 from robust_transfer.core import named
@@ -31,6 +32,7 @@ from robust_transfer.store import directories
 
 def training_stages(config: TrainConfig) -> list[Stage]:
     """Look up what a run's configuration refers to and plan its stages."""
+    config = dataclasses.replace(config, model=_resolved(config.model))
     _check_evaluators(config)
     source = target = checkpoint = None
     if isinstance(config.pretrain, CheckpointConfig):
@@ -44,6 +46,15 @@ def training_stages(config: TrainConfig) -> list[Stage]:
     )
 
 
+def _resolved(model: ModelConfig) -> ModelConfig:
+    """Put timm's image size and statistics where a network of its is left to say them."""
+    if not model.arch.startswith(TIMM):
+        return model
+    from robust_transfer.models.timm_networks import own_values
+
+    return own_values(model)
+
+
 def _references(config: TrainConfig) -> dict[str, CheckpointMetadata]:
     """Find the finished stages that the methods read beside the models that they train."""
     methods = [method for method in (config.pretrain, config.finetune) if isinstance(method, TrainingConfig)]
@@ -53,6 +64,8 @@ def _references(config: TrainConfig) -> dict[str, CheckpointMetadata]:
 
 def evaluation_stages(config: EvaluateConfig) -> list[Stage]:
     """Look up the checkpoint and the data set of an evaluation and plan its stages."""
+    if config.model is not None:
+        config = dataclasses.replace(config, model=_resolved(config.model))
     _check_evaluators(config)
     stages = _probe_stages(config) if LINEAR_PROBE in config.evaluators else []
     others = [name for name in config.evaluators if name != LINEAR_PROBE]
@@ -238,6 +251,7 @@ def _pretrained_file(config: TrainConfig, pretrain: CheckpointConfig) -> Checkpo
         path,
         arch=config.model.arch,
         width=config.model.width,
+        image_size=config.model.image_size,
         format="torchvision" if pretrain.weights else pretrain.format,
         normalize=pretrain.normalize,
         trust=pretrain.trust,

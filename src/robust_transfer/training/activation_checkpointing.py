@@ -1,4 +1,4 @@
-"""Recompute the activations of residual blocks in the backward pass: less memory, a third more time."""
+"""Recompute the activations of blocks in the backward pass: less memory, a third more time."""
 
 from __future__ import annotations
 
@@ -8,21 +8,20 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 from torch import nn
 from torch.utils.checkpoint import checkpoint
-from torchvision.models.resnet import BasicBlock, Bottleneck
+
+from robust_transfer.models.stages import named_blocks
 
 
 def checkpoint_blocks(model: nn.Module) -> None:
-    """Make every residual block of `model` keep only its input; outputs, gradients, buffers stay the same."""
-    for block in model.modules():
-        if isinstance(block, BasicBlock | Bottleneck):
-            contexts = functools.partial(_contexts, block)
-            block.forward = functools.partial(
-                checkpoint,
-                block.forward,
-                use_reentrant=False,
-                preserve_rng_state=False,  # nothing in a block is random
-                context_fn=contexts,
-            )
+    """Make every block of `model` keep only its input; outputs, gradients, buffers stay the same."""
+    for block in named_blocks(model).values():
+        block.forward = functools.partial(
+            checkpoint,
+            block.forward,
+            use_reentrant=False,
+            preserve_rng_state=False,  # nothing in a block is random
+            context_fn=functools.partial(_contexts, block),
+        )
 
 
 def _contexts(block: nn.Module) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:

@@ -2,10 +2,9 @@ import hashlib
 
 import pytest
 import torch
-import torchvision
 
 from robust_transfer.core.errors import CheckpointError
-from robust_transfer.models import build_model, describe_file, save_model
+from robust_transfer.models import backbone, build_model, describe_file, save_model
 
 
 def test_a_foreign_file_is_described_by_its_content(network, tmp_path):
@@ -47,7 +46,49 @@ def test_what_could_not_be_imported_is_refused_already_here(network, tmp_path):
         describe_file(tmp_path / "file")
 
 
-def test_a_network_that_cannot_be_built_is_refused(tmp_path):
-    torch.save(torchvision.models.resnet34().state_dict(), tmp_path / "file")
-    with pytest.raises(CheckpointError, match="holds none of resnet18, resnet18_small, resnet50"):
+def test_a_network_that_nobody_names_is_refused_with_the_way_to_name_it(tmp_path):
+    timm = pytest.importorskip("timm")
+    torch.save(timm.create_model("test_resnet").state_dict(), tmp_path / "file")
+    with pytest.raises(CheckpointError) as caught:
         describe_file(tmp_path / "file")
+    assert "model=timm model.name=" in caught.value.hints[0]
+    facts = describe_file(tmp_path / "file", arch="timm-test_resnet", normalize="imagenet")
+    assert (facts["num_classes"], facts["image_size"], facts["format"]) == (1000, 160, "native")
+
+
+def test_the_network_and_statistics_of_a_hub_folder_of_timm_are_its_own(tmp_path):
+    timm = pytest.importorskip("timm")
+    network = timm.create_model("test_vit", num_classes=5)
+    timm.models.save_for_hf(network, tmp_path, model_config={"num_classes": 5})
+    facts = describe_file(tmp_path)
+    assert (facts["arch"], facts["num_classes"], facts["image_size"]) == ("timm-test_vit", 5, 160)
+    assert facts["mean"] == [0.5, 0.5, 0.5] or "config.json" in facts["normalization_source"]
+
+
+def test_more_layers_than_the_network_has_are_refused(tmp_path):
+    timm = pytest.importorskip("timm")
+    network = timm.create_model("test_vit", num_classes=5)
+    network.blocks.append(network.blocks[0])
+    torch.save({"student": network.state_dict()}, tmp_path / "file")
+    with pytest.raises(CheckpointError, match=r"unexpected: blocks.\d+.attn.proj.bias"):
+        describe_file(tmp_path / "file", arch="timm-test_vit", normalize="imagenet")
+    with pytest.raises(CheckpointError, match=r"not hold the network of model=timm model.name=test_co"):
+        describe_file(tmp_path / "file", arch="timm-test_convnext", normalize="imagenet")
+
+
+def test_a_wide_resnet_is_known_by_its_own_names_below_any_prefix(tmp_path):
+    state = {f"module.sub.{k}": t for k, t in backbone("wideresnet16_4", 10).state_dict().items()}
+    torch.save({"model_state_dict": state}, tmp_path / "file")
+    facts = describe_file(tmp_path / "file", normalize="none")
+    assert (facts["arch"], facts["num_classes"], facts["image_size"]) == ("wideresnet16_4", 10, 32)
+
+
+def test_pre_activation_networks_have_to_be_named_as_their_files_are_alike(tmp_path):
+    state = backbone("preactresnet18", 10).state_dict()
+    old = {k.replace("downsample", "shortcut").replace("fc.", "linear."): t for k, t in state.items()}
+    torch.save({"state_dict": old}, tmp_path / "file")
+    with pytest.raises(CheckpointError) as caught:
+        describe_file(tmp_path / "file", normalize="none")
+    assert "model=preactresnet18" in caught.value.hints[0]
+    facts = describe_file(tmp_path / "file", arch="preactresnet18_v2", normalize="none")
+    assert (facts["num_classes"], facts["native_images"]) == (10, True)

@@ -2,35 +2,26 @@ import pytest
 import torch
 import torchvision
 
+from robust_transfer.config.model import CIFAR_RESNETS, TORCHVISION
 from robust_transfer.core.errors import CheckpointError
 from robust_transfer.models import backbone
 from robust_transfer.models.importers.detect import FORMATS
-from robust_transfer.models.importers.match import fit, identify, map_keys
+from robust_transfer.models.importers.match import identify, map_keys
 
 ZERO = torch.zeros(1)
 
 
-@pytest.mark.parametrize(
-    ("arch", "expected"),
-    [
-        ("resnet18", ("resnet18", 64)),
-        ("resnet50", ("resnet50", 64)),
-        ("resnet34", None),
-        ("resnet101", None),
-        ("wide_resnet50_2", None),
-        ("vgg11", None),
-    ],
-)
-def test_architectures_are_known_by_names_and_shapes(arch, expected):
+@pytest.mark.parametrize("arch", [*TORCHVISION, "vgg11", "mnasnet1_0"])
+def test_architectures_are_known_by_names_and_shapes(arch):
     with torch.device("meta"):
         state = torchvision.models.get_model(arch, weights=None).state_dict()
-    found = identify(state)
-    if arch == "wide_resnet50_2":  # its stem is a resnet50's: only the shapes inside tell
-        mapped = map_keys(state, FORMATS["torchvision"], "FILE")
-        with pytest.raises(CheckpointError, match="other shape"):
-            fit(mapped, "resnet50", 64, "FILE")
-    else:
-        assert found == expected
+    assert identify(state) == ((arch, 64) if arch in TORCHVISION else None)
+
+
+@pytest.mark.parametrize("arch", CIFAR_RESNETS)
+def test_cifar_networks_are_known_by_their_depth_and_shortcuts(arch):
+    with torch.device("meta"):
+        assert identify(backbone(arch, 0).state_dict()) == (arch, 64)
 
 
 def test_the_small_networks_width_is_read_off_its_stem():

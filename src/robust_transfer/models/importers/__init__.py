@@ -3,9 +3,9 @@
 from robust_transfer.models.importers.describe import content_sha256, describe_file
 from robust_transfer.models.importers.detect import FORMAT_NAMES
 from robust_transfer.models.importers.load import import_checkpoint
+from robust_transfer.models.importers.published import torchvision_weights
 from robust_transfer.models.importers.report import ImportReport
 from robust_transfer.models.importers.stage import import_stage
-from robust_transfer.models.importers.torchvision_weights import torchvision_weights
 
 __all__ = [
     "FORMAT_NAMES",

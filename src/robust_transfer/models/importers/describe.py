@@ -6,10 +6,9 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-from robust_transfer.config.model import DEFAULT_WIDTH
-from robust_transfer.core.errors import CheckpointError
-from robust_transfer.models.container import container
-from robust_transfer.models.folders import shards, weights_file
+from robust_transfer.config.model import DEFAULT_WIDTH, TIMM, TORCHVISION, WIDE_RESNETS
+from robust_transfer.core.errors import CheckpointError, ConfigError
+from robust_transfer.models.folders import SHARDS, shards, weights_file
 from robust_transfer.models.importers.detect import OURS
 from robust_transfer.models.importers.load import (
     Parsed,
@@ -18,16 +17,21 @@ from robust_transfer.models.importers.load import (
     is_own_file,
     parse_foreign,
 )
-from robust_transfer.models.importers.match import IDENTIFIED, fit, identify
-from robust_transfer.models.importers.normalization import find_normalization, input_size_beside
+from robust_transfer.models.importers.match import fit, identify
+from robust_transfer.models.importers.normalization import (
+    architecture_beside,
+    find_normalization,
+    input_size_beside,
+)
 from robust_transfer.models.metadata import read_metadata
 from robust_transfer.models.normalized import Normalize, resolve_normalize
+from robust_transfer.models.timm_networks import table_entry
 
 
 def content_sha256(path: str | Path) -> str:
     """Return the sha256 of a file's content in hexadecimal; of shards, that of their sha256 in order."""
     path = weights_file(path)
-    if container(path) == "shards":
+    if path.name.endswith(SHARDS):
         digests = [content_sha256(file) for file in sorted(shards(path))]
         return hashlib.sha256("\n".join(digests).encode()).hexdigest()
     with path.open("rb") as file:
@@ -39,6 +43,7 @@ def describe_file(
     *,
     arch: str | None = None,
     width: int = DEFAULT_WIDTH,
+    image_size: int | None = None,
     format: str = "auto",
     normalize: Normalize | None = None,
     trust: bool = False,
@@ -51,6 +56,7 @@ def describe_file(
     Parameters
     ----------
     arch, width : what the network must be; None: whatever it is
+    image_size : side of the images in pixels, for networks that are built for one
     format, normalize, trust, part, prefix, channels : as in `import_checkpoint`
 
     Returns
@@ -67,13 +73,14 @@ def describe_file(
     path = weights_file(path)
     if format == OURS or (format == "auto" and is_own_file(path)):
         return _describe_own(path, normalize, None if arch is None else (arch, width))
-    parsed = parse_foreign(path, format=format, trust=trust, part=part, prefix=prefix)
-    if arch is None:
-        found = identify(parsed.mapped.backbone)
-        if found is None:
-            raise CheckpointError(f"{path} ({parsed.source.name}) holds none of {', '.join(IDENTIFIED)}")
-        arch, width = found
-    fit(parsed.mapped, arch, width, path)
+    options: dict[str, Any] = {"format": format, "trust": trust, "part": part, "prefix": prefix}
+    network = (arch, width) if arch else named_beside(path)
+    if network is None:
+        parsed, network = _identified(path, options)
+    else:
+        parsed = parse_foreign(path, network=network, **options)
+    arch, width = network
+    fit(parsed.mapped, arch, width, path, image_size)
     mean, std, normalization_source = find_normalization(
         parsed.view, parsed.source, path, normalize, channels
     )
@@ -87,8 +94,43 @@ def describe_file(
         "std": std,
         "normalization_source": normalization_source,
         "train_sigma": None,
-        **_image_size(parsed, path),
+        **_image_size(arch, parsed, path),
     }
+
+
+def named_beside(path: str | Path) -> tuple[str, int] | None:
+    """Return timm's network that a config.json beside a file names; None: none, or a ResNet."""
+    name = architecture_beside(Path(path))
+    if name is None or name in TORCHVISION:
+        return None
+    try:
+        table_entry(name)
+    except ConfigError:
+        return None
+    return f"{TIMM}{name}", DEFAULT_WIDTH
+
+
+def _identified(path: str | Path, options: dict[str, Any]) -> tuple[Parsed, tuple[str, int]]:
+    """Read a file of which nobody says the network: a ResNet by its structure, a wide one by names."""
+    try:
+        parsed = parse_foreign(path, **options)
+        found = identify(parsed.mapped.backbone)
+        if found is not None:
+            return parsed, found
+        refused = CheckpointError(
+            f"{path} ({parsed.source.name}) holds no ResNet of torchvision's or for CIFAR",
+            "say the network: model=timm model.name=NAME, or model=preactresnet18",
+        )
+    except CheckpointError as error:
+        refused = error
+    for arch in WIDE_RESNETS:
+        try:
+            parsed = parse_foreign(path, network=(arch, DEFAULT_WIDTH), **options)
+            fit(parsed.mapped, arch, DEFAULT_WIDTH, path)
+            return parsed, (arch, DEFAULT_WIDTH)
+        except CheckpointError:
+            continue
+    raise refused
 
 
 def _describe_own(
@@ -116,14 +158,20 @@ def _describe_own(
     }
 
 
-def _image_size(parsed: Parsed, path: str | Path) -> dict[str, Any]:
-    """Read the size off timm's config.json, or infer it: a 3x3 stem is for CIFAR, a 7x7 stem for ImageNet."""
-    kernel = parsed.mapped.backbone["conv1.weight"].shape[-1]
-    small = kernel == 3
-    known = input_size_beside(Path(path))
+def _image_size(arch: str, parsed: Parsed, path: str | Path) -> dict[str, Any]:
+    """Read the size off timm's config.json or table; a 3x3 stem is for CIFAR's 32, 7x7 for ImageNet's 224."""
+    known, source, small = input_size_beside(Path(path)), "read from config.json", False
+    if arch.startswith(TIMM):
+        likely = table_entry(arch.removeprefix(TIMM)).input_size[-1]
+        source = source if known else "timm's of the network"
+    else:
+        kernel = parsed.mapped.backbone["conv1.weight"].shape[-1]
+        small = kernel == 3
+        likely = 32 if small else 224
+        source = source if known else f"by its {kernel}x{kernel} stem"
     return {
-        "image_size": known or (32 if small else 224),
+        "image_size": known or likely,
         "image_size_known": known is not None,
-        "image_size_source": "read from config.json" if known else f"by its {kernel}x{kernel} stem",
+        "image_size_source": source,
         "native_images": small,
     }

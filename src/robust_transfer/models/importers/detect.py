@@ -10,7 +10,6 @@ from typing import Any
 
 from robust_transfer.core.errors import CheckpointError, ConfigError, did_you_mean
 from robust_transfer.models.importers.formats import Format, View
-from robust_transfer.models.importers.match import IDENTIFIED
 from robust_transfer.models.importers.robust import (
     ROBUST_SSL,
     ROBUST_SSL_CLEAN,
@@ -129,12 +128,12 @@ def _unknown(loaded: LoadedFile, path: str | Path) -> CheckpointError:
     if any(re.search(r"(^|\.)conv1\.0\.weight$", key) for _, t in state_dicts(loaded.root) for key in t):
         return CheckpointError(
             f"{path} holds a network with a stem of several convolutions, as ResNet-D",
-            f"networks that are read: {', '.join(IDENTIFIED)}",
+            "model=timm model.name=NAME, such as resnet50d",
         )
     return CheckpointError(
         f"{path} is of no known format ({_contents(loaded)})",
         "expected a residual network: conv1, bn1, layer1.0.conv1, ... below one prefix, or one of "
-        f"{', '.join(FORMATS)}",
+        f"{', '.join(FORMATS)}; say other networks: model=timm model.name=NAME, model=wideresnet28_10",
     )
 
 

@@ -55,7 +55,7 @@ class Format:
 
     Parameters
     ----------
-    name : as in pretrain.format=
+    name : as in pretrain.format=, or "native"
     root : regular expression for all that stands before the backbone's keys
     matches : whether a file can be of this format; None: it cannot be told by its keys, only declared
     normalize : the source's normalisation ("imagenet", "cifar", "none"), or None if the file does not tell
@@ -63,6 +63,7 @@ class Format:
     paths : where the state_dict may lie, first found wins
     classifier : prefix of the linear classifier below the root, or from the top if it starts with "/";
         None: the format has none, and an `fc` in it is a projection
+    names : what the backbone's tensors are called; None: as those of torchvision's ResNets
     """
 
     name: str
@@ -72,6 +73,7 @@ class Format:
     rename: tuple[tuple[str, str], ...] = ()
     paths: tuple[str, ...] = COMMON_PATHS
     classifier: str | None = "fc."
+    names: frozenset[str] | None = None
 
 
 def always(name: str) -> Callable[[View], str | None]:

@@ -10,15 +10,16 @@ from typing import Literal
 import torch
 from torch import nn
 
-from robust_transfer.config.model import DEFAULT_WIDTH, check_architecture
+from robust_transfer.config.model import DEFAULT_WIDTH, check_architecture, chosen_by
 from robust_transfer.core.errors import CheckpointError
-from robust_transfer.models.backbones import backbone, num_features
+from robust_transfer.models.backbones import backbone, head_name, num_features
 from robust_transfer.models.checkpoint import check_finite, load_model
 from robust_transfer.models.container import container, read_header
 from robust_transfer.models.folders import weights_file
 from robust_transfer.models.importers.detect import OURS, choose_format
 from robust_transfer.models.importers.formats import Format, Tensors, View
 from robust_transfer.models.importers.match import Mapped, fit, map_keys
+from robust_transfer.models.importers.native import has_own_names, native_format
 from robust_transfer.models.importers.normalization import find_normalization, is_normalization
 from robust_transfer.models.importers.report import ImportReport
 from robust_transfer.models.importers.structure import state_dicts
@@ -42,6 +43,7 @@ class Parsed:
 def parse_foreign(
     path: str | Path,
     *,
+    network: tuple[str, int] | None = None,
     format: str = "auto",
     trust: bool = False,
     part: str | None = None,
@@ -49,11 +51,16 @@ def parse_foreign(
 ) -> Parsed:
     """Read a foreign file, choose its format and name its tensors.
 
+    network : (architecture, width) that is looked for; None, and for ResNets: whatever there is
+
     Raises
     ------
     CheckpointError : unreadable, of no known format, or ambiguous
     """
     loaded = load_file(path, trust=trust)
+    if network is not None and has_own_names(network[0]):
+        source, view = native_format(loaded, *network, path, part=part, prefix=prefix)
+        return Parsed(loaded, source, view, map_keys(view.tensors, source, path), [], part)
     source, view, warnings = choose_format(loaded, format, path, part=part, prefix=prefix)
     return Parsed(loaded, source, view, map_keys(view.tensors, source, path), warnings, part)
 
@@ -104,18 +111,18 @@ def import_checkpoint(
     path = weights_file(path)
     if format == OURS or (format == "auto" and is_own_file(path)):
         return _import_own(path, arch=arch, width=width, normalize=normalize, keep_head=keep_head)
-    parsed = parse_foreign(path, format=format, trust=trust, part=part, prefix=prefix)
-    tensors = fit(parsed.mapped, arch, width, path)
+    parsed = parse_foreign(path, network=(arch, width), format=format, trust=trust, part=part, prefix=prefix)
+    tensors = fit(parsed.mapped, arch, width, path, image_size)
     if channels == "bgr":
         tensors = _blue_first_to_rgb(tensors)
     mean, std, normalization_source = find_normalization(
         parsed.view, parsed.source, path, normalize, channels
     )
     num_classes = check_head(parsed.mapped, arch, width, path) if keep_head else 0
-    network = backbone(arch, num_classes, width)
-    head = {f"fc.{name}": tensor for name, tensor in parsed.mapped.head.items()} if keep_head else {}
+    network, where = backbone(arch, num_classes, width, image_size), head_name(arch)
+    head = {f"{where}.{name}": tensor for name, tensor in parsed.mapped.head.items()} if keep_head else {}
     if keep_head:
-        head.setdefault("fc.bias", torch.zeros(num_classes))
+        head.setdefault(f"{where}.bias", torch.zeros(num_classes))
     network.load_state_dict({**tensors, **head})
     model = Classifier(
         network,
@@ -231,7 +238,7 @@ def check_own_arch(found: tuple[str, int], expected: tuple[str, int], path: str 
     if found != expected:
         raise CheckpointError(
             f"{path} holds {found[0]} of width {found[1]}, expected {expected[0]} of width {expected[1]}",
-            f"model={found[0]}" + (f" model.width={found[1]}" if found[0] == "resnet18_small" else ""),
+            chosen_by(*found),
         )
 
 
@@ -248,9 +255,9 @@ def _import_own(
         model = _renormalized(model, mean, std)
     if keep_head and not found_classes:
         raise CheckpointError(f"{path} has no head: it can only be fine-tuned")
-    matched = [name for name in model.backbone.state_dict() if not name.startswith("fc.")]
+    matched = [name for name in model.backbone.state_dict() if not name.startswith(f"{model.head_name}.")]
     if not keep_head:
-        model.backbone.fc = nn.Identity()
+        model.backbone.set_submodule(model.head_name, nn.Identity())
         model.class_names, model.num_classes = [], 0
     report = ImportReport(
         path=str(path),

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from robust_transfer.config.model import DEFAULT_WIDTH
+from robust_transfer.config.model import CIFAR_RESNETS, DEFAULT_WIDTH, chosen_by
 from robust_transfer.core.errors import CheckpointError
 from robust_transfer.models.backbones import backbone
 from robust_transfer.models.checkpoint import check_finite, shorten
@@ -59,7 +60,7 @@ def map_keys(tensors: Tensors, source: Format, path: str | Path) -> Mapped:
         below = key[prefix.end() :] if prefix else ""
         name = _rename(below, source)
         at_top = re.sub(r"^" + WRAPPERS, "", key) if classifier.startswith("/") else name
-        if _BACKBONE.match(name):
+        if _is_backbones(name, source):
             if name in origin:
                 raise CheckpointError(f"{path}: both {origin[name]} and {key} would be the backbone's {name}")
             origin[name] = key
@@ -79,6 +80,15 @@ def map_keys(tensors: Tensors, source: Format, path: str | Path) -> Mapped:
             f"{path} has no ResNet where {source.name} keeps it (found {shorten(sorted(tensors))})"
         )
     return mapped
+
+
+def _is_backbones(name: str, source: Format) -> bool:
+    """Tell a tensor of the network; more layers of a part that it has are taken too, to be refused."""
+    if source.names is None:
+        return _BACKBONE.match(name) is not None
+    parts = {known.split(".")[0] for known in source.names if "." in known}
+    inside = name in source.names or name.split(".")[0] in parts
+    return inside and not (source.classifier and name.startswith(source.classifier))
 
 
 def _take_sequential_head(mapped: Mapped, tensors: Tensors, classifier: str) -> None:
@@ -102,27 +112,46 @@ def _rename(key: str, source: Format) -> str:
     return key
 
 
-IDENTIFIED = ("resnet18", "resnet18_small", "resnet50")
+# (bottlenecks, blocks a stage, kernel of the stem, channels and inputs of the first block's middle layer)
+_KINDS: dict[tuple[Any, ...], str] = {
+    (False, (2, 2, 2, 2), 7, 64, 64): "resnet18",
+    (False, (3, 4, 6, 3), 7, 64, 64): "resnet34",
+    (True, (3, 4, 6, 3), 7, 64, 64): "resnet50",
+    (True, (3, 4, 23, 3), 7, 64, 64): "resnet101",
+    (True, (3, 8, 36, 3), 7, 64, 64): "resnet152",
+    (True, (3, 4, 6, 3), 7, 128, 128): "wide_resnet50_2",
+    (True, (3, 4, 23, 3), 7, 128, 128): "wide_resnet101_2",
+    (True, (3, 4, 6, 3), 7, 128, 4): "resnext50_32x4d",
+    (True, (3, 4, 23, 3), 7, 256, 8): "resnext101_32x8d",
+    (True, (3, 4, 23, 3), 7, 256, 4): "resnext101_64x4d",
+}
+IDENTIFIED = (*_KINDS.values(), "resnet18_small", *CIFAR_RESNETS)
 
 
 def identify(found: Tensors) -> tuple[str, int] | None:
-    """Tell (architecture, width) from the names and shapes of a backbone; None if it is none of ours."""
-    stem = found.get("conv1.weight")
-    if stem is None or stem.ndim != 4:
+    """Tell (architecture, width) from the names and shapes of a backbone; None: none of IDENTIFIED."""
+    stem, middle = found.get("conv1.weight"), found.get("layer1.0.conv2.weight")
+    if stem is None or stem.ndim != 4 or "layer1.0.bn2.weight" not in found:
         return None
     blocks = [len({k.split(".")[1] for k in found if k.startswith(f"layer{s}.")}) for s in (1, 2, 3, 4)]
     bottleneck = "layer1.0.conv3.weight" in found
     width, kernel = stem.shape[0], stem.shape[-1]
-    if bottleneck and blocks == [3, 4, 6, 3] and kernel == 7 and width == DEFAULT_WIDTH:
-        return "resnet50", width
-    if bottleneck or blocks != [2, 2, 2, 2]:
-        return None
-    if kernel == 3:
-        return "resnet18_small", width
-    return ("resnet18", width) if kernel == 7 and width == DEFAULT_WIDTH else None
+    if kernel == 3 and not bottleneck and "bn1.weight" in found:
+        if blocks == [2, 2, 2, 2]:
+            return "resnet18_small", width
+        end = "" if "layer2.0.downsample.0.weight" in found else "_a"
+        name = f"cifar_resnet{2 + 6 * blocks[0]}{end}"
+        whole = blocks[:3] == blocks[:1] * 3 and blocks[3] == 0 and width == 16
+        return (name, DEFAULT_WIDTH) if whole and name in CIFAR_RESNETS else None
+    sides = tuple(middle.shape[:2]) if middle is not None else (64, 64)
+    kind: tuple[Any, ...] = (bottleneck, tuple(blocks), kernel, *sides)
+    name = _KINDS.get(kind, "")
+    return (name, width) if name and width == DEFAULT_WIDTH else None
 
 
-def fit(mapped: Mapped, arch: str, width: int, path: str | Path) -> dict[str, torch.Tensor]:
+def fit(
+    mapped: Mapped, arch: str, width: int, path: str | Path, image_size: int | None = None
+) -> dict[str, torch.Tensor]:
     """Return the backbone's full state_dict, or refuse: every name and every shape must be there.
 
     Files from before torch 0.4.1 have no `num_batches_tracked`, which has no part in the output: 0 is put in.
@@ -132,7 +161,7 @@ def fit(mapped: Mapped, arch: str, width: int, path: str | Path) -> dict[str, to
     CheckpointError : a tensor is missing, of another shape, NaN or infinite, or the file has more layers
     """
     with torch.device("meta"):
-        expected = backbone(arch, 0, width).state_dict()
+        expected = backbone(arch, 0, width, image_size).state_dict()
     found = mapped.backbone
     missing = sorted(n for n in expected.keys() - found.keys() if not n.endswith(_COUNTER))
     surplus = sorted(found.keys() - expected.keys())
@@ -157,8 +186,7 @@ def fit(mapped: Mapped, arch: str, width: int, path: str | Path) -> dict[str, to
 def _other_architecture(found: Tensors, arch: str, width: int) -> str:
     other = identify(found)
     if other is None:
-        return f"the file's network is none of {', '.join(IDENTIFIED)}"
+        return "the file's network is no ResNet of torchvision or for CIFAR: model=timm model.name=NAME?"
     if other == (arch, width):
         return "the architecture is right: the file is incomplete or of another format"
-    size = f" model.width={other[1]}" if other[0] == "resnet18_small" else ""
-    return f"the file looks like {other[0]}: model={other[0]}{size}"
+    return f"the file looks like {other[0]}: {chosen_by(*other)}"
