@@ -15,6 +15,21 @@ from robust_transfer.models.checkpoint import load_model, save_model
 from robust_transfer.models.metadata import read_metadata
 
 
+def finished_model(stage_dir_or_model_file: str | Path) -> Path:
+    """Return the file of a stage's model; a file as it is.
+
+    Raises
+    ------
+    CheckpointError : the directory holds none
+    """
+    origin = Path(stage_dir_or_model_file)
+    if not origin.is_dir():
+        return origin
+    if not (origin / "model.safetensors").is_file():
+        raise CheckpointError(f"{origin} has no model.safetensors (expected a finished stage)")
+    return origin / "model.safetensors"
+
+
 def export_model(
     stage_dir_or_model_file: str | Path,
     to: str | Path,
@@ -39,11 +54,7 @@ def export_model(
     ------
     CheckpointError : no model there, or it is not whole
     """
-    origin, target = Path(stage_dir_or_model_file), Path(to)
-    if origin.is_dir():
-        origin = origin / "model.safetensors"
-        if not origin.is_file():
-            raise CheckpointError(f"{origin.parent} has no model.safetensors (expected a finished stage)")
+    origin, target = finished_model(stage_dir_or_model_file), Path(to)
     model = load_model(origin)
     if target.is_dir():
         raise CheckpointError(

@@ -35,7 +35,7 @@ class FeaturesAndLogits(nn.Module):
 
     def __init__(self, classifier: nn.Module) -> None:
         super().__init__()
-        self.head = classifier.get_submodule("backbone.fc")
+        self.head = classifier.get_submodule(f"backbone.{classifier.head_name}")
         self.features = headless(classifier)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
@@ -46,13 +46,13 @@ class FeaturesAndLogits(nn.Module):
     def joined(self) -> nn.Module:
         """Return the classifier: other modules, the same tensors."""
         classifier = sharing_copy(self.features)
-        classifier.get_submodule("backbone").fc = self.head
+        classifier.set_submodule(f"backbone.{classifier.head_name}", self.head)
         return classifier
 
 
 def headless(model: nn.Module) -> nn.Module:
     """Take the last layer away, in place, so that a classifier gives features (B, D)."""
-    model.get_submodule("backbone").fc = nn.Identity()
+    model.set_submodule(f"backbone.{model.head_name}", nn.Identity())
     return model
 
 

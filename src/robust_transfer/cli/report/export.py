@@ -1,16 +1,24 @@
-"""rt-report export: a model as a file, with a model card."""
+"""rt-report export and push: a model as a file or a folder, with a model card, and its upload."""
 
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from robust_transfer.cli.report.options import Command, add_key, index_of, store_of
 from robust_transfer.core.errors import EvaluationError
 
+FORMATS = {
+    "safetensors": "weights and their contract in one file",
+    "torch": "a bare state_dict for torch.load",
+    "hf": "a folder for the Hugging Face hub",
+    "timm": "the same for a network that timm loads",
+    "onnx": "a graph with the normalisation in it",
+}
+
 
 def export(arguments: argparse.Namespace) -> int:
     """Write a model; the key of an evaluation stands for the model that it measured."""
-    from robust_transfer.models.export import export_model
     from robust_transfer.report.output.cards import card_metadata
     from robust_transfer.store import directories
 
@@ -24,20 +32,47 @@ def export(arguments: argparse.Namespace) -> int:
                 f"{stage.path.name} evaluated a file that is not in the store", "rt-report runs"
             )
         stage = directories.find(store_of(arguments), key)
-    written = export_model(
-        stage.path, arguments.to, plain=arguments.plain, details=card_metadata(stage, index)
-    )
-    for path in written:
+    for path in _write(arguments.format, stage.path, arguments.to, card_metadata(stage, index)):
         print(path)
     return 0
 
 
-def _add_arguments(parser: argparse.ArgumentParser) -> None:
+def _write(form: str, stage: Path, to: str, details: dict[str, object]) -> list[Path]:
+    from robust_transfer.models.export import export_model, finished_model
+    from robust_transfer.models.hub import export_folder
+    from robust_transfer.models.onnx_export import export_onnx
+
+    if form == "onnx":
+        return [export_onnx(finished_model(stage), to)]
+    if form in ("hf", "timm"):
+        return export_folder(finished_model(stage), to, details=details, for_timm=form == "timm")
+    return export_model(stage, to, plain=form == "torch", details=details)
+
+
+def push(arguments: argparse.Namespace) -> int:
+    """Upload a folder that `export --format hf` wrote."""
+    from robust_transfer.models.hub import push_folder
+
+    print(push_folder(arguments.folder, arguments.repo, private=arguments.private))
+    return 0
+
+
+def _add_export(parser: argparse.ArgumentParser) -> None:
     add_key(parser)
     parser.add_argument(
-        "--to", metavar="FILE", required=True, help="file to write, such as model.safetensors"
+        "--to", metavar="PATH", required=True, help="file to write, such as model.safetensors; hf: folder"
     )
-    parser.add_argument("--plain", action="store_true", help="a bare state_dict instead of safetensors")
+    forms = "; ".join(f"{name}: {meaning}" for name, meaning in FORMATS.items())
+    parser.add_argument("--format", choices=FORMATS, default="safetensors", help=forms)
 
 
-COMMANDS = (Command("export", "write a model to a file, with a model card", export, _add_arguments),)
+def _add_push(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("folder", metavar="FOLDER", help="written by export --format hf")
+    parser.add_argument("repo", metavar="OWNER/NAME", help="on the Hugging Face hub; made if it is not there")
+    parser.add_argument("--private", action="store_true", help="make the repository private")
+
+
+COMMANDS = (
+    Command("export", "write a model to a file or a folder, with a model card", export, _add_export),
+    Command("push", "upload an exported folder to the Hugging Face hub", push, _add_push),
+)
