@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import copy
+import functools
 import hashlib
 from pathlib import Path
+from typing import Any
 
 from robust_transfer.cli.compose import hydra_session, read
 from robust_transfer.config.run import TrainConfig, train_config
@@ -37,10 +40,15 @@ def tiny(pretrain: str, finetune: str, store: Path, *more: str) -> list[str]:
 
 
 def composed(*overrides: str) -> TrainConfig:
-    """Compose one run from the shipped configs."""
+    """Compose one run from the shipped configs; every call gets a configuration of its own."""
+    return train_config(copy.deepcopy(_values(*overrides)))
+
+
+@functools.cache
+def _values(*overrides: str) -> dict[str, Any]:
     with hydra_session("rt-train", None):
         (job,) = read("train", list(overrides), multirun=False).jobs
-    return train_config(job.values)
+    return job.values
 
 
 def snapshot(root: Path) -> dict[str, tuple[int, str]]:
