@@ -66,6 +66,39 @@ def test_intervals_keep_their_level(pretrainings, seeds, images, deviation):
     check(pretrainings, seeds, images, deviation, repeats=150)
 
 
+def false_verdicts(pretrainings, luck, repeats, *, sets=3, images=200):
+    """Return how often the mean over sets says that a method without effect has one.
+
+    Every pre-trained network has its own luck on all sets. Pairs with and without share a label draw.
+    """
+    random = np.random.Generator(np.random.Philox(key=[11, round(1e3 * luck) + pretrainings]))
+    normal, wrong = random.standard_normal, 0
+    for _ in range(repeats):
+        network = luck * normal((pretrainings, 1, 1))
+        changes = []
+        for _ in range(sets):
+            shared = 0.7 + IMAGES * normal((1, 1, images)) + 0.3 * normal((pretrainings, 1, 1))
+            ours, none = (
+                (random.random((pretrainings, 1, images)) < logistic(logits)).astype(float)
+                for logits in (shared + network, shared)
+            )
+            changes.append(ours - none)
+        found = crossed.mean(*changes)
+        wrong += found.low > 0 or found.high < 0
+    return wrong / repeats
+
+
+@pytest.mark.parametrize("pretrainings, luck", [(3, 0.0), (3, 0.4), (5, 0.4)])
+def test_the_luck_of_networks_is_no_effect_of_their_method(pretrainings, luck):
+    rate = false_verdicts(pretrainings, luck, 150)
+    assert rate <= 1 - NOMINAL + SLACK + 3 * np.sqrt(NOMINAL * (1 - NOMINAL) / 150), rate
+
+
+def test_of_one_network_nothing_shows_its_luck():
+    # Why a sentence on one pre-training is a sentence on that network.
+    assert false_verdicts(1, 0.4, 60) > 0.3
+
+
 # 0, 0.1, 0.3, 0.6 and 0.9 logits are seed deviations of 0, 2, 5, 10 and 15 points.
 GRID = [
     (1, seeds, images, deviation)

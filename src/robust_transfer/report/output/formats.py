@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 
 from robust_transfer.report.study.blocks import Block, Bullets, Code, Grid, Heading, Paragraph
 
+MOST_COLUMNS = 5  # of a LaTeX table that is as wide as it is; wider ones are made to fit the line
 LATEX = {
     "%": r"\%",
     "_": r"\_",
@@ -52,8 +53,12 @@ def markdown(grid: Grid) -> str:
 
 
 def latex(grid: Grid, *, caption: str = "", label: str = "", below: Sequence[str] = ()) -> str:
-    """Write a grid as a LaTeX table with booktabs rules; `below` are notes under it."""
+    """Write a grid as a LaTeX table with booktabs rules; `below` are notes under it.
+
+    A document needs the packages booktabs and graphicx.
+    """
     columns = "".join("l" if grid.is_left(i) else "r" for i in range(len(grid.headers)))
+    wide = len(grid.headers) > MOST_COLUMNS
     body = [
         " & ".join(_cell(text, (i, j) in grid.bold) for j, text in enumerate(row)) + r" \\"
         for i, row in enumerate(grid.rows)
@@ -63,13 +68,14 @@ def latex(grid: Grid, *, caption: str = "", label: str = "", below: Sequence[str
         r"\centering",
         *([rf"\caption{{{escape(caption)}}}"] if caption else []),
         *([rf"\label{{{label}}}"] if label else []),
+        *([r"\resizebox{\linewidth}{!}{%"] if wide else []),
         rf"\begin{{tabular}}{{{columns}}}",
         r"\toprule",
         *_headers(grid),
         r"\midrule",
         *body,
         r"\bottomrule",
-        r"\end{tabular}",
+        r"\end{tabular}" + ("}" if wide else ""),
         *(rf"\par\footnotesize {escape(line)}" for line in below),
         r"\end{table}",
     ]

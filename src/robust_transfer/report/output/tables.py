@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from robust_transfer.report.analysis.estimates import Estimate, Result
 from robust_transfer.report.index.cells import Cell
 from robust_transfer.report.index.environments import origin_of
 from robust_transfer.report.output.formats import comma_separated, latex, page
 from robust_transfer.report.study import notes
-from robust_transfer.report.study.blocks import Block, Heading
+from robust_transfer.report.study.blocks import Block, Grid, Heading
 from robust_transfer.report.study.spec import TableSpec
 from robust_transfer.report.study.tables import Table, caption, cost_grid, footer, main_grid, sections, title
+from robust_transfer.report.study.wording import method_text
 
 COLUMNS = (
     "table", "dataset", "shots", "pretrain", "finetune", "evaluator", "sigma", "metric", "unit", "value",
@@ -88,11 +91,23 @@ def to_latex(table: Table) -> str:
     """Write a table for a paper; what it came from stands in comments."""
     results = table.ordered
     origin = [*notes.measured(results), *notes.provenance(table.results.values())]
-    comments = "".join(f"% {line}\n" for line in origin)
+    comments = "".join(f"% {line}\n" for line in ("needs the packages booktabs and graphicx", *origin))
     presentation = table.spec.presentation
-    grid = presentation.grid(results) if presentation else main_grid(table)
+    grid = presentation.grid(results) if presentation else _with_names(main_grid(table))
     sentence = title(table).split(": ", 1)[1]
     text = f"{sentence[0].upper()}{sentence[1:]}. {caption(table)}"
     below = [*notes.images(results), notes.varying(results), *notes.noticed(results)] if results else []
     below += [BOLD] if grid.bold else []
     return comments + latex(grid, caption=text, label=f"tab:{table.spec.name}", below=below)
+
+
+def _with_names(grid: Grid) -> Grid:
+    """Write the methods over a grid's columns as papers do."""
+    headers = list(grid.headers)
+    column = grid.labels
+    for name, span in grid.groups:
+        for i in range(column, column + span):
+            headers[i] = headers[i].replace(name, method_text(name), 1)
+        column += span
+    groups = tuple((method_text(name), span) for name, span in grid.groups)
+    return replace(grid, headers=tuple(headers), groups=groups)
