@@ -68,7 +68,7 @@ def latex(grid: Grid, *, caption: str = "", label: str = "", below: Sequence[str
         r"\centering",
         *([rf"\caption{{{escape(caption)}}}"] if caption else []),
         *([rf"\label{{{label}}}"] if label else []),
-        *([r"\resizebox{\linewidth}{!}{%"] if wide else []),
+        *([r"\resizebox{\linewidth}{!}{"] if wide else []),
         rf"\begin{{tabular}}{{{columns}}}",
         r"\toprule",
         *_headers(grid),
