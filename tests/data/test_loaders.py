@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import subprocess
 import sys
 
@@ -161,6 +162,15 @@ def damaged(tmp_path):
             file = tmp_path / f"{split}/a/{i}.jpg"
             file.write_bytes(file.read_bytes()[:300])
     return tmp_path
+
+
+def test_what_workers_need_can_be_sent_to_them_where_processes_are_spawned(digits):
+    """As on macOS and Windows: both loaders' readers survive the way, and read the same."""
+    batches = evaluation_batches(digits, range(4), eval_transform(8), batch_size=2)
+    reader = pickle.loads(pickle.dumps(batches._loader.dataset))
+    requests = next(iter(batches._loader.batch_sampler))
+    found, wanted = reader.__getitems__(requests), batches._loader.dataset.__getitems__(requests)
+    assert all(torch.equal(a.views[0], b.views[0]) for a, b in zip(found, wanted, strict=True))
 
 
 @pytest.mark.parametrize("num_workers", [0, 1])

@@ -3,7 +3,7 @@ import torch
 
 from robust_transfer.core.errors import ConfigError
 from robust_transfer.distributed import devices
-from robust_transfer.distributed.devices import choose_devices, choose_kind, choose_workers
+from robust_transfer.distributed.devices import check_precision, choose_devices, choose_kind, choose_workers
 
 
 def gpus(monkeypatch, number):
@@ -42,6 +42,23 @@ def test_more_devices_than_there_are_and_a_missing_gpu_are_refused(monkeypatch):
     with pytest.raises(ConfigError, match="no CUDA device"):
         choose_kind("cuda")
     assert choose_kind("auto") == "cpu"
+    with pytest.raises(ConfigError, match="Apple's GPUs have no float64"):
+        choose_kind("mps")
+
+
+def test_another_accelerator_is_found_where_there_is_no_cuda_and_what_it_lacks_is_refused(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ConfigError, match="no XPU device"):
+        choose_kind("xpu")
+    monkeypatch.setattr(torch.xpu, "is_available", lambda: True)
+    monkeypatch.setattr(torch.xpu, "device_count", lambda: 2)
+    assert choose_kind("auto") == "xpu"
+    assert choose_devices("auto", batch_size=64, device_kind="xpu") == 2
+    with pytest.raises(ConfigError, match="torch sees 2 XPU devices"):
+        choose_devices(4, batch_size=64, device_kind="xpu")
+    with pytest.raises(ConfigError, match=r"pretrain.precision=tf32 on xpu"):
+        check_precision("tf32", device_kind="xpu", group="pretrain")
+    check_precision("bf16", device_kind="xpu", group="pretrain")
 
 
 def test_an_outer_launcher_decides_the_number(monkeypatch):

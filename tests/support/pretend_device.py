@@ -23,6 +23,7 @@ from robust_transfer.core import rng
 
 NAME = "pretend"
 DEVICE = torch.device("privateuseone", 0)
+_generator, _normal = rng.generator, rng.normal
 _kept = []  # registrations live as long as the process
 
 
@@ -246,14 +247,12 @@ def _plain(leaf):
 
 
 def _cpu_generator(seed, purpose, *index, counter=0, device="cpu"):
-    """What `rng.generator` does on the CPU: the device draws the same numbers."""
-    key = (rng.key(seed, purpose, *index) + counter) % 2**63
-    return torch.Generator().manual_seed(key)
+    """The device draws the CPU's numbers."""
+    return _generator(seed, purpose, *index, counter=counter)
 
 
 def _cpu_normal(shape, seed, purpose, *index, counter=0, device="cpu"):
-    keyed = _cpu_generator(seed, purpose, *index, counter=counter)
-    return torch.randn(tuple(shape), generator=keyed).to(device)
+    return _normal(shape, seed, purpose, *index, counter=counter).to(device)
 
 
 def _made(make):

@@ -27,7 +27,7 @@ class RuntimeConfig:
     """How a run uses the machine; changes no result beyond rounding."""
 
     devices: int | str = option("number of devices, or auto", low=1, choices=("auto",), identity=False)
-    device: str = option("kind of device", choices=("auto", "cpu", "cuda"), identity=False)
+    device: str = option("kind of device", choices=("auto", "cpu", "cuda", "xpu", "mps"), identity=False)
     num_workers: int | str = option(
         "data loading processes per device, or auto", low=0, choices=("auto",), identity=False
     )

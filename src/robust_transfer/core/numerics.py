@@ -40,7 +40,8 @@ def arithmetic(kind: str) -> Iterator[None]:
     with ExitStack() as stack:
         stack.enter_context(_tf32(kind == "tf32"))
         if kind == "bf16":
-            for device in ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",):
+            there = [kind for kind in ("cuda", "xpu") if torch.get_device_module(kind).is_available()]
+            for device in ("cpu", *there):
                 stack.enter_context(torch.autocast(device, dtype=torch.bfloat16))
         yield
 

@@ -113,7 +113,7 @@ def seed_global(seed: int, purpose: str, *index: int) -> None:
     """Key torch's global generator of the CPU anew, inside a `global_state` that gives it back."""
     import torch
 
-    torch.default_generator.manual_seed(key(seed, purpose, *index))
+    torch.default_generator.set_state(_cpu_state(seed, purpose, *index))
 
 
 @contextmanager

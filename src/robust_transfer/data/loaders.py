@@ -9,6 +9,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -249,8 +250,13 @@ def evaluation_batches(
     """
     requests = [_Request(0, index) for index in indices]
     schedule = [requests[i : i + batch_size] for i in range(0, len(requests), batch_size)]
-    reader = _Reader(dataset, lambda epoch: (transform,), 0, substitute=False)
+    reader = _Reader(dataset, partial(_always, (transform,)), 0, substitute=False)
     return _Batches(reader, schedule, num_workers, 2, pin_memory=pin_memory)
+
+
+def _always(makers: tuple[MakeView, ...], epoch: int) -> tuple[MakeView, ...]:
+    """Return the same makers in every epoch; a lambda could not be sent to workers that are spawned."""
+    return makers
 
 
 class _Batches:

@@ -18,6 +18,7 @@ from torch.nn.parallel import DistributedDataParallel
 from robust_transfer.distributed.collectives import gather, reduced
 from robust_transfer.distributed.environment import adopt_slurm
 
+BACKENDS = {"cuda": "nccl", "xpu": "xccl"}  # of collectives between accelerators
 LONGEST_WAIT = timedelta(hours=12)  # for what one process does alone, such as decoding a data set once
 
 
@@ -77,7 +78,7 @@ class Context:
         """Return `model` with gradients averaged over processes; buffers stay each process's own."""
         if self.world_size == 1:
             return model
-        devices = [self.device] if self.device.type == "cuda" else None
+        devices = None if self.device.type == "cpu" else [self.device]
         known = inspect.signature(DistributedDataParallel).parameters
         buffers = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"
         options: dict[str, Any] = {buffers: False, "gradient_as_bucket_view": True}
@@ -104,11 +105,13 @@ def join(device_kind: str) -> Iterator[Context]:
         return
     adopt_slurm()
     local_rank = int(os.environ.get("LOCAL_RANK", "0"))
-    if device_kind == "cuda":
-        device = torch.device("cuda", local_rank % max(1, torch.cuda.device_count()))
-        torch.cuda.set_device(device)
+    if device_kind != "cpu":
+        count = torch.get_device_module(device_kind).device_count()
+        device = torch.device(device_kind, local_rank % max(1, count))
+        torch.accelerator.set_device_index(device.index)
         # Gloo beside NCCL: flags and Python objects then pass without waiting for the GPU.
-        td.init_process_group("cpu:gloo,cuda:nccl", device_id=device, timeout=LONGEST_WAIT)
+        backends = f"cpu:gloo,{device_kind}:{BACKENDS[device_kind]}"
+        td.init_process_group(backends, device_id=device, timeout=LONGEST_WAIT)
     else:
         device = torch.device("cpu")
         td.init_process_group("gloo", timeout=LONGEST_WAIT)

@@ -10,15 +10,32 @@ from robust_transfer.core.errors import ConfigError
 from robust_transfer.distributed.division import check_division
 from robust_transfer.distributed.environment import num_processes, started_by_launcher
 
+ACCELERATORS = ("cuda", "xpu")  # in the order in which `auto` looks for them
 MIN_IMAGES_PER_DEVICE = 16
 MAX_WORKERS = 16  # of a device; more only take memory
 
 
 def choose_kind(requested: str) -> str:
-    """Turn runtime.device (auto, cpu, cuda) into cpu or cuda, or raise ConfigError."""
-    if requested == "cuda" and not torch.cuda.is_available():
-        raise ConfigError("runtime.device=cuda, but torch sees no CUDA device", "runtime.device=cpu")
-    return ("cuda" if torch.cuda.is_available() else "cpu") if requested == "auto" else requested
+    """Turn runtime.device into cpu or a kind of accelerator, or raise ConfigError."""
+    if requested == "mps":
+        raise ConfigError(
+            "runtime.device=mps: Apple's GPUs have no float64, in which distances and metrics are computed",
+            "runtime.device=cpu",
+        )
+    there = [kind for kind in ACCELERATORS if torch.get_device_module(kind).is_available()]
+    if requested in ACCELERATORS and requested not in there:
+        raise ConfigError(
+            f"runtime.device={requested}, but torch sees no {requested.upper()} device", "runtime.device=cpu"
+        )
+    return (there or ["cpu"])[0] if requested == "auto" else requested
+
+
+def check_precision(precision: str, *, device_kind: str, group: str) -> None:
+    """Refuse an arithmetic that a kind of device does not have."""
+    if precision == "tf32" and device_kind not in ("cuda", "cpu"):
+        raise ConfigError(
+            f"{group}.precision=tf32 on {device_kind} (it is of NVIDIA's GPUs)", f"{group}.precision=bf16"
+        )
 
 
 def choose_devices(requested: int | str, *, batch_size: int | None, device_kind: str) -> int:
@@ -30,19 +47,21 @@ def choose_devices(requested: int | str, *, batch_size: int | None, device_kind:
     Parameters
     ----------
     batch_size : images of one optimiser step; None where the work has no common batch (evaluations)
-    device_kind : cpu or cuda
+    device_kind : cpu, cuda or xpu
 
     Raises
     ------
     ConfigError : the given number does not divide the batch, or there are fewer devices
     """
-    visible = torch.cuda.device_count() if device_kind == "cuda" else 1
+    visible = 1 if device_kind == "cpu" else torch.get_device_module(device_kind).device_count()
     if started_by_launcher():
         requested = num_processes()
     elif requested == "auto":
         return max(n for n in range(1, visible + 1) if n == 1 or _fits(n, batch_size))
-    elif device_kind == "cuda" and int(requested) > visible:
-        raise ConfigError(f"runtime.devices={requested}, but torch sees {visible} CUDA devices")
+    elif device_kind != "cpu" and int(requested) > visible:
+        raise ConfigError(
+            f"runtime.devices={requested}, but torch sees {visible} {device_kind.upper()} devices"
+        )
     number = int(requested)
     if batch_size is not None:
         check_division(batch_size, number)
@@ -77,4 +96,6 @@ def usable_cores() -> int:
 
 def device_name(device: torch.device) -> str:
     """Name the kind of device: results of two kinds are not mixed within a stage."""
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+    if device.type == "cpu":
+        return device.type
+    return str(torch.get_device_module(device).get_device_name(device))

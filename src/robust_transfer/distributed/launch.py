@@ -204,7 +204,7 @@ def _root_cause(folder: Path, failed: ChildFailedError, devices: int) -> BaseExc
         return first[1]
     if silent:
         codes = {rank: failure.exitcode for rank, failure in failed.failures.items()}
-        code = codes.get(silent[0], -signal.SIGKILL)
+        code = codes.get(silent[0], -9)
         how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
         return UserError(
             f"worker {silent[0]} of {devices} {how} (often: no memory left on this machine)",

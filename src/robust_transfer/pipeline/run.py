@@ -53,11 +53,13 @@ def check_inputs(jobs: Iterable[tuple[Sequence[Stage], DataConfig]]) -> None:
 
 def check_machine(stages: Sequence[Stage], runtime: RuntimeConfig) -> None:
     """Refuse stages that would not find their devices, or whose batches these do not divide."""
-    from robust_transfer.distributed.devices import choose_devices, choose_kind
+    from robust_transfer.distributed.devices import check_precision, choose_devices, choose_kind
 
     kind = choose_kind(runtime.device)
     for stage in stages:
         batch = stage.config.batch_size if isinstance(stage.config, TrainingConfig) else None
+        if isinstance(stage.config, TrainingConfig):
+            check_precision(stage.config.precision, device_kind=kind, group=stage.kind)
         choose_devices(stage_devices(stage, runtime), batch_size=batch, device_kind=kind)
 
 

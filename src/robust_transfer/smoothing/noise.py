@@ -62,6 +62,7 @@ def noise_backend(device: torch.device | str) -> str:
     if device.type == "cpu":
         capability = torch.backends.cpu.get_cpu_capability()
         return f"{SCHEME}-torch-cpu-{'avx2' if capability.startswith('AVX') else capability.lower()}"
-    if device.type == "cuda":
-        return f"{SCHEME}-torch-cuda-{torch.cuda.get_device_name(device)}"
+    if device.type != "cpu":
+        name = torch.get_device_module(device).get_device_name(device)
+        return f"{SCHEME}-torch-{device.type}-{name}"
     return f"{SCHEME}-torch-{device.type}"

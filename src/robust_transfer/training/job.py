@@ -27,7 +27,7 @@ from robust_transfer.objectives import Objective, build
 from robust_transfer.store.job import StageJob
 from robust_transfer.training.checkpoints import PREVIOUS
 from robust_transfer.training.loop import OpenBatches, fit
-from robust_transfer.training.prefetch import on_device
+from robust_transfer.training.prefetch import STREAMING, on_device
 from robust_transfer.training.start import announce
 from robust_transfer.training.validation import validator
 
@@ -158,7 +158,7 @@ def _batches(job: StageJob, objective: Objective, dataset: ImageDataset, context
             world_size=context.world_size,
             num_workers=choose_workers(job.runtime.num_workers, device=context.device),
             prefetch_factor=job.runtime.prefetch_factor,
-            pin_memory=context.device.type == "cuda",
+            pin_memory=context.device.type in STREAMING,
         )
         return on_device(_tell_unreadable(batches, dataset), context.device)
 

@@ -100,8 +100,8 @@ def timed(step: Callable[[], object], device: torch.device) -> float:
     for _ in range(WARM_UP + MEASURED):
         started = time.perf_counter()
         step()
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
+        if device.type != "cpu":
+            torch.accelerator.synchronize(device)
         seconds.append(time.perf_counter() - started)
     return min(seconds[WARM_UP:])
 

@@ -50,7 +50,7 @@ def _per_channel(values: Tensor, like: Tensor) -> Tensor:
 
 def synchronise(model: nn.Module, device: torch.device) -> None:
     """Replace every BatchNorm inside `model` by a synchronised one with the same parameters and buffers."""
-    if device.type == "cuda":
+    if device.type != "cpu":
         nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call, unused-ignore]
         return
     for parent in list(model.modules()):

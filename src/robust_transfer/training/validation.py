@@ -19,7 +19,7 @@ from robust_transfer.models.modes import eval_mode
 from robust_transfer.objectives import Objective, Views
 from robust_transfer.training.layout import memory_layout
 from robust_transfer.training.noise import KeyedNoise
-from robust_transfer.training.prefetch import on_device
+from robust_transfer.training.prefetch import STREAMING, on_device
 from robust_transfer.training.step import local_micro_batch
 
 EPOCH = -1  # no epoch of training has it: the same noise every time, and none that was trained on
@@ -47,7 +47,7 @@ def validator(
         transform,
         batch_size=local_micro_batch(config.micro_batch, context.world_size) or whole,
         num_workers=choose_workers(runtime.num_workers, device=context.device),
-        pin_memory=context.device.type == "cuda",
+        pin_memory=context.device.type in STREAMING,
     )
 
     def score(model: nn.Module) -> float:
