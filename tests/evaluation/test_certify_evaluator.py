@@ -33,6 +33,7 @@ def by_hand(job, model, index):
     pixels, labels = digit_pixels()
     names = ("sigma", "n0", "n", "alpha", "seed")
     settings = {**{name: getattr(job.stage.config, name) for name in names}, **job.stage.config.rule}
+    assert settings.pop("analyses", "dense") == "dense"
     return certify(model, pixels[index], label=int(labels[index]), index=index, **settings)
 
 

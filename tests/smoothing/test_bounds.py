@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from scipy.stats import beta, binom, binomtest, norm
+from scipy.stats import beta, betabinom, binom, binomtest, norm
 
 from robust_transfer.core.binomial import lower_bound
 from robust_transfer.smoothing.bounds import (
@@ -11,6 +11,7 @@ from robust_transfer.smoothing.bounds import (
     needed_probability,
     smallest_count,
     top_two_p_value,
+    unpromising_count,
 )
 
 
@@ -63,6 +64,14 @@ def test_futility_count_against_every_count(probability):
     counts = np.arange(0, 500)
     futile = counts[binom.cdf(counts, 500, probability) < 1e-3]
     assert futility_count(500, 1e-3, probability=probability) == (futile[-1] if len(futile) else -1)
+
+
+@pytest.mark.parametrize(("samples", "needed"), [(100, 300), (300, 200), (300, 480), (499, 481), (200, 501)])
+def test_unpromising_count_against_the_beta_binomial_law(samples, needed):
+    counts = np.arange(samples + 1)
+    chance = betabinom.sf(needed - counts - 1, 500 - samples, counts + 1, samples - counts + 1)
+    expected = np.flatnonzero(chance < 2e-3)[-1] if chance[0] < 2e-3 else -1
+    assert unpromising_count(samples, 500, needed, 2e-3) == expected
 
 
 def test_needed_probability_inverts_the_radius():

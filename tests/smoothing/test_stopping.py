@@ -34,26 +34,28 @@ def test_exact_has_one_analysis_with_the_whole_budget():
 
 
 @pytest.mark.parametrize("mode", ["decide", "adaptive"])
-def test_nine_analyses_at_the_usual_n(mode):
-    analyses = interim_analyses(mode, n=100_000, alpha=0.001)
-    assert [analysis.samples for analysis in analyses] == [
-        500,
-        1000,
-        2000,
-        4000,
-        8000,
-        16_000,
-        32_000,
-        64_000,
-        100_000,
-    ]
+def test_nine_analyses_that_double(mode):
+    analyses = interim_analyses(mode, n=100_000, alpha=0.001, analyses="doubling")
+    samples = [500, 1000, 2000, 4000, 8000, 16_000, 32_000, 64_000, 100_000]
+    assert [analysis.samples for analysis in analyses] == samples
     assert [analysis.alpha for analysis in analyses] == pytest.approx([0.2e-3 / 8] * 8 + [0.8e-3], rel=1e-12)
+
+
+@pytest.mark.parametrize("mode", ["decide", "adaptive"])
+def test_dense_analyses_grow_by_a_fifth_and_share_half_of_alpha(mode):
+    *early, last = interim_analyses(mode, n=100_000, alpha=0.001)
+    samples = np.array([analysis.samples for analysis in early])
+    assert samples[:8].tolist() == [100, 200, 300, 400, 500, 600, 700, 900] and samples[-1] > 80_000
+    assert (samples[1:] / samples[:-1])[10:].max() < 1.25 and (last.samples, last.alpha) == (100_000, 0.5e-3)
+    shares = np.array([analysis.alpha for analysis in early])
+    np.testing.assert_allclose(shares / shares[0], np.sqrt(samples / 100), rtol=1e-12)
 
 
 @pytest.mark.parametrize("n", [100, 500, 600, 1000, 10_000, 64_000, 64_100, 1_000_000])
 @pytest.mark.parametrize("alpha", [0.001, 0.4, 1e-9])
-def test_shares_never_add_up_to_more_than_alpha(n, alpha):
-    analyses = interim_analyses("decide", n=n, alpha=alpha)
+@pytest.mark.parametrize("schedule", stopping.SCHEDULES)
+def test_shares_never_add_up_to_more_than_alpha(n, alpha, schedule):
+    analyses = interim_analyses("decide", n=n, alpha=alpha, analyses=schedule)
     samples = [analysis.samples for analysis in analyses]
     assert samples == sorted(set(samples)) and samples[-1] == n and all(s % 100 == 0 for s in samples)
     total = sum(Fraction(analysis.alpha) for analysis in analyses)
@@ -110,9 +112,12 @@ def simulated(mode, probabilities, seed, *, only=None):
     return [list(zip(sizes.tolist(), row, strict=True)) for row in picked.tolist()]
 
 
-@pytest.mark.parametrize(("mode", "share"), [("exact", 0.97), ("decide", 0.94), ("adaptive", 0.94)])
-def test_false_certificates_at_the_boundary_exactly(mode, share):
-    rate = false_certificate_rate(analyses_of(mode), BOUNDARY)
+@pytest.mark.parametrize(
+    ("mode", "schedule", "share"),
+    [("exact", "dense", 0.97), ("decide", "doubling", 0.94), ("decide", "dense", 0.708)],
+)
+def test_false_certificates_at_the_boundary_exactly(mode, schedule, share):
+    rate = false_certificate_rate(interim_analyses(mode, n=N, alpha=ALPHA, analyses=schedule), BOUNDARY)
     assert rate <= ALPHA
     assert rate / ALPHA == pytest.approx(share, abs=0.006)
 
@@ -169,7 +174,7 @@ def test_false_certificates_among_2000_images(mode):
 def test_naive_peeking_fails_the_same_simulation(mode, monkeypatch):
     """Every analysis with the whole alpha, in our own rules: the simulation must see it."""
 
-    def naive(mode, *, n, alpha):
+    def naive(mode, *, n, alpha, analyses="dense"):
         return tuple(peeks(10_000))
 
     monkeypatch.setattr(stopping, "interim_analyses", naive)
@@ -190,7 +195,7 @@ def population():
     return rows, full
 
 
-def test_decide_gives_the_full_runs_answers_for_a_thirtieth_of_the_samples(population):
+def test_decide_gives_the_full_runs_answers_for_a_sixtieth_of_the_samples(population):
     rows, full = population
     found = [certify_counts(draws(row), mode="decide", radii=(0.5,)) for row in rows]
     for radius in (0.0, 0.5):
@@ -198,7 +203,7 @@ def test_decide_gives_the_full_runs_answers_for_a_thirtieth_of_the_samples(popul
             [c.prediction == 0 and c.radius >= radius for c in certificates] for certificates in (found, full)
         ]
         assert np.mean(np.equal(*answers)) >= 0.998
-    assert np.mean([c.samples_drawn for c in found]) < N / 30
+    assert np.mean([c.samples_drawn for c in found]) < N / 60
     assert {c.stopped for c in found} <= {"decided", "full"}
 
 
@@ -261,14 +266,56 @@ def test_counts_read_back_give_the_state_that_live_counts_gave():
 
 def test_a_certificate_that_cannot_come_ends_the_drawing():
     """Radius 3 at sigma 0.5 is beyond what 100,000 samples can show: radius 0 settles it."""
-    c = certify_counts(draws([(500, 500)]), mode="decide", radii=(3.0,))
-    assert (c.stopped, c.samples_drawn, c.prediction) == ("decided", 500, 0)
+    c = certify_counts(draws([(100, 100)]), mode="decide", radii=(3.0,))
+    assert (c.stopped, c.samples_drawn, c.prediction) == ("decided", 100, 0)
 
 
 def test_futile_images_stop_at_the_first_analysis():
     for mode in ("decide", "adaptive"):
-        c = certify_counts(draws([(500, 100)]), mode=mode)
-        assert (c.stopped, c.prediction, c.radius, c.samples_drawn) == ("decided", -1, 0.0, 500)
+        c = certify_counts(draws([(100, 20)]), mode=mode)
+        assert (c.stopped, c.prediction, c.radius, c.samples_drawn) == ("decided", -1, 0.0, 100)
+
+
+def stops_at(rule, *counts):
+    progress = Progress(0)
+    for count in counts:
+        progress = progress.add(ClassCounts(Counter({0: count})))
+    return rule.stopped(progress)
+
+
+@pytest.mark.parametrize("schedule", stopping.SCHEDULES)
+def test_a_radius_is_given_up_as_soon_as_the_rest_cannot_bring_it(schedule):
+    """Radius 0 at n = 600: with 100 samples left, one vote fewer than needed - 100 is too few."""
+    rule = StoppingRule(Settings(0.5, 100, 600, 0.001, "decide", (0.0,), analyses=schedule))
+    last = rule.analyses[-1]
+    needed = next(k for k in range(601) if beta.ppf(last.alpha, max(k, 1), 601 - max(k, 1)) > 0.5)
+    place = [analysis.samples for analysis in rule.analyses].index(500)
+    waiting = [int(0.5 * analysis.samples) for analysis in rule.analyses[:place]]
+    assert stops_at(rule, *waiting, needed - 100 - 1) == "decided"
+    if schedule == "doubling":  # the other one gives up what is merely unlikely
+        assert stops_at(rule, *waiting, needed - 100) is None
+
+
+def test_doubling_gives_up_at_its_confidence():
+    """A thousandth shared by 8 analyses: the largest count whose one-sided bound is below the needed 1/2."""
+    rule = StoppingRule(Settings(0.5, 100, N, ALPHA, "decide", (0.0,), analyses="doubling"))
+    futile = max(k for k in range(500) if binom.cdf(k, 500, 0.5) < 1e-3 / 8)
+    assert stops_at(rule, futile) == "decided" and stops_at(rule, futile + 1) is None
+
+
+def test_dense_gives_up_where_500_uniform_priors_in_one_would_certify():
+    """By simulation: draw p from its posterior, then the rest of the samples."""
+    rule = StoppingRule(Settings(0.5, 100, N, ALPHA, "decide", (0.0,)))
+    least = smallest_false_count(rule.analyses[-1], 0.5 + 1e-12)
+    generator, samples = np.random.default_rng(7), 500
+    place = [analysis.samples for analysis in rule.analyses].index(samples)
+    given_up = rule._futility_bounds[place][0]
+
+    def chance(count):
+        p = generator.beta(count + 1, samples - count + 1, 400_000)
+        return np.mean(count + generator.binomial(N - samples, p) >= least)
+
+    assert chance(given_up) < 2.3e-3 and chance(given_up + 2) > 2e-3
 
 
 def test_the_label_skip_draws_nothing():

@@ -79,8 +79,8 @@ def settings_of(name: str, **changes) -> EvaluatorConfig:
         return dataclasses.replace(CONFIG.evaluator_settings[name], **changes)
     cls, rule = {
         "exact": (ExactConfig, {}),
-        "decide": (DecideConfig, {"radii": [0.1]}),
-        "adaptive": (AdaptiveConfig, {"tolerance": 0.02}),
+        "decide": (DecideConfig, {"radii": [0.1], "analyses": "dense"}),
+        "adaptive": (AdaptiveConfig, {"tolerance": 0.02, "analyses": "dense"}),
     }[changes.get("mode", "exact")]
     return cls(**{**dataclasses.asdict(CONFIG.evaluator_settings["certify"]), **rule, **changes})
 

@@ -7,7 +7,10 @@ Clopper and Pearson 1934, "The use of confidence or fiducial limits illustrated 
 
 from __future__ import annotations
 
+from functools import lru_cache
 
+
+@lru_cache(maxsize=2**14)  # every interim analysis asks for those before it again
 def lower_bound(count: int, samples: int, alpha: float) -> float:
     """Bound a probability from below, with confidence 1 - alpha (one-sided Clopper-Pearson).
 

@@ -9,3 +9,4 @@ SHAPES = ("ladder", "one")  # of forward passes: `models.batching`
 MIN_CLASSES = {"ce": 2, "margin": 2, "ce_rescaled": 3, "dlr": 3, "dlr_targeted": 4}
 FREEZE_LEVELS = ("none", "layer1", "layer2", "layer3", "layer4")  # by the position: how many stages
 CHANNELS = ("rgb", "bgr")  # of the images that a network takes
+ANALYSES = ("dense", "doubling")  # when a certification looks at its counts: see smoothing.stopping

@@ -25,7 +25,13 @@ def check_certification(config: CertifyConfig) -> None:
     settings = smoothing_settings(config)
     if not isinstance(config, DecideConfig) or not settings.sigma:
         return
-    limit = largest_radius(sigma=settings.sigma, n=settings.n, alpha=settings.alpha, mode=settings.mode)
+    limit = largest_radius(
+        sigma=settings.sigma,
+        n=settings.n,
+        alpha=settings.alpha,
+        mode=settings.mode,
+        analyses=settings.analyses,
+    )
     beyond = [radius for radius in config.radii if radius > limit]
     if beyond:
         raise ConfigError(

@@ -8,8 +8,11 @@ Cohen, Rosenfeld, Kolter 2019, "Certified adversarial robustness via randomized 
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Any
 
-from scipy.special import ndtr, ndtri
+import numpy as np
+import numpy.typing as npt
+from scipy.special import gammaln, ndtr, ndtri
 
 from robust_transfer.core.binomial import lower_bound, upper_bound
 
@@ -60,6 +63,32 @@ def futility_count(samples: int, beta: float, *, probability: float) -> int:
         else:
             high = middle - 1
     return low
+
+
+@lru_cache(maxsize=4096)
+def unpromising_count(samples: int, n: int, needed: int, probability: float) -> int:
+    """Tell the largest count after `samples` of n that makes `needed` after n less likely than `probability`.
+
+    The prediction is that of a uniform prior on the class's probability, the beta-binomial law. For it,
+    P(count after n >= needed | count) = P(H <= count), where H is the number of marked balls among
+    samples + 1 drawn without replacement from n + 1, of which `needed` are marked.
+
+    Returns
+    -------
+    -1 where every count may do
+    """
+    balls, drawn = n + 1, samples + 1
+    marked = np.arange(max(0, drawn - (balls - needed)), min(drawn, needed) + 1)
+    log_probability = (
+        _log_choose(needed, marked) + _log_choose(balls - needed, drawn - marked) - _log_choose(balls, drawn)
+    )
+    below = np.searchsorted(np.cumsum(np.exp(log_probability)), probability)
+    return int(marked[0] + below) - 1
+
+
+def _log_choose(total: npt.ArrayLike, chosen: npt.ArrayLike) -> Any:
+    total, chosen = np.asarray(total), np.asarray(chosen)
+    return gammaln(total + 1) - gammaln(chosen + 1) - gammaln(total - chosen + 1)
 
 
 def two_class_radius(

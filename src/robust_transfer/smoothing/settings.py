@@ -7,6 +7,7 @@ from dataclasses import InitVar, dataclass
 from typing import Any
 
 from robust_transfer.core.arguments import real, whole
+from robust_transfer.core.choices import ANALYSES
 from robust_transfer.core.errors import ConfigError, did_you_mean
 
 MODES = ("exact", "decide", "adaptive")
@@ -23,6 +24,7 @@ class Settings:
     mode : "exact", "decide" (yes or no at each radius) or "adaptive" (a radius near the exact one)
     radii : L2 radii that mode `decide` answers, in units of [0, 1] pixels
     tolerance : share of the radius that mode `adaptive` may give away
+    analyses : when `decide` and `adaptive` look at the counts; "doubling" is that of versions up to 3
     prefix : what stands before a name in an error, such as "certify."
 
     Raises
@@ -37,6 +39,7 @@ class Settings:
     mode: str = "exact"
     radii: Sequence[float] = (0.5,)
     tolerance: float = 0.02
+    analyses: str = "dense"
     prefix: InitVar[str] = ""
 
     def __post_init__(self, prefix: str) -> None:
@@ -48,6 +51,7 @@ class Settings:
 
         if self.mode not in MODES:
             expect(False, "mode", " or ".join(MODES), did_you_mean(str(self.mode), MODES))
+        expect(self.analyses in ANALYSES, "analyses", " or ".join(ANALYSES))
         for name in ("sigma", "alpha", "tolerance"):
             object.__setattr__(self, name, real(prefix + name, getattr(self, name)))
         for name in ("n0", "n"):

@@ -16,13 +16,36 @@ from robust_transfer.smoothing.bounds import (
     futility_count,
     needed_probability,
     smallest_count,
+    unpromising_count,
 )
 from robust_transfer.smoothing.counts import ClassCounts
-from robust_transfer.smoothing.settings import Settings
+from robust_transfer.smoothing.settings import BLOCK, Settings
 
-FIRST_ANALYSIS = 500
-EARLY_SHARE = 0.2  # of alpha, for all analyses before the last one
-FUTILITY = 1e-3  # probability of giving up a radius that the class's probability would allow
+FUTILITY = (
+    1e-3  # probability of giving up a radius that the class's probability would allow, over all analyses
+)
+UNPROMISING = 2e-3  # a radius is given up below this probability that n samples would certify it
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """When counts are analysed before the last time, and how that is paid for.
+
+    first, ratio : samples of the first analysis, and from one to the next; rounded to hundreds
+    share : of alpha, for all analyses before the last one
+    weight : power of its samples to which an analysis' part of that share is proportional
+    """
+
+    first: int
+    ratio: float
+    share: float
+    weight: float
+
+
+SCHEDULES = {
+    "dense": Schedule(first=100, ratio=1.2, share=0.5, weight=0.5),
+    "doubling": Schedule(first=500, ratio=2.0, share=0.2, weight=0.0),
+}
 
 
 @dataclass(frozen=True)
@@ -33,29 +56,34 @@ class Analysis:
     alpha: float
 
 
-def interim_analyses(mode: str, *, n: int, alpha: float) -> tuple[Analysis, ...]:
+def interim_analyses(mode: str, *, n: int, alpha: float, analyses: str = "dense") -> tuple[Analysis, ...]:
     """Split one image's error budget over the analyses of a mode; the shares add up to `alpha`.
 
-    `exact` has one analysis, at n. The other modes have some at 500, 1,000, 2,000, ... below n, which share a
-    fifth of alpha, and one at n with the rest. By the union bound all bounds hold together with probability
-    1 - alpha, so any of them may be reported and any rule may stop the sampling (Pocock 1977 for the idea of
+    `exact` has one analysis, at n. The other modes have earlier ones by a schedule, which share a part of
+    alpha, and one at n with the rest. By the union bound all bounds hold together with probability 1 - alpha,
+    so any of them may be reported and any rule may stop the sampling (Pocock 1977 for the idea of
     group-sequential tests).
     """
-    early = []
-    samples = FIRST_ANALYSIS
-    while mode != "exact" and samples < n:
-        early.append(samples)
-        samples *= 2
+    schedule = SCHEDULES[analyses]
+    early: list[int] = []
+    samples = float(schedule.first)
+    while mode != "exact" and (rounded := BLOCK * round(samples / BLOCK)) < n:
+        early += [rounded] if rounded not in early[-1:] else []
+        samples *= schedule.ratio
     if not early:
         return (Analysis(n, alpha),)
-    share = EARLY_SHARE * alpha / len(early)
-    return (*(Analysis(samples, share) for samples in early), Analysis(n, (1 - EARLY_SHARE) * alpha))
+    weights = [samples**schedule.weight for samples in early]
+    parts = [schedule.share * alpha * weight / sum(weights) for weight in weights]
+    last = Analysis(n, (1 - schedule.share) * alpha)
+    return (*map(Analysis, early, parts), last)
 
 
-def largest_radius(*, sigma: float, n: int, alpha: float, mode: str = "exact") -> float:
+def largest_radius(
+    *, sigma: float, n: int, alpha: float, mode: str = "exact", analyses: str = "dense"
+) -> float:
     """Return the radius that is certified if every sample is a vote for the guess: none is larger."""
-    analyses = interim_analyses(mode, n=n, alpha=alpha)
-    return certified_radius(max(lower_bound(a.samples, a.samples, a.alpha) for a in analyses), sigma)
+    budget = interim_analyses(mode, n=n, alpha=alpha, analyses=analyses)
+    return certified_radius(max(lower_bound(a.samples, a.samples, a.alpha) for a in budget), sigma)
 
 
 @dataclass(frozen=True)
@@ -107,7 +135,8 @@ class StoppingRule:
     @cached_property
     def analyses(self) -> tuple[Analysis, ...]:
         """All analyses that there can be."""
-        return interim_analyses(self.settings.mode, n=self.settings.n, alpha=self.settings.alpha)
+        settings = self.settings
+        return interim_analyses(settings.mode, n=settings.n, alpha=settings.alpha, analyses=settings.analyses)
 
     def next(self, progress: Progress) -> Analysis | None:
         """Tell up to which analysis to draw next; None if nothing more is needed."""
@@ -139,7 +168,7 @@ class StoppingRule:
 
     def _stopped_early(self, counts: Sequence[int]) -> str | None:
         passed = self._radii_passed(counts)
-        if passed < len(self.radii) and not self._futile(counts, passed):
+        if passed < len(self.radii) and counts[-1] > self._futility_bounds[len(counts) - 1][passed]:
             return None
         # Without the radius 0 there is no radius to bring nearer to its limit.
         if self.settings.mode == "decide" or passed == 0:
@@ -154,12 +183,6 @@ class StoppingRule:
                 break
             passed += 1
         return passed
-
-    def _futile(self, counts: Sequence[int], radius: int) -> bool:
-        """Tell whether the radius at this position is out of reach: surely, or with confidence."""
-        analysis, count = self.analyses[len(counts) - 1], counts[-1]
-        out_of_reach = count + self.settings.n - analysis.samples < self._needed[-1][radius]
-        return out_of_reach or count <= self._futility_bounds[len(counts) - 1][radius]
 
     def _near_enough(self, counts: Sequence[int]) -> bool:
         """Compare the radius with that of n samples at the current share of votes."""
@@ -183,9 +206,21 @@ class StoppingRule:
 
     @cached_property
     def _futility_bounds(self) -> list[list[int]]:
-        """Largest count at which a radius is given up; all early analyses share FUTILITY."""
-        early = self.analyses[:-1]
+        """Largest count at which a radius is given up: one row an early analysis, one column a radius.
+
+        In the schedule `doubling`, where the count shows with confidence that the class's probability does
+        not allow the radius, or n samples cannot bring it any more.
+        """
+        n, early = self.settings.n, self.analyses[:-1]
+        if self.settings.analyses == "dense":
+            return [
+                [unpromising_count(a.samples, n, k, UNPROMISING) for k in self._needed[-1]] for a in early
+            ]
         needed = [needed_probability(r, self.settings.sigma) for r in self.radii]
         return [
-            [futility_count(a.samples, FUTILITY / len(early), probability=p) for p in needed] for a in early
+            [
+                max(futility_count(a.samples, FUTILITY / len(early), probability=p), k - 1 - (n - a.samples))
+                for p, k in zip(needed, self._needed[-1], strict=True)
+            ]
+            for a in early
         ]

@@ -10,6 +10,7 @@ from robust_transfer.config.evaluator import METRICS, RA_RADIUS, EvaluatorConfig
 from robust_transfer.config.method_spec import FORWARD
 from robust_transfer.config.schema import option, parse_choice
 from robust_transfer.core import named
+from robust_transfer.core.choices import ANALYSES
 
 if TYPE_CHECKING:
     from robust_transfer.config.evaluator import Column
@@ -89,8 +90,18 @@ def _settled(settings: Settings) -> tuple[float, ...]:
         n=settings["n"],
         alpha=settings["alpha"],
         mode=settings.get("mode", "exact"),
+        analyses=settings.get("analyses", "doubling"),
     )
     return tuple(radius for radius in _asked(settings) if radius <= limit)
+
+
+def _analyses() -> Any:
+    return option(
+        "when counts are looked at; dense: from 100 samples on, a fifth more each time, and given up where n "
+        "samples would hardly do; doubling: from 500 on, twice as many each time, as versions up to 3 did",
+        choices=ANALYSES,
+        default_for_hash="doubling",
+    )
 
 
 @dataclass(kw_only=True)
@@ -180,11 +191,12 @@ class DecideConfig(CertifyConfig):
 
     mode: str = option("when an image has enough samples", choices=("decide",), default="decide")
     radii: list[float] = option("radii that are answered, besides 0", above=0)
+    analyses: str = _analyses()
 
     @property
     def rule(self) -> dict[str, Any]:
         """What ends the sampling of an image, by the names that `smoothing` takes."""
-        return {"mode": self.mode, "radii": (*self.radii, *self._ra)}
+        return {"mode": self.mode, "radii": (*self.radii, *self._ra), "analyses": self.analyses}
 
 
 @dataclass(kw_only=True)
@@ -193,12 +205,13 @@ class AdaptiveConfig(CertifyConfig):
 
     mode: str = option("when an image has enough samples", choices=("adaptive",), default="adaptive")
     tolerance: float = option("relative loss of radius allowed", above=0, below=1)
+    analyses: str = _analyses()
 
     @property
     def rule(self) -> dict[str, Any]:
         """What ends the sampling of an image, by the names that `smoothing` takes."""
         radii = {"radii": self._ra} if self._ra else {}
-        return {"mode": self.mode, "tolerance": self.tolerance, **radii}
+        return {"mode": self.mode, "tolerance": self.tolerance, "analyses": self.analyses, **radii}
 
 
 MODES: dict[str, type] = {"exact": ExactConfig, "decide": DecideConfig, "adaptive": AdaptiveConfig}
