@@ -5,6 +5,7 @@ from robust_transfer.attacks.autoattack import AutoAttackResult, autoattack
 from robust_transfer.attacks.minimal_norm import MinimalNormResult, minimal_norm
 from robust_transfer.attacks.pgd import perturb, pgd
 from robust_transfer.attacks.state import AttackResult
+from robust_transfer.attacks.transfer import transfer
 
 __all__ = [
     "AttackResult",
@@ -15,4 +16,5 @@ __all__ = [
     "minimal_norm",
     "perturb",
     "pgd",
+    "transfer",
 ]

@@ -139,7 +139,7 @@ def check_before(
         *check.check_precision(inputs.exact_model.model),
     ]
     check.check_logits(inputs.logits, inputs.labels, inputs.index, state)
-    tried = inputs if sample is None else _sampled(inputs, sample)
+    tried = inputs if sample is None else sampled(inputs, sample)
     flags += probe(settings, tried)
     if settings.guards == "full" and settings.num_eot == 1:
         total = len(inputs.images) if sample is None else sample.total
@@ -147,7 +147,7 @@ def check_before(
     return flags
 
 
-def _sampled(inputs: AttackInputs, sample: Sample) -> AttackInputs:
+def sampled(inputs: AttackInputs, sample: Sample) -> AttackInputs:
     """Return the inputs with other images."""
     images = arguments.images_of(sample.images, inputs.exact_model.model.dtype)
     return replace(

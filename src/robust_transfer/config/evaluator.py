@@ -90,6 +90,13 @@ class EvaluatorSpec:
         """Return (norm, eps) of an attack; None for what attacks nothing."""
         return None
 
+    def references(self, config: Any) -> Mapping[str, str]:
+        """Return the finished trainings that are read beside the model, by what the evaluator calls them.
+
+        Each is named by its key or directory; its full key stands in the evaluation's own.
+        """
+        return {}
+
     def noise_sigma(self, settings: Settings) -> float | None:
         """Return the standard deviation of the noise that the model is smoothed by; None: it is not."""
         return None

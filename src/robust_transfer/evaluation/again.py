@@ -53,6 +53,12 @@ class Measured:
         """Whether low precision was computed by compiled kernels."""
         return str(self.header.get("kernels")).startswith("compiled")
 
+    @property
+    def _references(self) -> dict[str, str]:
+        """Keys of the models that were read beside the one that was measured."""
+        found: dict[str, str] = self.config.identity.get("references", {})
+        return found
+
     def images(self, indices: Sequence[int]) -> ImageBatch:
         """Read the test images at `indices`.
 
@@ -85,7 +91,12 @@ class Measured:
         """
         with deterministic(), closing(ProgressBar("redraw", total=total)) as progress:
             context = EvalContext(
-                self.model.to(self.device), self.device, self.compiled, progress, Warnings(directory, 0)
+                self.model.to(self.device),
+                self.device,
+                self.compiled,
+                progress,
+                Warnings(directory, 0),
+                references={name: _trained(self.path, key) for name, key in self._references.items()},
             )
             here, there = context.kernels(self.config.config.arithmetic), self.header.get("kernels")
             if "kernels" in self.header and here != there:
@@ -123,7 +134,7 @@ def reopen(stage_dir: Path, data: DataConfig) -> Measured:
         raise EvaluationError(f"{stage_dir.name} has no journal (expected journal.0.csv)")
     header = read[0][0]
     device = _device(header, stage_dir.name, summary.commit)
-    model = _model(stage_dir, summary)
+    model = _trained(stage_dir, summary.parent)
     dataset = open_split(config.dataset, data, config.dataset.evaluate_on, generated=config.generated)
     fingerprint = stage.status().fingerprint
     if fingerprint is not None and fingerprint != dataset.fingerprint():
@@ -166,12 +177,11 @@ def _device(header: dict[str, Any], name: str, commit: str | None) -> torch.devi
     return device
 
 
-def _model(stage_dir: Path, summary: Summary) -> Classifier:
+def _trained(stage_dir: Path, key: str | None) -> Classifier:
     try:
-        parent = directories.find(stage_dir.parents[1], summary.parent or "")
+        stage = directories.find(stage_dir.parents[1], (key or "")[:12])
     except ConfigError:
         raise EvaluationError(
-            f"the model that {stage_dir.name} evaluated is not in the store "
-            f"({summary.parent}: a file, or deleted)"
+            f"a model that {stage_dir.name} measured or read is not in the store ({key}: a file, or deleted)"
         ) from None
-    return load_model(parent.model)
+    return load_model(stage.model)

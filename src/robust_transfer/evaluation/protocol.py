@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -27,6 +27,7 @@ class EvalContext:
     sample : returns so many of all images that are to be measured, evenly spread and whatever is left to do;
         None: a few images are measured again
     num_images : how many there are in all
+    references : the models that the evaluator's spec names, in eval mode, on `device`
     leads : whether this process makes the checks that are made once an evaluation
     """
 
@@ -37,6 +38,7 @@ class EvalContext:
     warnings: Warnings
     sample: Callable[[int], ImageBatch] | None = None
     num_images: int = 0
+    references: Mapping[str, Classifier] = field(default_factory=dict)
     leads: bool = True
     _fast: dict[str, nn.Module] = field(default_factory=dict, repr=False, compare=False)
     _met: set[str] = field(default_factory=set, repr=False, compare=False)

@@ -16,6 +16,7 @@ from robust_transfer.core.statistics import mean_interval, mean_per_class, propo
 from robust_transfer.evaluation.warnings import all_warnings
 from robust_transfer.store.journal import format_cell
 
+DISTANCES = ("acr", "area")  # metrics in the units of pixels
 NEAR_CHANCE_FROM = 200  # images from which an accuracy near chance says something
 
 
@@ -38,15 +39,15 @@ def metrics_of(
         per_image = values.tolist()
         metrics[name] = math.fsum(per_image) / len(per_image)
         low, high, method = interval_of(name, per_image)
-        if name != "acr":
+        if name not in DISTANCES:
             metrics[f"{name}_per_class"] = mean_per_class(labels, per_image)
         intervals[name] = {"low": low, "high": high, "method": method}
     return metrics, intervals
 
 
 def interval_of(metric: str, per_image: Sequence[float]) -> tuple[float, float, str]:
-    """Return the 95 % interval of a mean: exact for flags, resampled for radii and expected accuracies."""
-    if metric != "acr" and all(value in (0, 1) for value in per_image):
+    """Return the 95 % interval of a mean: exact for flags, else resampled."""
+    if metric not in DISTANCES and all(value in (0, 1) for value in per_image):
         return proportion_interval(round(sum(per_image)), len(per_image))
     return mean_interval(per_image)
 

@@ -59,6 +59,14 @@ def _references(config: TrainConfig) -> dict[str, CheckpointMetadata]:
     """Find the finished stages that the methods read beside the models that they train."""
     methods = [method for method in (config.pretrain, config.finetune) if isinstance(method, TrainingConfig)]
     named = {where for method in methods for where in method.spec.references(method).values()} - {PARENT}
+    finished = {where: finished_stage(where, config.store, "reference") for where in sorted(named)}
+    return {**finished, **_evaluators_references(config)}
+
+
+def _evaluators_references(config: TrainConfig | EvaluateConfig) -> dict[str, CheckpointMetadata]:
+    """Find the finished stages that the chosen evaluators read beside the model that they measure."""
+    chosen = [s for name, s in config.evaluator_settings.items() if name in config.evaluators]
+    named = {where for settings in chosen for where in settings.spec.references(settings).values()}
     return {where: finished_stage(where, config.store, "reference") for where in sorted(named)}
 
 
@@ -74,6 +82,7 @@ def evaluation_stages(config: EvaluateConfig) -> list[Stage]:
             dataclasses.replace(config, evaluators=others),
             target=dataset_metadata(config.dataset, config.budget, config.data),
             checkpoint=evaluated_checkpoint(config),
+            references=_evaluators_references(config),
         )
     return stages
 

@@ -80,7 +80,9 @@ def plan_training(
     if config.until != "finetune":
         for name in chosen_evaluators(config, config.finetune, pretrain):
             stages.append(
-                _evaluation_stage(name, config, config.dataset, target, finetune, config.finetune.train_sigma)
+                _evaluation_stage(
+                    name, config, config.dataset, target, finetune, config.finetune.train_sigma, finished
+                )
             )
     return stages
 
@@ -109,13 +111,22 @@ def probe_run(
 
 
 def plan_evaluation(
-    config: EvaluateConfig, *, target: DatasetMetadata, checkpoint: CheckpointMetadata
+    config: EvaluateConfig,
+    *,
+    target: DatasetMetadata,
+    checkpoint: CheckpointMetadata,
+    references: Mapping[str, CheckpointMetadata] | None = None,
 ) -> list[Stage]:
-    """Return the evaluation stages of one checkpoint."""
+    """Return the evaluation stages of one checkpoint.
+
+    references : the finished stages that evaluators read beside it, by the words that name them
+    """
     check_head(checkpoint, target, config.dataset.name)
     config = dataclasses.replace(config, model=checkpoint.model)
     return [
-        _evaluation_stage(name, config, config.dataset, target, checkpoint, checkpoint.train_sigma)
+        _evaluation_stage(
+            name, config, config.dataset, target, checkpoint, checkpoint.train_sigma, references or {}
+        )
         for name in config.evaluators
     ]
 
@@ -277,14 +288,18 @@ def _evaluation_stage(
     target: DatasetMetadata,
     parent: Stage | CheckpointMetadata,
     train_sigma: float | None,
+    finished: Mapping[str, CheckpointMetadata],
 ) -> Stage:
     settings = evaluator_settings(config, name)
+    references = {word: finished[where] for word, where in settings.spec.references(settings).items()}
+    for reference in references.values():
+        check_head(reference, target, dataset.name)
     marks = [*parent.marks]
     if sigma_mismatch(settings, train_sigma, allowed=config.evaluators == "auto" and train_sigma == 0):
         marks.append("sigma mismatch")
     check_classes(settings, target.num_classes)
     settings = limited_evaluator(settings, config.budget)
-    marks.extend((*_marks(config, settings), *target.tags(dataset.evaluate_on)))
+    marks.extend((*_marks(config, settings, *references.values()), *target.tags(dataset.evaluate_on)))
     marks.extend(settings.spec.warnings(schema.settings(settings)))
     finetune_key = parent.key[:12] if isinstance(parent, Stage) else parent.lineage.finetune_key
     lineage = dataclasses.replace(parent.lineage, finetune_key=finetune_key)
@@ -292,12 +307,13 @@ def _evaluation_stage(
     return Stage(
         kind="eval",
         label=f"{name}-{dataset.shown_name}",
-        identity={"kind": "eval", **evaluation_identity(name, settings, dataset, target, parent)},
+        identity={"kind": "eval", **evaluation_identity(name, settings, dataset, target, parent, references)},
         config=settings,
         model=config.model,
         dataset=dataset,
         generated=_generated(config),
         parent=parent,
+        references=references,
         lineage=lineage,
         marks=tuple(dict.fromkeys(marks)),
         images=target.images,

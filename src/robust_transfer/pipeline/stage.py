@@ -155,8 +155,10 @@ def evaluation_identity(
     dataset: DatasetConfig,
     metadata: DatasetMetadata,
     parent: Stage | CheckpointMetadata,
+    references: Mapping[str, Stage | CheckpointMetadata],
 ) -> dict[str, Any]:
     """Return what the key of an evaluation holds."""
+    beside = {"references": {word: model.key for word, model in references.items()}} if references else {}
     return {
         "format": STAGE_FORMAT,
         "evaluator": name,
@@ -166,6 +168,7 @@ def evaluation_identity(
         "whole_image": whole_image(dataset, parent),  # which of the two test transforms
         "image_size": parent.lineage.image_size,
         "parent": parent.key,
+        **beside,
     }
 
 

@@ -28,14 +28,18 @@ ROUNDING = 1e-3
 
 def probe(settings: AttackSettings, inputs: AttackInputs) -> list[str]:
     """Run all probes on a few images spread over the set, correctly classified ones where there are any."""
-    probed = spread(inputs.correct_positions() or list(range(len(inputs.images))), NUM_PROBED)
-    few = inputs.subset(probed)
+    few = spread_inputs(inputs)
     check_autograd(few)
     flags = check_randomness(few, settings.num_eot)
     if flags:
         return flags
     flags = check_batch(few, settings.num_eot)
     return flags if settings.num_eot > 1 else check_gradient(settings, few)
+
+
+def spread_inputs(inputs: AttackInputs) -> AttackInputs:
+    """Return the inputs of the few images that the probes look at."""
+    return inputs.subset(spread(inputs.correct_positions() or list(range(len(inputs.images))), NUM_PROBED))
 
 
 def spread(positions: list[int], count: int) -> list[int]:

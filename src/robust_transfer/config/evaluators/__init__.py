@@ -20,7 +20,9 @@ from robust_transfer.config.evaluators.certify import (
 )
 from robust_transfer.config.evaluators.clean import CleanConfig
 from robust_transfer.config.evaluators.corruptions import CORRUPTIONS, CorruptionsConfig
+from robust_transfer.config.evaluators.minimal_norm import MinimalNormConfig
 from robust_transfer.config.evaluators.pgd import PGDConfig
+from robust_transfer.config.evaluators.transfer import TransferConfig
 from robust_transfer.config.schema import option
 from robust_transfer.core.errors import ConfigError
 from robust_transfer.core.extensions import extensions
@@ -43,7 +45,9 @@ __all__ = [
     "EvaluatorConfig",
     "EvaluatorNodes",
     "ExactConfig",
+    "MinimalNormConfig",
     "PGDConfig",
+    "TransferConfig",
     "evaluator_spec",
     "evaluators",
     "parse_evaluators",
@@ -60,6 +64,8 @@ BUILT_IN: tuple[type[EvaluatorConfig], ...] = (
     AutoAttackConfig,
     CertifyConfig,
     CorruptionsConfig,
+    MinimalNormConfig,
+    TransferConfig,
 )
 
 
