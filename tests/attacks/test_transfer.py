@@ -31,12 +31,17 @@ def test_the_points_are_those_that_the_source_likes_least(planes, images):
         labels = judge(grey).argmax(1)
         across = source[1].weight[1] - source[1].weight[0]
         way = torch.where(labels.bool()[:, None], -across, across) / across.norm()
-        worst = grey + SETTING["eps"] * way.view_as(grey)
+        # The length of that way at which half of the images are past the judge's plane.
+        margin = (judge(grey) @ torch.tensor([-1.0, 1.0])).abs()
+        slope = (way @ (judge[1].weight[1] - judge[1].weight[0])).abs()
+        eps = float((margin / slope).median()) * 1.001
+        worst = grey + eps * way.view_as(grey)
         expected = judge(worst).argmax(1) == labels
-    found = transfer(judge, grey, labels, source=source, **SETTING)
-    assert torch.equal(found.robust, expected) and 0 < int(expected.sum()) < 40
+    assert 10 < int(expected.sum()) < 30 and worst.min() >= 0 and worst.max() <= 1
+    found = transfer(judge, grey, labels, source=source, **{**SETTING, "eps": eps})
     torch.testing.assert_close(found.images, worst, rtol=0, atol=2e-3)
-    assert (threat.distances(found.images, grey, norm="l2") <= SETTING["eps"] * (1 + 1e-5)).all()
+    assert (threat.distances(found.images, grey, norm="l2") <= eps * (1 + 1e-5)).all()
+    assert int((found.robust != expected).sum()) <= 1
 
 
 def test_a_model_whose_gradient_is_masked_is_broken_through_its_twin(model, images, labels):

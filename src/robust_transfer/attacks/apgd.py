@@ -38,6 +38,7 @@ def autopgd(
     num_eot: int = 1,
     batch_size: int = 128,
     shapes: str = "ladder",
+    storage: str = "float",
     seed: int = 0,
     index: Tensor | Sequence[int] | None = None,
     start_noise: Tensor | None = None,
@@ -70,6 +71,7 @@ def autopgd(
     batch_size : most images of a forward pass
     shapes : "ladder": smaller forwards as images run out; "one": all have `batch_size`, so that an image
         alone ends at the same bits as among others
+    storage : "8bit": points are rounded to 8 bit and judged again, in the ball
     index : (B,) names of the images, default 0..B-1
     start_noise : (num_restarts, B, C, H, W) standard normal, in place of the keyed noise
     guards : "full", "fast" or "off"
@@ -91,6 +93,7 @@ def autopgd(
         num_eot=num_eot,
         batch_size=batch_size,
         shapes=shapes,
+        storage=storage,
         seed=seed,
         guards=guards,
         new_rule=auto_rule,

@@ -23,8 +23,9 @@ from robust_transfer.attacks.notes import BLACK_BOX
 from robust_transfer.attacks.packaged import attack_classes, constant_shape, fab_point, square_point
 from robust_transfer.attacks.randomised import attack_randomised
 from robust_transfer.attacks.runner import AttackInputs, run_attack
-from robust_transfer.attacks.settings import AttackSettings
+from robust_transfer.attacks.settings import ROUNDED, AttackSettings
 from robust_transfer.attacks.state import AttackResult, AttackState
+from robust_transfer.attacks.storage import as_stored
 from robust_transfer.core import rng
 from robust_transfer.core.choices import MIN_CLASSES
 from robust_transfer.core.errors import EvaluationError, did_you_mean
@@ -50,8 +51,8 @@ ROUNDING = 1e-5
 class AutoAttackResult(AttackResult):
     """As `AttackResult`; `broken_by` names for each image the attack that broke it.
 
-    broken_by : "apgd-ce", "apgd-dlr", "apgd-t", "fab", "fab-t", "square"; "clean" for a clean mistake, "" for
-        a robust image and where accuracy is expected accuracy (version "rand")
+    broken_by : "apgd-ce", "apgd-dlr", "apgd-t", "fab", "fab-t", "square"; "clean" for a clean mistake, "8bit"
+        where rounding alone did, "" for a robust image and for expected accuracy (version "rand")
     gradient_steps : as in `AttackResult`, FAB's included; Square takes none
     attacks : what each attack did, in order: its name, the images it was run on, those it broke
     """
@@ -80,6 +81,7 @@ def autoattack(
     num_queries: int = 5000,
     batch_size: int = 128,
     shapes: str = "ladder",
+    storage: str = "float",
     seed: int = 0,
     index: Tensor | Sequence[int] | None = None,
     guards: str = "fast",
@@ -97,7 +99,8 @@ def autoattack(
 
     Parameters
     ----------
-    model, images, labels, norm, eps, batch_size, shapes, index, gradient_model, sample : as in `autopgd`
+    model, images, labels, norm, eps, batch_size, shapes, storage, index, gradient_model, sample : as in
+        `autopgd`
     version : "standard" (APGD-CE, APGD-T, FAB-T, Square; in L1 APGD-CE with 5 restarts, APGD-T on 5 targets),
         "plus" (APGD-CE, APGD-DLR and FAB with 5 restarts each, Square, APGD-T, FAB-T), "rand" (APGD-CE and
         APGD-DLR by gradients averaged over 20 draws, for randomised models: `robust` is the expected accuracy
@@ -120,6 +123,7 @@ def autoattack(
         num_eot=RAND_EOT if version == "rand" else 1,
         batch_size=batch_size,
         shapes=shapes,
+        storage=storage,
         seed=seed,
         guards=guards,
         new_rule=auto_rule,
@@ -142,8 +146,17 @@ def autoattack(
         else:
             for number, name in enumerate(names):
                 run.attack(name, guarded=number == 0)
-    result = measured(settings, state, flags)
-    return AutoAttackResult(**vars(result), broken_by=run.broken_by, attacks=run.records)
+        result = measured(settings, state, flags)
+        result = as_stored(settings, inputs.exact_model, state, result, list(range(len(inputs.images))))
+    if settings.storage == ROUNDED:
+        # Rounding may undo what an attack broke, and break what none did.
+        broken_by = [
+            "" if robust else name or ROUNDED
+            for robust, name in zip(result.robust.tolist(), run.broken_by, strict=True)
+        ]
+    else:
+        broken_by = run.broken_by
+    return AutoAttackResult(**vars(result), broken_by=broken_by, attacks=run.records)
 
 
 def attacks_of(version: str | Sequence[str]) -> tuple[str, ...]:

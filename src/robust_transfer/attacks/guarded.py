@@ -25,6 +25,7 @@ from robust_transfer.attacks.randomised import attack_randomised
 from robust_transfer.attacks.runner import AttackInputs, run_attack
 from robust_transfer.attacks.settings import AttackSettings
 from robust_transfer.attacks.state import AttackResult, AttackState, OnFinalised
+from robust_transfer.attacks.storage import as_stored
 from robust_transfer.core import rng
 from robust_transfer.models.callables import Model
 from robust_transfer.models.modes import device_of, eval_mode, kept_state, no_param_grad
@@ -70,14 +71,19 @@ def attack_guarded(settings: AttackSettings, call: Call) -> AttackResult:
 
         def tell(positions: list[int]) -> None:
             if call.on_finalised is not None:
-                call.on_finalised(positions, measured(settings, state, flags, positions))
+                part = measured(settings, state, flags, positions)
+                part = as_stored(settings, inputs.exact_model, state, part, positions)
+                call.on_finalised(positions, part)
 
         if settings.num_eot > 1:
             attack_randomised(settings, inputs, state)
         else:
             run_attack(settings, inputs, state, state.open_positions(), tell)
         check_after(settings, inputs, state)
-    return measured(settings, state, flags)
+        everyone = list(range(len(inputs.images)))
+        result = measured(settings, state, flags)
+        result = as_stored(settings, inputs.exact_model, state, result, everyone)
+    return result
 
 
 @contextmanager

@@ -38,6 +38,7 @@ def pgd(
     num_eot: int = 1,
     batch_size: int = 128,
     shapes: str = "ladder",
+    storage: str = "float",
     seed: int = 0,
     index: Tensor | Sequence[int] | None = None,
     guards: str = "fast",
@@ -65,6 +66,7 @@ def pgd(
     batch_size : most images of a forward pass
     shapes : "ladder": smaller forwards as images run out; "one": all have `batch_size`, so that an image
         alone ends at the same bits as among others
+    storage : "8bit": points are rounded to 8 bit and judged again, in the ball
     index : (B,) names of the images, default 0..B-1: random numbers are keyed by (seed, index, run)
     guards : "full", "fast" or "off"
     gradient_model : the same function computed faster, for the attack's steps; `model` confirms hits
@@ -97,6 +99,7 @@ def pgd(
         num_eot=num_eot,
         batch_size=batch_size,
         shapes=shapes,
+        storage=storage,
         seed=seed,
         guards=guards,
         new_rule=rule,

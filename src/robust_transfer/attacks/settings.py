@@ -12,13 +12,14 @@ from torch import Tensor
 from robust_transfer.attacks import losses, threat
 from robust_transfer.attacks.rule import Rule
 from robust_transfer.core.arguments import real, whole
-from robust_transfer.core.choices import SHAPES
+from robust_transfer.core.choices import SHAPES, STORAGES
 from robust_transfer.core.errors import ConfigError, EvaluationError, did_you_mean
 
 # The targets of a targeted loss: as many of the likeliest wrong classes as AutoAttack tries.
 MAX_TARGETS = {"l2": 9, "linf": 9, "l1": 5}
 Number = TypeVar("Number", int, float)
 GUARDS = ("full", "fast", "off")
+ROUNDED = "8bit"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +37,7 @@ class AttackSettings:
     shapes : "ladder": a forward is as small as the images that are left allow; "one": all have `batch_size`
     seed : of the random starts
     guards : "full", "fast" or "off"
+    storage : "float": points are judged as they are; "8bit": as an image file holds them (`storage`)
     new_rule : builds the attack's rule for a batch of images
 
     Raises
@@ -53,6 +55,7 @@ class AttackSettings:
     shapes: str = "ladder"
     seed: int
     guards: str
+    storage: str = "float"
     new_rule: Callable[[AttackSettings, Tensor], Rule]
 
     def __post_init__(self) -> None:
@@ -64,13 +67,19 @@ class AttackSettings:
         object.__setattr__(self, "eps", checked(real, "eps", self.eps))
         threat.check_ball(self.norm, self.eps)
         losses.check_name(self.loss)
-        for name, choices in (("guards", GUARDS), ("shapes", SHAPES)):
+        for name, choices in (("guards", GUARDS), ("shapes", SHAPES), ("storage", STORAGES)):
             if getattr(self, name) not in choices:
                 found = str(getattr(self, name))
                 raise EvaluationError(
                     f"unknown {name} (expected one of {', '.join(choices)}, found '{found}')",
                     did_you_mean(found, choices),
                 )
+
+        if self.storage == ROUNDED and self.num_eot > 1:
+            raise EvaluationError(
+                "storage='8bit' judges one answer of a fixed model (expected num_eot=1, "
+                f"found {self.num_eot})"
+            )
 
     def num_runs(self, num_classes: int) -> int:
         """Return the most runs an image can take: restarts, for a targeted loss times the targets."""

@@ -3,6 +3,7 @@
 ARITHMETICS = ("fp32", "tf32", "bf16")
 NORMS = ("l2", "linf")
 ALL_NORMS = (*NORMS, "l1")  # of APGD, AutoAttack and the minimal-norm attack
+STORAGES = ("float", "8bit")  # of adversarial images
 SHAPES = ("ladder", "one")  # of forward passes: `models.batching`
 
 # How many classes a loss that an attack raises compares.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from robust_transfer.config.evaluator import EvaluatorConfig, EvaluatorSpec, Settings
 from robust_transfer.config.method_spec import FORWARD, INPUT_GRADIENT
 from robust_transfer.config.schema import option
-from robust_transfer.core.choices import MIN_CLASSES, NORMS, SHAPES
+from robust_transfer.core.choices import MIN_CLASSES, NORMS, SHAPES, STORAGES
 
 if TYPE_CHECKING:
     from robust_transfer.config.evaluator import Column
@@ -26,6 +26,15 @@ def shapes_option() -> Any:
         choices=SHAPES,
         identity=False,
         default_for_hash="one",
+    )
+
+
+def storage_option() -> Any:
+    """Declare how an attack's points are held when they are judged; stages before it held floats."""
+    return option(
+        "8bit: adversarial images are rounded to 8 bit, as a file holds them, and judged again",
+        choices=STORAGES,
+        default_for_hash="float",
     )
 
 
@@ -67,7 +76,8 @@ class AttackSpec(EvaluatorSpec):
     def threat_text(self, settings: Settings) -> str:
         """Write norm and eps."""
         norm = {"l1": "L1", "l2": "L2", "linf": "L-inf"}.get(str(settings.get("norm")), settings.get("norm"))
-        return f"{norm} eps {settings.get('eps')}"
+        stored = ", stored in 8 bit" if settings.get("storage") == "8bit" else ""
+        return f"{norm} eps {settings.get('eps')}{stored}"
 
     def threat(self, settings: Settings) -> tuple[Any, Any] | None:
         """Return (norm, eps)."""
@@ -89,4 +99,5 @@ class AttackEvaluatorConfig(EvaluatorConfig):
     loss: str = option("attacked loss", choices=("ce", "dlr", "dlr_targeted"))
     guards: str = option("how much the attack checks itself", choices=("full", "fast", "off"))
     shapes: str = shapes_option()
+    storage: str = storage_option()
     seed: int = option("seed of the random starts", low=0)

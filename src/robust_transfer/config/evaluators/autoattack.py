@@ -10,6 +10,7 @@ from robust_transfer.config.evaluators.attack import (
     ROW_COLUMNS,
     AttackSpec,
     shapes_option,
+    storage_option,
 )
 from robust_transfer.config.method_spec import FORWARD, INPUT_GRADIENT
 from robust_transfer.config.schema import option
@@ -68,4 +69,5 @@ class AutoAttackConfig(EvaluatorConfig):
     num_queries: int = option("queries of Square; the standard is 5000", low=1)
     guards: str = option("how much the first attack checks itself", choices=("full", "fast", "off"))
     shapes: str = shapes_option()
+    storage: str = storage_option()
     seed: int = option("seed of the random starts and of Square", low=0)
