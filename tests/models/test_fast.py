@@ -219,3 +219,16 @@ def test_compiled_logits_are_the_eager_ones_up_to_rounding(kind, images):
     torch.testing.assert_close(
         found, expected, rtol=0, atol=1e-5 if kind == "fp32" else 2e-2 * expected.abs().max().item()
     )
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # torch.compile warns about its own parts
+def test_compiled_code_holds_the_weights_as_constants(images):
+    from torch._inductor.utils import run_and_get_code
+
+    with rng.global_state(3, "init"):
+        model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 8, 3), nn.Flatten()).eval()
+    compiled = fast_inference(model, compile=True)
+    with torch.no_grad():
+        _, [code] = run_and_get_code(compiled, images)
+    assert "_frozen_param" in code and "extern_kernels.convolution(" not in code

@@ -61,7 +61,9 @@ def evaluate(job: StageJob, context: Context) -> dict[str, Any]:
             warnings,
             sample=functools.cache(functools.partial(_sample, job, dataset, wanted)),
             num_images=len(wanted),
-            references={name: _load(file).to(context.device).eval() for name, file in job.references.items()},
+            references={
+                name: _load(file, context).to(context.device).eval() for name, file in job.references.items()
+            },
             leads=context.rank == 0,
         )
         mine = pending[context.rank :: context.world_size]

@@ -59,7 +59,7 @@ class EvalContext:
         """Name what computes in low precision, where another kernel is another classifier; None in fp32."""
         if arithmetic == "fp32":
             return None
-        return f"{'compiled' if self.compile else 'eager'}, torch {torch.__version__}"
+        return f"{'compiled, constant weights' if self.compile else 'eager'}, torch {torch.__version__}"
 
 
 class Evaluator(Protocol):

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import copy
 import hashlib
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import torch
 from torch import fx, nn
@@ -28,16 +30,28 @@ class FastInference(nn.Module):
         self.input_dtype = input_dtype
         self.body = body
         self.kind = kind
+        self.compiled = compile
         if compile:
             # In place: the module tree, and with it the weights' names, stays as it is.
-            body.compile(dynamic=False, options={"freezing": True})
+            body.compile(dynamic=False)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Map (B, C, H, W) images in [0, 1] to logits (B, K)."""
         images = images.to(self.input_dtype, memory_format=torch.channels_last)
-        with numerics.arithmetic(self.kind):
+        with numerics.arithmetic(self.kind), _weights_as_constants() if self.compiled else nullcontext():
             logits = logits_of(self.body(images))
         return logits.float()
+
+
+def _weights_as_constants() -> AbstractContextManager[Any]:
+    """Have what torch.compile traces in the block hold weights as constants, if no gradient is asked for.
+
+    As an option of one compilation the setting comes too late: the tracer reads the global one.
+    """
+    from torch._inductor import config  # costs a second, and is read by compiled models alone
+
+    constants: AbstractContextManager[Any] = config.patch(freezing=True)
+    return constants
 
 
 def fast_inference(model: nn.Module, *, arithmetic: str = "fp32", compile: bool = False) -> nn.Module:
