@@ -10,7 +10,10 @@ from robust_transfer.config.methods import CheckpointConfig
 from robust_transfer.config.model import ModelConfig
 from robust_transfer.core.logging import logger
 from robust_transfer.models.checkpoint import save_model
-from robust_transfer.models.importers.load import import_checkpoint
+from robust_transfer.models.container import read_header
+from robust_transfer.models.importers.detect import OURS
+from robust_transfer.models.importers.load import import_checkpoint, is_own_file
+from robust_transfer.models.metadata import parse_metadata
 
 
 def import_stage(
@@ -18,7 +21,7 @@ def import_stage(
 ) -> dict[str, Any]:
     """Import the weights at `path`, log the report, write the backbone to `to`; return the report.
 
-    The head is left out, as fine-tuning draws a new one.
+    The head of a file of ours is kept, for a second stage that starts from it; another's is left out.
 
     Raises
     ------
@@ -36,8 +39,15 @@ def import_stage(
         part=config.part,
         prefix=config.prefix,
         channels=config.channels,
+        keep_head=_has_own_head(path, config),
     )
     for line in report.lines():
         logger.info(line)
     save_model(to, imported, key=key)
     return {"import": asdict(report)}
+
+
+def _has_own_head(path: str | Path, config: CheckpointConfig) -> bool:
+    if config.weights is not None or config.format not in ("auto", OURS) or not is_own_file(path):
+        return False
+    return bool(parse_metadata(read_header(path), path).class_names)
