@@ -90,7 +90,7 @@ def _folder_hash(root: Path) -> str:
 
 
 def official_listing(
-    name: str, root: str | Path, split: str, selection: Selection = ALL, *, verify: bool = True
+    entry: Entry, root: str | Path, split: str, selection: Selection = ALL, *, verify: bool = True
 ) -> Listing:
     """List the whole official split (train or test) without opening an image.
 
@@ -98,7 +98,6 @@ def official_listing(
     ------
     DataError : nothing of it is there; with `verify`, also what keeps it from being whole
     """
-    entry = get(name)
     partition = check_partition(entry, selection.partition)
     listing = list_split(entry, Path(root), split, partition)
     check_something(entry, Path(root), split, listing)
@@ -114,20 +113,20 @@ def _class_order(class_map: str) -> list[str]:
 
 
 def coverage(
-    name: str, root: str | Path, selection: Selection = ALL, *, verify: bool = True
+    entry: Entry, root: str | Path, selection: Selection = ALL, *, verify: bool = True
 ) -> dict[str, tuple[int, int]]:
     """Return (images found, images of the official split) of train and test, where these can be listed.
 
     What is verified is whole, so nothing is read for it but where images may be gone.
     """
-    entry, counts = get(name), {}
+    counts = {}
     for split in ("train", "test"):
         size = entry.size(split)
         if verify and size and not entry.lossy:
             counts[split] = (size, size)
             continue
         with suppress(DataError):
-            count = len(official_listing(name, root, split, selection, verify=False).paths)
+            count = len(official_listing(entry, root, split, selection, verify=False).paths)
             counts[split] = (count, size or count)
     return counts
 
@@ -144,7 +143,7 @@ def missing(
         return None
     official = "test" if split == "test" else "train"
     try:
-        listing = official_listing(name, root, official, selection, verify=verify)
+        listing = official_listing(entry, root, official, selection, verify=verify)
         if selection.shots is not None and split == "train":
             splits.check_shots(
                 listing.labels, listing.class_names, selection.shots, selection.validation_fraction

@@ -40,7 +40,7 @@ def unreadable_images(
     listings, lacks = [], []
     for split in ("train", "test") if entry.test != 0 else ("train",):
         try:
-            listings.append(catalogue.official_listing(name, root, split, selection, verify=verify))
+            listings.append(catalogue.official_listing(entry, root, split, selection, verify=verify))
         except DataError as error:
             lacks.append(error)
     if lacks and (verify or not listings):

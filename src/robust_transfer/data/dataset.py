@@ -111,7 +111,7 @@ def open_selection(
         return ImageDataset(name, split, listing, list(range(selection.generated)), on_error=on_error)
 
     official = "test" if split == "test" else "train"
-    listing = catalogue.official_listing(name, root, official, selection, verify=verify)
+    listing = catalogue.official_listing(entry, root, official, selection, verify=verify)
     if entry.words and class_hash(listing.class_names) == entry.class_hash:
         listing = listing._replace(class_names=list(load(entry.words)()))
     return ImageDataset(name, split, listing, _rows(listing, split, selection), on_error=on_error)

@@ -62,17 +62,17 @@ def _look(
 ) -> tuple[int | None, str | None]:
     """Return (images found, what keeps it from being whole) of one split."""
     try:
-        return len(catalogue.official_listing(entry.name, root, split, selection).paths), None
+        return len(catalogue.official_listing(entry, root, split, selection).paths), None
     except DataError as error:
         with suppress(DataError):
-            lenient = catalogue.official_listing(entry.name, root, split, selection, verify=False)
+            lenient = catalogue.official_listing(entry, root, split, selection, verify=False)
             return len(lenient.paths), error.what
         return None, error.what
 
 
 def _lost(entry: catalogue.Entry, root: str | Path, selection: Selection) -> str | None:
     """Say how many images of a set that may be used in part are not there."""
-    lost = sum(size - found for found, size in catalogue.coverage(entry.name, root, selection).values())
+    lost = sum(size - found for found, size in catalogue.coverage(entry, root, selection).values())
     return f"{lost:,} listed images are not there; the others are used" if lost else None
 
 

@@ -129,7 +129,7 @@ def dataset_metadata(dataset: DatasetConfig, budget: BudgetConfig, data: DataCon
     whole = Selection(partition=dataset.partition, class_map=dataset.class_map, generated=generated)
     images = {}
     if generated is None:
-        images = catalogue.coverage(dataset.name, dataset.root or data.root, whole, verify=data.verify)
+        images = catalogue.coverage(entry, dataset.root or data.root, whole, verify=data.verify)
     training = catalogue.identity(dataset.name, selection, root=dataset.root)
     evaluated = training
     if dataset.evaluate_on == "test":
