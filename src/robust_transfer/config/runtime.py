@@ -45,6 +45,8 @@ class RuntimeConfig:
         "batches that each loading process has ready ahead", low=1, identity=False, default=2
     )
 
+    wandb_project: str = option("project of W&B runs", identity=False, default="robust-transfer")
+
     def check(self, path: str) -> None:
         """Refuse a number of devices that enters the key but is not known when the run is planned."""
         if not self.sync_batchnorm and self.devices == "auto":

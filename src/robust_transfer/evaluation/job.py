@@ -30,6 +30,8 @@ from robust_transfer.store.job import ModelFile, StageJob
 from robust_transfer.store.journal import Journal, journals, read_journal
 from robust_transfer.store.provenance import commit_of
 from robust_transfer.store.records import Summary
+from robust_transfer.training.boards import NUM_EXAMPLES, open_boards
+from robust_transfer.training.loggers import check_loggers
 
 PART = 2560  # images decoded and held at once; attacks and certificates refill their batches from them
 
@@ -72,7 +74,9 @@ def evaluate(job: StageJob, context: Context) -> dict[str, Any]:
     device = device_name(context.device)
     reported: dict[str, Any] = {"fingerprint": dataset.fingerprint(), "device": device}
     if context.is_main:
-        _finish(job, evaluator, labels, device, time.time() - started)
+        metrics, records = _finish(job, evaluator, labels, device, time.time() - started)
+        if job.runtime.loggers:
+            _tell_boards(job, metrics, records, _sample(job, dataset, wanted, NUM_EXAMPLES))
         result = {name: files.sha256(job.directory / name) for name in directories.RESULT}
         reported["files"] = result
     context.barrier()
@@ -134,8 +138,8 @@ def _parts(
 
 def _finish(
     job: StageJob, evaluator: Evaluator, labels: Sequence[int], device: str, wall_seconds: float
-) -> None:
-    """Fold the journals of all shards into records and summary."""
+) -> tuple[dict[str, float | None], list[dict[str, Any]]]:
+    """Fold the journals of all shards into records and summary; return metrics and records."""
     stage, config = job.stage, job.stage.config
     rows = _all_rows(job.directory)
     records = evaluator.records(rows, labels)
@@ -170,6 +174,19 @@ def _finish(
             commit=commit_of(job.directory),
         ).values(),
     )
+    return metrics, list(records)
+
+
+def _tell_boards(
+    job: StageJob, metrics: dict[str, float | None], records: list[dict[str, Any]], examples: ImageBatch
+) -> None:
+    """Show an evaluation where `runtime.loggers` says: metrics, a table of its records, a few images."""
+    check_loggers(job.runtime.loggers)
+    for board in open_boards(job.directory, job.runtime):
+        if len(examples):
+            board.images("eval/images", examples.pixels, 0)
+        board.result(metrics, records)
+        board.close()
 
 
 def _load(file: ModelFile, context: Context) -> Classifier:

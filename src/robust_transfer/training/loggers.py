@@ -1,4 +1,4 @@
-"""Where a run's numbers go: metrics.jsonl always; TensorBoard and W&B where asked for, imported then."""
+"""Where a run's numbers go: metrics.jsonl always, boards where they are asked for."""
 
 from __future__ import annotations
 
@@ -7,22 +7,13 @@ import math
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Protocol
 
+from robust_transfer.config.runtime import RuntimeConfig
 from robust_transfer.core.errors import ConfigError, install_extra
 from robust_transfer.core.files import write_text
+from robust_transfer.training.boards import Board, open_boards
 
 PACKAGES = {"tensorboard": "tensorboard", "wandb": "wandb"}
-
-
-class Logger(Protocol):
-    """Takes the numbers of one step."""
-
-    def log(self, values: Mapping[str, float | int]) -> None:
-        """Write one line; `step` is the number of optimiser steps done."""
-
-    def close(self) -> None:
-        """Write what is still in memory."""
 
 
 class JsonlLogger:
@@ -54,45 +45,6 @@ def _whole_lines(path: Path) -> list[str]:
     return text[: text.rfind("\n") + 1].splitlines(keepends=True)
 
 
-class TensorBoardLogger:
-    """Scalars under `<directory>/tensorboard`."""
-
-    def __init__(self, directory: Path, *, start_step: int) -> None:
-        from torch.utils.tensorboard import SummaryWriter
-
-        self._writer: Any = SummaryWriter(str(directory / "tensorboard"), purge_step=start_step + 1)
-
-    def log(self, values: Mapping[str, float | int]) -> None:
-        """Add every number but the step as a scalar."""
-        for name, value in values.items():
-            if name != "step":
-                self._writer.add_scalar(name, value, int(values["step"]))
-
-    def close(self) -> None:
-        """Write what is still in memory."""
-        self._writer.close()
-
-
-class WandbLogger:
-    """One W&B run a stage, named by its directory, so that a resumed stage goes on in the same run."""
-
-    def __init__(self, directory: Path) -> None:
-        import wandb
-
-        name = directory.name
-        self._run: Any = wandb.init(
-            project="robust-transfer", id=name, name=name, dir=str(directory), resume="allow"
-        )
-
-    def log(self, values: Mapping[str, float | int]) -> None:
-        """Send the numbers of one step."""
-        self._run.log(dict(values), step=int(values["step"]))
-
-    def close(self) -> None:
-        """Finish the run."""
-        self._run.finish()
-
-
 def check_loggers(names: Sequence[str]) -> None:
     """Refuse a logger whose package is not installed; imports none."""
     for name in names:
@@ -103,12 +55,10 @@ def check_loggers(names: Sequence[str]) -> None:
             )
 
 
-def open_loggers(directory: Path, names: Sequence[str], *, start_step: int) -> list[Logger]:
-    """Open metrics.jsonl and the further loggers for a run in `directory` that goes on after `start_step`."""
-    check_loggers(names)
-    loggers: list[Logger] = [JsonlLogger(directory / "metrics.jsonl", start_step=start_step)]
-    if "tensorboard" in names:
-        loggers.append(TensorBoardLogger(directory, start_step=start_step))
-    if "wandb" in names:
-        loggers.append(WandbLogger(directory))
-    return loggers
+def open_loggers(
+    directory: Path, runtime: RuntimeConfig, *, start_step: int
+) -> tuple[JsonlLogger, list[Board]]:
+    """Open metrics.jsonl and the boards for a run in `directory` that goes on after `start_step`."""
+    check_loggers(runtime.loggers)
+    lines = JsonlLogger(directory / "metrics.jsonl", start_step=start_step)
+    return lines, open_boards(directory, runtime, start_step=start_step)

@@ -16,8 +16,9 @@ from robust_transfer.core import progress
 from robust_transfer.data.loaders import Batch
 from robust_transfer.distributed.context import Context
 from robust_transfer.training import checkpoints
+from robust_transfer.training.boards import NUM_EXAMPLES, Board
 from robust_transfer.training.finite import NonFiniteMonitor
-from robust_transfer.training.loggers import Logger, open_loggers
+from robust_transfer.training.loggers import JsonlLogger, open_loggers
 from robust_transfer.training.memory import peak_bytes, reset_peak
 from robust_transfer.training.schedules import Plateau
 from robust_transfer.training.start import Estimate
@@ -65,9 +66,10 @@ class Record:
         self.run, self.context, self.directory = run, context, directory
         self.monitor = NonFiniteMonitor(context, directory)
         self.estimate = Estimate(total_steps, run.step) if context.is_main else None
-        self.loggers: list[Logger] = []
+        self.lines: JsonlLogger | None = None
+        self.boards: list[Board] = []
         if context.is_main:
-            self.loggers = open_loggers(directory, runtime.loggers, start_step=run.step)
+            self.lines, self.boards = open_loggers(directory, runtime, start_step=run.step)
         self.progress = progress.ProgressBar(
             directory.name, total=total_steps, done=run.step, shown=context.is_main
         )
@@ -88,6 +90,9 @@ class Record:
 
     def note(self, values: dict[str, Tensor], batch: Batch) -> None:
         """Count a step; its numbers stay on the device."""
+        if not self.images:
+            for board in self.boards:
+                board.images("train/images", batch.images[0][:NUM_EXAMPLES].cpu(), self.run.step)
         self.run.seconds = self.seconds_before + time.monotonic() - self.started
         self.images += len(batch.indices) * self.context.world_size
         self.monitor.note(self.run.step, values, batch.indices)
@@ -107,7 +112,7 @@ class Record:
             "data_wait": (self.waited - self.waited_before) / max(1e-9, now - self.logged),
         }
         self.logged, self.waited_before = now, self.waited
-        for logger in self.loggers:
+        for logger in self._loggers():
             logger.log({**line, **timing})
         self.progress.show(" ".join(f"{name}={value:.4g}" for name, value in means.items()))
 
@@ -143,5 +148,8 @@ class Record:
 
     def __exit__(self, *exception: object) -> None:
         self.progress.close()
-        for logger in self.loggers:
+        for logger in self._loggers():
             logger.close()
+
+    def _loggers(self) -> list[JsonlLogger | Board]:
+        return [*([self.lines] if self.lines else []), *self.boards]
