@@ -1,5 +1,7 @@
 import numpy as np
 import pytest
+from scipy import stats
+from statsmodels.regression.mixed_linear_model import MixedLM
 from statsmodels.stats.meta_analysis import combine_effects
 
 from robust_transfer.report.analysis.sets import meta_regression, mixed_model
@@ -46,10 +48,31 @@ def test_a_balanced_mixed_model_is_the_analysis_of_variance():
     assert found.mean.value == pytest.approx(means.mean())
     assert found.within_sets == pytest.approx(np.sqrt(inside), rel=1e-3)
     assert found.between_sets == pytest.approx(np.sqrt(means.var(ddof=1) - inside / 3), rel=1e-3)
-    from scipy import stats
-
     low, high = stats.t.interval(0.95, 5, means.mean(), stats.sem(means))
     assert (found.mean.low, found.mean.high) == pytest.approx((low, high), rel=1e-3)
+
+
+def test_an_unbalanced_mixed_model_is_that_of_statsmodels():
+    random = np.random.Generator(np.random.Philox(4))
+    effects = {
+        f"set{i}": 3 + 2 * random.standard_normal() + random.standard_normal(n)
+        for i, n in enumerate((2, 3, 5, 2, 4, 6, 3, 2))
+    }
+    found = mixed_model(effects)
+    groups = [name for name, values in effects.items() for _ in values]
+    known = MixedLM(np.concatenate(list(effects.values())), np.ones((len(groups), 1)), groups=groups).fit(
+        reml=True
+    )
+    assert found.mean.value == pytest.approx(known.fe_params[0], rel=1e-3)
+    assert found.between_sets == pytest.approx(np.sqrt(known.cov_re[0, 0]), rel=1e-2)
+    assert found.within_sets == pytest.approx(np.sqrt(known.scale), rel=1e-2)
+    half = (found.mean.high - found.mean.low) / 2
+    assert half == pytest.approx(known.bse_fe[0] * stats.t.ppf(0.975, 7), rel=1e-2)
+
+
+def test_sets_that_do_not_differ_have_no_spread_between_them():
+    found = mixed_model({"a": [1.0, 3.0], "b": [2.0, 2.2], "c": [1.5, 2.6]})
+    assert found.between_sets == 0 and found.mean.value == pytest.approx(12.3 / 6)
 
 
 def test_one_model_a_set_has_no_spread_inside():

@@ -99,19 +99,40 @@ def mixed_model(effects: Mapping[str, Sequence[float]]) -> Mixed | None:
 
     None for fewer than three sets, or where no set has several models.
     """
-    values = np.concatenate([np.asarray(found, dtype=np.float64) for found in effects.values()])
-    groups = [name for name, found in effects.items() for _ in found]
-    if len(effects) < 3 or len(values) == len(effects) or np.ptp(values) == 0:
+    if len(effects) < 3 or not any(np.ptp(np.asarray(found)) > 0 for found in effects.values()):
         return None
     from scipy.special import stdtr, stdtrit
-    from statsmodels.regression.mixed_linear_model import MixedLM
 
-    scale = float(values.std())
-    fitted = MixedLM(values / scale, np.ones((len(values), 1)), groups=groups).fit(reml=True)
-    mean, error = scale * float(fitted.fe_params[0]), scale * float(fitted.bse_fe[0])
+    centre, error, between, within = _reml(
+        [np.asarray(found, dtype=np.float64) for found in effects.values()]
+    )
     degrees = len(effects) - 1
     half = float(stdtrit(degrees, (1 + LEVEL) / 2)) * error
-    p = float(2 * stdtr(degrees, -abs(mean) / error))
-    between = scale * math.sqrt(max(0.0, float(np.asarray(fitted.cov_re)[0, 0])))
-    within = scale * math.sqrt(float(fitted.scale))
-    return Mixed(Coefficient("mean", mean, mean - half, mean + half, p), between, within)
+    p = float(2 * stdtr(degrees, -abs(centre) / error))
+    return Mixed(Coefficient("mean", centre, centre - half, centre + half, p), between, within)
+
+
+def _reml(sets: Sequence[Array]) -> tuple[float, float, float, float]:
+    """Return the mean, its standard error and both standard deviations of a one-way random-effects model.
+
+    The restricted likelihood depends on the ratio of the two variances alone, once the rest is solved for; a
+    ratio of 0 is an answer like any other.
+    """
+    from scipy.optimize import minimize_scalar
+
+    sizes = np.array([len(values) for values in sets], dtype=np.float64)
+    means = np.array([values.mean() for values in sets])
+    inside = sum(float(((values - values.mean()) ** 2).sum()) for values in sets)
+    degrees = float(sizes.sum()) - 1
+
+    def solved(ratio: float) -> tuple[float, float, float, float]:
+        weights = sizes / (1 + ratio * sizes)
+        centre = float(weights @ means / weights.sum())
+        variance = (inside + float(weights @ (means - centre) ** 2)) / degrees
+        deviance = degrees * math.log(variance) + float(np.log1p(ratio * sizes).sum() + np.log(weights.sum()))
+        return deviance, centre, variance, float(weights.sum())
+
+    best = minimize_scalar(lambda log: solved(math.exp(log))[0], bounds=(-12, 12), method="bounded")
+    ratio = min((0.0, math.exp(float(best.x))), key=lambda ratio: solved(ratio)[0])
+    _, centre, variance, weight = solved(ratio)
+    return centre, math.sqrt(variance / weight), math.sqrt(ratio * variance), math.sqrt(variance)
