@@ -70,7 +70,9 @@ class _Curve:
 
 
 def curve_figure(runs: Sequence[Run], quantity: Quantity = RADIUS) -> Drawing:
-    """Draw the curves of certifications, and their differences to the first on the same images and seeds.
+    """Draw the curves of certifications, and their differences on the same images and seeds.
+
+    Differences are to the models without pre-training, or else to the first.
 
     Raises
     ------
@@ -81,7 +83,9 @@ def curve_figure(runs: Sequence[Run], quantity: Quantity = RADIUS) -> Drawing:
     curves = [_read(group, quantity) for group in _grouped(runs)]
     at = _points([score for curve in curves for found in curve.scores.values() for score in found])
     bands = [band([curve.at(x).values for x in at]) for curve in curves]
-    changes = [(curve, found) for curve in curves[1:] if (found := _change(curves[0], curve, at)) is not None]
+    first = next((curve for curve in curves if curve.runs[0].cell.pretrain == "none"), curves[0])
+    others = (curve for curve in curves if curve is not first)
+    changes = [(curve, found) for curve in others if (found := _change(first, curve, at)) is not None]
 
     names = model_names([curve.runs[0].cell for curve in curves])
     styles = canvas.styles_of([curve.runs[0].cell.pretrain for curve in curves])
@@ -99,11 +103,11 @@ def curve_figure(runs: Sequence[Run], quantity: Quantity = RADIUS) -> Drawing:
             _step(axes[1], at, found, styles[place], names[place])
         if changes:
             axes[1].axhline(0, color="#777777", linewidth=0.8)
-            minus = f"minus {names[0]} (points)"
+            minus = f"minus {names[curves.index(first)]} (points)"
             axes[1].set(xlabel=quantity.axis, ylabel=minus, xlim=(at[0], at[-1]))
 
     rows = [(curve, "", found) for curve, found in zip(curves, bands, strict=True)]
-    rows += [(curve, " ".join(run.key for run in curves[0].runs), found) for curve, found in changes]
+    rows += [(curve, " ".join(run.key for run in first.runs), found) for curve, found in changes]
     return Drawing(
         f"{quantity.stem}-" + "-".join(run.key for run in runs),
         " ".join([quantity.caption, *_caption(curves, names, bands, bool(changes))]),
