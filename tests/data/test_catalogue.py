@@ -166,7 +166,7 @@ def test_a_set_of_another_package_is_known_by_its_entry_point(installed):
     [
         (
             '[pets]\ntitle = ""\nreader = ""\nlicence = ""\nlayout = ""',
-            "'pets' .* the name of another set",
+            "the name 'pets' is taken",
         ),
         ('[x]\ntitle = ""\nreaders = ""', "data set 'x' cannot be read .*'readers'"),
         ('[x]\ntitle = ""', "data set 'x' cannot be read .*'reader', 'licence', and 'layout'"),

@@ -22,7 +22,7 @@ def test_train_and_validation_are_the_whole_training_set():
     whole = open_digits("train")
     train = open_digits("train", validation_fraction=0.2)
     validation = open_digits("validation", validation_fraction=0.2)
-    assert sorted(train.paths + validation.paths) == sorted(whole.paths)
+    assert sorted([*train.paths, *validation.paths]) == sorted(whole.paths)
     assert 190 <= len(validation) <= 210
     assert open_digits("test", validation_fraction=0.2).fingerprint() == open_digits("test").fingerprint()
 
