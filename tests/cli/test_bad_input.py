@@ -102,7 +102,7 @@ TABLE = [
     (T + " finetune.batch_size=1", "finetune.batch_size=1 (expected at least 2)", ""),
     (T + " finetune.batch_size=3.5", "finetune.batch_size=3.5 (expected a whole number)", ""),
     (T + " finetune.batch_size=true", "finetune.batch_size=True (expected a whole number)", ""),
-    (T + " finetune.optimizer=adam", "finetune.optimizer='adam' is unknown", "lars, sgd"),
+    (T + " finetune.optimizer=adam", "finetune.optimizer='adam' is unknown", "did you mean 'adamw'"),
     (T + " finetune.precision=fp16", "finetune.precision='fp16' is unknown", "did you mean|choose from"),
     (T + " finetune.epochs=null", "both null (expected an end)", ""),
     (T + " finetune.micro_batch=7", "finetune.micro_batch=7 does not divide batch_size=64", ""),

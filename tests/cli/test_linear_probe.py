@@ -80,9 +80,12 @@ def test_the_probe_trains_the_last_layer_alone_and_measures_it(probed):
     for row in records:
         image, label = dataset[int(row["index"])]
         pixels = torch.from_numpy(np.asarray(image).copy()).permute(2, 0, 1)[None] / 255
-        predicted = int(model(pixels).argmax())
-        assert (predicted, label) == (int(row["prediction"]), int(row["label"]))
-        right += predicted == label
+        (logits,) = model(pixels)
+        first, second = logits.topk(2).values
+        assert label == int(row["label"])
+        if first - second > 1e-3 * first.abs():  # of two that are nearly equal either may come first
+            assert int(logits.argmax()) == int(row["prediction"])
+        right += int(row["prediction"]) == label
     assert f"{100 * right / len(records):.1f}" in out and right > 2 * len(records) / 10
 
 
