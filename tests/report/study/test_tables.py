@@ -203,3 +203,9 @@ def test_mean_per_class_accuracy_stands_beside_where_kornblith_reports_it(tmp_pa
     ]
     assert f"mean per class, pets, at -> at: SA {100 * sum(means) / len(means):.1f}, RA" in text
     assert "mean per class, food101" not in text and "mean per class, cars" not in text
+
+
+def test_acr_stands_with_its_caution_and_accuracies_without(tmp_path):
+    store = study(tmp_path, tables=("2", "3"), datasets=("pets",), n=20)
+    texts = {name: output.to_markdown(built(name, store)) for name in ("2", "3")}
+    assert "2410.06895" in texts["3"] and "2410.06895" not in texts["2"]

@@ -82,6 +82,13 @@ def scale(results: Iterable[Result]) -> str:
     return sizes if lineages else ""
 
 
+def caution(results: Iterable[Result]) -> list[str]:
+    """Say what ACR alone cannot tell, where it stands."""
+    says = "ACR can rise on images that are easy already (arXiv 2410.06895): read it beside RA, and "
+    shown = any("acr" in result.estimates for result in results)
+    return [says + "`rt-report analysis radii` splits its changes by difficulty"] if shown else []
+
+
 def symbols(results: Iterable[Result]) -> dict[str, str]:
     """Give each tag and warning that occurs a symbol."""
     found = sorted({notice for result in results for notice in result.notices})
