@@ -100,3 +100,21 @@ def test_a_7x7_stem_is_shown_224_pixels_without_a_word_of_the_user(tmp_path, cap
     words = ("clean", "dataset=digits", f"checkpoint={tmp_path}/net.pth", "normalize=imagenet", "--plan")
     assert main([*words, f"store={tmp_path}/runs"]) == 0
     assert "images of 224 px (by its 7x7 stem; " in capsys.readouterr().err
+
+
+def test_a_denoiser_before_a_file_is_a_model_of_its_own_key(words, tmp_path, capsys):
+    from robust_transfer.models import DnCNN
+
+    torch.save(DnCNN(depth=3, channels=4).state_dict(), tmp_path / "denoiser.pt")
+    words = ["certify", *words[1:], "certify.n=100", "certify.subset=4", "certify.sigma=0.25"]
+    words = [word for word in words if not word.startswith("clean.")]
+    assert main([*words, "image_size=8"]) == 0
+    defended = ["defence=denoiser", f"denoiser={tmp_path}/denoiser.pt"]
+    assert main([*words, "image_size=8", *defended]) == 0
+    assert "behind the denoiser denoiser.pt" in capsys.readouterr().err
+    plain, behind = sorted(scan(tmp_path / "runs"), key=lambda stage: bool(stage.summary().lineage.defence))
+    assert plain.key != behind.key and behind.summary().lineage.defence.startswith("denoiser ")
+    assert "denoised" in behind.summary().marks
+    # An untrained denoiser changes nothing.
+    assert plain.records.read_bytes() == behind.records.read_bytes()
+    assert main([*words, "defence=denoiser"]) == 2

@@ -84,6 +84,12 @@ class EvaluateConfig(EvaluatorNodes):
         choices=CHANNELS,
         default="rgb",
     )
+    defence: str | None = option(
+        "what stands before the model; denoiser: an image denoiser, see denoiser",
+        choices=("denoiser",),
+        default=None,
+    )
+    denoiser: str | None = option("file of a DnCNN, with defence=denoiser", default=None)
     image_size: int | None = option(
         "height and width in pixels of the images that a file is shown; null: as the file or its stem says",
         low=8,
@@ -98,6 +104,10 @@ class EvaluateConfig(EvaluatorNodes):
     def check(self, path: str) -> None:
         """Refuse unknown evaluators."""
         check_names(self.evaluators, (*evaluators(), LINEAR_PROBE))
+        if (self.defence is None) != (self.denoiser is None):
+            raise ConfigError("defence and denoiser belong together", "defence=denoiser denoiser=FILE")
+        if self.defence and any(name != "certify" for name in self.evaluators):
+            raise ConfigError(f"defence={self.defence} is for certify (found {', '.join(self.evaluators)})")
 
 
 def check_names(chosen: list[str] | str, known: Sequence[str]) -> None:

@@ -23,7 +23,7 @@ from robust_transfer.evaluation import summary
 from robust_transfer.evaluation.images import ImageBatch, read_parts
 from robust_transfer.evaluation.protocol import EvalContext, Evaluator
 from robust_transfer.evaluation.warnings import Warnings
-from robust_transfer.models import import_checkpoint, load_model
+from robust_transfer.models import Denoised, import_checkpoint, load_model, read_denoiser
 from robust_transfer.models.normalized import Classifier
 from robust_transfer.store import directories
 from robust_transfer.store.job import ModelFile, StageJob
@@ -42,7 +42,10 @@ def evaluate(job: StageJob, context: Context) -> dict[str, Any]:
     stage, config = job.stage, job.stage.config
     started = time.time()
     dataset = open_split(stage.dataset, job.data, stage.dataset.evaluate_on, generated=stage.generated)
-    model = _load(job.parent, context).to(context.device).eval()
+    model = _load(job.parent, context)
+    if job.parent.denoiser is not None:
+        model = Denoised(read_denoiser(job.parent.denoiser), model)
+    model = model.to(context.device).eval()
     _check_head(model, len(dataset.class_names), stage.dataset.name)
     evaluator: Evaluator = config.spec.build(config)
     rule = config.spec.subset_rule(settings(config))

@@ -112,7 +112,7 @@ def shown(stage: Stage) -> str:
     return (
         f"{model.path.name}: {network.arch} of width {network.width}, {model.num_classes} classes; "
         f"images of {size} px ({model.image_size_source}; short side resized to {side}, {crop}); "
-        f"{model.normalization}"
+        f"{model.normalization}" + (f"; behind the denoiser {model.denoiser.name}" if model.denoiser else "")
     )
 
 

@@ -26,6 +26,7 @@ from robust_transfer.models.container import missing_file
 from robust_transfer.models.folders import is_weights_folder
 from robust_transfer.models.metadata import read_metadata
 from robust_transfer.pipeline import foreign, plan
+from robust_transfer.pipeline.defence import defended
 from robust_transfer.pipeline.stage import CheckpointMetadata, DatasetMetadata, Stage
 from robust_transfer.store import directories
 
@@ -184,10 +185,10 @@ def evaluated_checkpoint(config: EvaluateConfig) -> CheckpointMetadata:
     """Find what `checkpoint=` names: a stage directory, a key in the store, or a file."""
     path = Path(config.checkpoint)
     if _is_foreign(path):
-        return foreign.file_metadata(path, config)
+        return defended(foreign.file_metadata(path, config), config)
     stage = finished_stage(config.checkpoint, config.store, "checkpoint")
     foreign.check_stage(stage, config)
-    return dataclasses.replace(stage, whole_image=config.whole_image)
+    return defended(dataclasses.replace(stage, whole_image=config.whole_image), config)
 
 
 def finished_stage(name: str, store: Path | str, option: str) -> CheckpointMetadata:

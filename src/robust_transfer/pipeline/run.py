@@ -214,7 +214,7 @@ class Runner:
 
     def _model_file(self, model: Stage | CheckpointMetadata) -> ModelFile:
         if isinstance(model, CheckpointMetadata):
-            return ModelFile(model.path, model.key, model.reading)
+            return ModelFile(model.path, model.key, model.reading, model.denoiser)
         return ModelFile(model.directory(self.root).model, model.key)
 
 

@@ -57,6 +57,7 @@ class CheckpointMetadata:
     marks: tuple[str, ...] = ()
     whole_image: bool | None = None  # test images are not cropped; None: as the data set's augmentation says
     image_size_source: str = "its own"
+    denoiser: Path | None = None  # a file with what stands before the model
     normalization: str = ""  # mean, std and where they came from, in one line
 
     @property

@@ -18,11 +18,13 @@ class ModelFile:
 
     key : of the stage that made it, or of the file's content
     reading : how a foreign file is read; None: it is ours
+    denoiser : a file with the denoiser that stands before the model
     """
 
     path: Path
     key: str
     reading: Mapping[str, Any] | None = None
+    denoiser: Path | None = None
 
 
 @dataclass(frozen=True)

@@ -40,6 +40,7 @@ class Lineage(_Record):
     source, dataset : data that they saw
     pretrain_seed, seed, split_seed : of pre-training, of fine-tuning, of the labels drawn
     pretrain_key, finetune_key : 12 digits of the stages' keys
+    defence : what stands before the model, with the sha256 of its file
     train_sigma : standard deviation of the noise that the model was trained under
     """
 
@@ -52,6 +53,7 @@ class Lineage(_Record):
     width: int | None = None
     image_size: int | None = None
     file_sha256: str | None = None
+    defence: str | None = None
     finetune: str | None = None
     finetune_key: str | None = None
     seed: int | None = None
