@@ -75,7 +75,7 @@ class ModelConfig:
     normalize: str | list[list[float]] = option(
         "imagenet, cifar, none, or [mean, std]; weights bring their own; own: timm's of the network"
     )
-    name: str | None = option("timm's name of the network, with model=timm alone", default=None)
+    name: str | None = option("timm's name of the network, with model=timm alone", default=None, repr=False)
 
     def __post_init__(self) -> None:
         if self.arch == "timm" and self.name:

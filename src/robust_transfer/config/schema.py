@@ -29,6 +29,7 @@ def option(
     identity: bool = True,
     default_for_hash: Any = dataclasses.MISSING,
     default: Any = dataclasses.MISSING,
+    repr: bool = True,
 ) -> Any:
     """Declare one field: what it is, its range, and whether it changes the result (identity).
 
@@ -48,7 +49,7 @@ def option(
     }
     if default is dataclasses.MISSING:
         return dataclasses.field(metadata=metadata)
-    return dataclasses.field(default=default, metadata=metadata)
+    return dataclasses.field(default=default, metadata=metadata, repr=repr)
 
 
 def parse(

@@ -12,6 +12,7 @@ from .export import export_model as export_model
 from .importers import describe_file as describe_file
 from .importers import import_checkpoint as import_checkpoint
 from .importers import import_stage as import_stage
+from .importers import published_weights as published_weights
 from .importers import torchvision_weights as torchvision_weights
 from .metadata import read_metadata as read_metadata
 from .normalized import Classifier as Classifier

@@ -40,6 +40,23 @@ def classifier(name: str) -> str:
     return cast(str, table_entry(name).classifier)
 
 
+def hub_of(name: str) -> str:
+    """Return the hub's repository of timm's weights NAME.TAG.
+
+    Raises
+    ------
+    ConfigError : as in `table_entry`, or timm has no such weights
+    """
+    table_entry(name.split(".")[0])
+    import timm
+
+    known = timm.list_pretrained(f"{name.split('.')[0]}.*")
+    entry = timm.get_pretrained_cfg(name, allow_unregistered=False) if name in known else None
+    if entry is None or not entry.hf_hub_id:
+        raise ConfigError(f"timm has no weights '{name}' on the hub", did_you_mean(name, known))
+    return f"{entry.hf_hub_id}{name}" if entry.hf_hub_id.endswith("/") else entry.hf_hub_id
+
+
 def own_values(model: ModelConfig) -> ModelConfig:
     """Put timm's image size and statistics where none are given; networks of others stay as they are."""
     if not model.arch.startswith(TIMM):

@@ -248,10 +248,10 @@ def _stage_metadata(stage: directories.StageDirectory) -> CheckpointMetadata:
 
 
 def _pretrained_file(config: TrainConfig, pretrain: CheckpointConfig) -> CheckpointMetadata:
-    from robust_transfer.models import describe_file, torchvision_weights
+    from robust_transfer.models import describe_file, published_weights
 
     if pretrain.weights:
-        path = torchvision_weights(pretrain.weights, arch=config.model.arch)
+        path = published_weights(pretrain.weights, arch=config.model.arch)
     else:
         path = Path(str(pretrain.path))
     if not path.exists():
@@ -262,7 +262,7 @@ def _pretrained_file(config: TrainConfig, pretrain: CheckpointConfig) -> Checkpo
         arch=config.model.arch,
         width=config.model.width,
         image_size=config.model.image_size,
-        format="torchvision" if pretrain.weights else pretrain.format,
+        format=pretrain.file_format,
         normalize=pretrain.normalize,
         trust=pretrain.trust,
         **where,

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from robust_transfer.cli.completion import parser_words
 from robust_transfer.cli.errors import command
 from robust_transfer.cli.parser import Parser
-from robust_transfer.cli.report import browse, export, study, verify
+from robust_transfer.cli.report import browse, export, study, verify, zoo
 from robust_transfer.cli.report.options import add_options
 
 EPILOG = """\
@@ -19,7 +19,7 @@ examples:
   rt-report figure curve KEY KEY          certified-accuracy curves of two models
   rt-report compare KEY KEY               paired tests of two models on the same images
 """
-COMMANDS = (*browse.COMMANDS, *study.COMMANDS, *verify.COMMANDS, *export.COMMANDS)
+COMMANDS = (*browse.COMMANDS, *study.COMMANDS, *verify.COMMANDS, *export.COMMANDS, *zoo.COMMANDS)
 
 
 def _words(before: list[str], current: str) -> Iterable[str]:

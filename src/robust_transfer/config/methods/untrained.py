@@ -26,7 +26,10 @@ class CheckpointConfig:
 
     name: str = option("method")
     path: str | None = option("file with the weights", identity=False)
-    weights: str | None = option("torchvision:NAME instead of a file", identity=False)
+    weights: str | None = option(
+        "instead of a file: torchvision:NAME, timm:NAME.TAG, hf:OWNER/REPO[/FILE], or as in rt-report zoo",
+        identity=False,
+    )
     format: str = option("format of the file; auto: recognised by its keys")
     normalize: str | list[list[float]] | None = option("normalisation of the weights; null: the file's own")
     trust: bool = option("let the file run code while it is read", identity=False)
@@ -42,6 +45,11 @@ class CheckpointConfig:
         default="rgb",
         default_for_hash="rgb",
     )
+
+    @property
+    def file_format(self) -> str:
+        """The format that the file is read as: torchvision's own weights are torchvision's."""
+        return "torchvision" if (self.weights or "").startswith("torchvision:") else self.format
 
     def check(self, path: str) -> None:
         """Exactly one origin, and a known normalisation."""

@@ -3,7 +3,7 @@
 from robust_transfer.models.importers.describe import content_sha256, describe_file
 from robust_transfer.models.importers.detect import FORMAT_NAMES
 from robust_transfer.models.importers.load import import_checkpoint
-from robust_transfer.models.importers.published import torchvision_weights
+from robust_transfer.models.importers.published import published_weights, torchvision_weights
 from robust_transfer.models.importers.report import ImportReport
 from robust_transfer.models.importers.stage import import_stage
 
@@ -14,5 +14,6 @@ __all__ = [
     "describe_file",
     "import_checkpoint",
     "import_stage",
+    "published_weights",
     "torchvision_weights",
 ]

@@ -1,4 +1,4 @@
-"""`weights=torchvision:IMAGENET1K_V2`: weights that torchvision publishes, by name."""
+"""`weights=PROVIDER:NAME`: published weights, fetched once by the publishing libraries, and verified."""
 
 from __future__ import annotations
 
@@ -11,6 +11,63 @@ import torchvision
 
 from robust_transfer.core.errors import CheckpointError, ConfigError, did_you_mean
 from robust_transfer.models.importers.describe import content_sha256
+from robust_transfer.models.timm_networks import hub_of
+from robust_transfer.models.zoo import catalogue
+
+TORCHVISION = "torchvision"
+_ON_HUB = ("*.safetensors", "*.bin", "*.index.json", "config.json", "preprocessor_config.json")
+
+
+def published_weights(weights: str, *, arch: str) -> Path:
+    """Return a file, or a folder of the hub, with published weights; it is fetched where no cache has it.
+
+    Caches, addresses and offline mode are those of torch.hub and huggingface_hub, by their own variables.
+
+    Parameters
+    ----------
+    weights : torchvision:NAME, timm:NAME.TAG, hf:OWNER/REPO[/FILE], or a name of `models.zoo.catalogue`
+
+    Raises
+    ------
+    ConfigError : no such provider or name
+    CheckpointError : it cannot be fetched, or its sha256 is not the published one
+    """
+    provider, _, name = weights.partition(":")
+    entry = catalogue().get(weights)
+    if entry is not None:
+        path = _from_hub(entry.hub, entry.file)
+        if entry.sha256 and content_sha256(path) != entry.sha256:
+            raise CheckpointError(f"{path} has another sha256 than {weights}", "delete it and try again")
+        return path
+    if provider == TORCHVISION and name:
+        return torchvision_weights(weights, arch=arch)
+    if provider == "timm" and name:
+        return _from_hub(hub_of(name), None)
+    if provider == "hf" and name.count("/") >= 1:
+        owner, repo, *rest = name.split("/")
+        return _from_hub(f"{owner}/{repo}", "/".join(rest) or None)
+    known = "torchvision:NAME, timm:NAME.TAG, hf:OWNER/REPO[/FILE]"
+    hint = did_you_mean(weights, catalogue())
+    raise ConfigError(f"weights={weights} is not known (expected {known}, or one of rt-report zoo)", hint)
+
+
+def _from_hub(repo: str, file: str | None) -> Path:
+    try:
+        import huggingface_hub
+        from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+    except ImportError:
+        what = "weights on the Hugging Face hub need the package huggingface_hub"
+        raise ConfigError(what, "pip install robust-transfer[hub]") from None
+    try:
+        if file is not None:
+            return Path(huggingface_hub.hf_hub_download(repo, file))
+        return Path(huggingface_hub.snapshot_download(repo, allow_patterns=list(_ON_HUB)))
+    except (HfHubHTTPError, HFValidationError, OSError, ValueError) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise CheckpointError(
+            f"{repo} could not be fetched from the Hugging Face hub ({reason})",
+            f"with a network: hf download {repo}{f' {file}' if file else ''}; HF_HOME names the cache",
+        ) from None
 
 
 def torchvision_weights(weights: str, *, arch: str) -> Path:

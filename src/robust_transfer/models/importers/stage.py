@@ -27,13 +27,12 @@ def import_stage(
     ------
     CheckpointError, ConfigError : as in `import_checkpoint`
     """
-    published = config.weights is not None
     imported, report = import_checkpoint(
         path,
         arch=model.arch,
         width=model.width,
         image_size=model.image_size,
-        format="torchvision" if published else config.format,
+        format=config.file_format,
         normalize=config.normalize,
         trust=config.trust,
         part=config.part,
