@@ -198,3 +198,8 @@ def test_radii_are_taken_as_fractions():
     for wrong in ("8/0", "a/255", "8/", "-8/255"):
         with pytest.raises(ConfigError, match=r"autopgd\.eps"):
             composed(*base, f"autopgd.eps='{wrong}'")
+
+
+def test_compilation_and_recomputed_activations_exclude_each_other():
+    with pytest.raises(ConfigError, match=r"compile=true with .*activation_checkpointing=true"):
+        composed(*STUDY[0][0].split(), "runtime.compile=true", "runtime.activation_checkpointing=true")

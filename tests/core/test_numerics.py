@@ -57,3 +57,11 @@ def test_deterministic_kernels_are_chosen_without_timing():
         assert (cudnn.benchmark, cudnn.deterministic) == (False, True)
         raise KeyError
     assert (cudnn.benchmark, cudnn.deterministic) == before
+
+
+@pytest.mark.parametrize("precision", ["fp32", "tf32", "bf16"])
+def test_other_libraries_can_read_the_flags_while_training_sets_them(precision):
+    """torch refuses to answer where convolutions and recurrent layers differ."""
+    with training_arithmetic(precision):
+        assert torch.backends.cudnn.allow_tf32 is (precision != "fp32")
+        assert torch.backends.cuda.matmul.allow_tf32 is False

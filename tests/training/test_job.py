@@ -209,4 +209,38 @@ def test_too_little_memory_names_the_ways_out(tmp_path, monkeypatch):
     with pytest.raises(ConfigError, match="no memory left on cpu for 10 images a device") as caught:
         train(make_job("simclr", tmp_path), CONTEXT)
     assert "activation_checkpointing" in caught.value.hints[0]
-    assert "bf16" in caught.value.hints[1] and "micro_batch" not in caught.value.hints[1]
+    assert "bf16" in caught.value.hints[1] and "micro_batch" in caught.value.hints[1]
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (
+            RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+            "no memory left",
+        ),
+        (RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"), "no memory left"),
+        (
+            RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"),
+            "no memory left",
+        ),
+        (MemoryError(), "no memory left"),
+        (RuntimeError("DataLoader worker (pid 7) is killed by signal: Bus error."), "no shared memory left"),
+    ],
+)
+def test_every_form_of_too_little_memory_is_known(error, text, tmp_path, monkeypatch):
+    def fit(*args, **options):
+        raise error
+
+    monkeypatch.setattr(module, "fit", fit)
+    with pytest.raises(ConfigError, match=text):
+        train(make_job("st", tmp_path), CONTEXT)
+
+
+def test_another_error_stays_what_it_is(tmp_path, monkeypatch):
+    def fit(*args, **options):
+        raise RuntimeError("shape '[2]' is invalid")
+
+    monkeypatch.setattr(module, "fit", fit)
+    with pytest.raises(RuntimeError, match="is invalid"):
+        train(make_job("st", tmp_path), CONTEXT)

@@ -22,6 +22,8 @@ class MethodSpec:
     own_views : whether the method augments by itself, whatever the data set's `augment` says
     soft_labels : whether the loss is a cross-entropy that takes probabilities, (B, K), for labels
     accumulates : whether the loss of a batch is the mean over its micro-batches
+    caches : whether it is a loss of the outputs of one call of the network, with all views one after another:
+        micro-batches then pass twice, and the loss is that of the whole batch
     default_evaluators : (config, evaluators of its parent, () where unknown) -> those of `evaluators=auto`
     references : name -> a frozen model that the steps read: a finished stage (directory, key or its file) or
         PARENT. Its key enters the stage's, so the field that names it is declared with identity=False
@@ -37,6 +39,7 @@ class MethodSpec:
     own_views: bool = False
     soft_labels: bool = False
     accumulates: bool = True
+    caches: bool = False
     default_evaluators: Callable[[Any, tuple[str, ...]], tuple[str, ...]] = lambda config, parent: (
         "autopgd",
         "certify",

@@ -44,11 +44,18 @@ class RuntimeConfig:
     prefetch_factor: int = option(
         "batches that each loading process has ready ahead", low=1, identity=False, default=2
     )
+    profile: bool = option("trace.json of a few steps, for a browser", identity=False, default=False)
 
     wandb_project: str = option("project of W&B runs", identity=False, default="robust-transfer")
 
     def check(self, path: str) -> None:
-        """Refuse a number of devices that enters the key but is not known when the run is planned."""
+        """Refuse switches that exclude each other, and a number of devices that a key needs and lacks."""
+        if self.compile and self.activation_checkpointing:
+            raise ConfigError(
+                f"{path}.compile=true with {path}.activation_checkpointing=true (torch compiles no block "
+                "that is recomputed with other statistics)",
+                f"{path}.compile=false",
+            )
         if not self.sync_batchnorm and self.devices == "auto":
             raise ConfigError(
                 f"{path}.sync_batchnorm=false needs a number of devices (they enter the key)",

@@ -70,8 +70,11 @@ def training_arithmetic(precision: str) -> Iterator[None]:
     contrastive loss stays float32. bfloat16 is `autocast`'s.
     """
     backends: Any = torch.backends
+    convolutions = "ieee" if precision == "fp32" else "tf32"
     with _held(
-        (backends.cudnn.conv, "fp32_precision", "ieee" if precision == "fp32" else "tf32"),
+        (backends.cudnn.conv, "fp32_precision", convolutions),
+        # No network here is recurrent, but torch refuses to say cudnn.allow_tf32 where the two differ.
+        (backends.cudnn.rnn, "fp32_precision", convolutions),
         (backends.cuda.matmul, "fp32_precision", "ieee"),
         (backends.cudnn, "benchmark", True),  # all batches have one shape
     ):

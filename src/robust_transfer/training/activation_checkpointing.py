@@ -26,11 +26,12 @@ def checkpoint_blocks(model: nn.Module) -> None:
 
 def _contexts(block: nn.Module) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
     """Return the contexts of the first pass and of the second, in which BatchNorm must not count again."""
-    return nullcontext(), _statistics_kept(block)
+    return nullcontext(), statistics_kept(block)
 
 
 @contextmanager
-def _statistics_kept(block: nn.Module) -> Iterator[None]:
+def statistics_kept(block: nn.Module) -> Iterator[None]:
+    """Leave the running statistics of BatchNorm layers as they are, in a pass in the mode of training."""
     norms = [module for module in block.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
     counts = [norm.num_batches_tracked.clone() for norm in norms]  # type: ignore[union-attr]
     momenta = [norm.momentum for norm in norms]

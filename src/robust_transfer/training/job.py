@@ -7,7 +7,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
 from robust_transfer.config.methods import TrainingConfig
@@ -27,6 +26,7 @@ from robust_transfer.objectives import Objective, build
 from robust_transfer.store.job import StageJob
 from robust_transfer.training.checkpoints import PREVIOUS
 from robust_transfer.training.loop import OpenBatches, fit
+from robust_transfer.training.memory import no_memory, no_shared_memory
 from robust_transfer.training.prefetch import STREAMING, on_device
 from robust_transfer.training.start import announce
 from robust_transfer.training.validation import validator
@@ -65,8 +65,15 @@ def train(job: StageJob, context: Context) -> dict[str, Any]:
             references={name: _frozen(file.path, context) for name, file in job.references.items()},
             validate=_validation(job, objective, context),
         )
-    except torch.OutOfMemoryError as error:
-        raise out_of_memory(error, job, context) from error
+    except (RuntimeError, MemoryError) as error:
+        if no_shared_memory(error):
+            raise ConfigError(
+                "no shared memory left for the images that are loaded ahead (/dev/shm)",
+                "runtime.prefetch_factor=1, fewer runtime.num_workers, or a container with more (--shm-size)",
+            ) from error
+        if not no_memory(error):
+            raise
+        raise out_of_memory(job, context) from error
     if context.is_main:
         assert isinstance(trained, Classifier), "an objective exports a classifier"
         trained.train_sigma = method.train_sigma
@@ -200,13 +207,13 @@ def _validation(job: StageJob, objective: Objective, context: Context) -> Callab
     )
 
 
-def out_of_memory(error: BaseException, job: StageJob, context: Context) -> ConfigError:
+def out_of_memory(job: StageJob, context: Context) -> ConfigError:
     """Say which ways out of too little memory leave the result as it is, and which do not."""
     method: TrainingConfig = job.stage.config
     local = method.batch_size // context.world_size
+    parts = ", micro_batch=N (BatchNorm over N images)"
     return ConfigError(
         f"no memory left on {device_name(context.device)} for {local} images a device",
         "the same result: runtime.devices=N (more), runtime.activation_checkpointing=true",
-        "another key: precision=bf16"
-        + (", micro_batch=N (BatchNorm over N images)" if method.spec.accumulates else ""),
+        "another key: precision=bf16" + (parts if method.spec.accumulates or method.spec.caches else ""),
     )

@@ -24,6 +24,7 @@ from robust_transfer.distributed.context import Context
 from robust_transfer.objectives import Objective, Progress
 from robust_transfer.training import checkpoints
 from robust_transfer.training.optim import build_optimizer
+from robust_transfer.training.profiling import profiled
 from robust_transfer.training.record import Record, Run
 from robust_transfer.training.schedules import Plateau, lr_at, planned_steps, set_lr
 from robust_transfer.training.step import TrainStep, prepare
@@ -82,6 +83,7 @@ def fit(
         train_step = TrainStep(trained, optimizer, objective, config, runtime, context)
         record = stack.enter_context(Record(run, runtime, context, directory, total_steps))
         end = ENDLESS if total_steps is None else total_steps
+        profiler = stack.enter_context(profiled(directory, enabled=runtime.profile and context.is_main))
         batches = _repeated(open_batches, repeats, run.step, end)
 
         while not run.finished and run.step != total_steps:
@@ -97,6 +99,7 @@ def fit(
             values = train_step(batch, Progress(run.step, total_steps, batch.epoch, steps_per_epoch))
             run.step += 1
             record.note(values, batch)
+            profiler.step()
 
             if validate is not None and run.step % steps_per_epoch == 0:
                 score = validate(objective.exported_model(run.model))

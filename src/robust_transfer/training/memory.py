@@ -30,3 +30,26 @@ def peak_bytes(device: torch.device) -> int | None:
         return None
     peaks = [int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM")]
     return peaks[0] if peaks else None
+
+
+# How torch and the libraries under it say that there is no memory, apart from torch.OutOfMemoryError.
+NO_MEMORY = (
+    "out of memory",
+    "can't allocate memory",
+    "not enough memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_INTERNAL_ERROR_HOST_ALLOCATION_FAILED",
+)
+
+
+def no_memory(error: BaseException) -> bool:
+    """Tell whether an error says that a device, or this machine, has no memory left."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return any(words in str(error) for words in NO_MEMORY)
+
+
+def no_shared_memory(error: BaseException) -> bool:
+    """Tell whether an error says that the memory is full through which loading processes hand over images."""
+    return any(words in str(error) for words in ("shared memory", "Bus error"))

@@ -4,10 +4,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from itertools import zip_longest
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +22,7 @@ from robust_transfer.data.loaders import Batch
 from robust_transfer.distributed.context import Context, accumulating
 from robust_transfer.objectives import Metrics, Objective, Progress, Views
 from robust_transfer.training.activation_checkpointing import checkpoint_blocks
+from robust_transfer.training.gradient_cache import cached_backward
 from robust_transfer.training.layout import memory_layout
 from robust_transfer.training.noise import KeyedNoise
 from robust_transfer.training.sync_batchnorm import synchronise
@@ -72,7 +74,10 @@ class TrainStep:
         self.wrapped, self.share = context.wrap(trained), not runtime.sync_batchnorm
         self.dtype = next(trained.parameters()).dtype
         self.layout = _layout(trained, runtime, context)
-        self.micro = local_micro_batch(config.micro_batch, context.world_size)
+        micro = local_micro_batch(config.micro_batch, context.world_size)
+        caches = config.spec.caches
+        self.micro: int | None = None if caches else micro
+        self.cached: int | None = micro if caches else None
 
     def __call__(self, batch: Batch, progress: Progress) -> Metrics:
         """Return the loss and the metrics, averaged over the local images."""
@@ -96,6 +101,10 @@ class TrainStep:
         """Leave the gradients of the batch in the parameters; return its loss and metrics."""
         totals: Metrics = {}
         self.optimizer.zero_grad(set_to_none=True)
+        if self.cached is not None:
+            (whole,) = parts
+            loss, metrics = self._cached_backward(whole, progress, self.cached)
+            return {"loss": loss.detach(), **metrics}
         for part in parts:
             with nullcontext() if part is parts[-1] else accumulating(self.wrapped):
                 with autocast(self.config.precision, self.context.device):
@@ -104,6 +113,13 @@ class TrainStep:
             for name, value in {"loss": loss, **metrics}.items():
                 totals[name] = totals.get(name, 0.0) + value.detach() * part.weight
         return totals
+
+    def _cached_backward(self, whole: _Part, progress: Progress, size: int) -> tuple[Tensor, Metrics]:
+        def loss(network: Callable[[Tensor], Tensor]) -> tuple[Tensor, Metrics]:
+            return self.objective(cast(nn.Module, network), whole.views, whole.noise, progress)
+
+        with autocast(self.config.precision, self.context.device):
+            return cached_backward(loss, self.wrapped, len(whole.views.images), size)
 
     def _clipped(self) -> Metrics:
         """Shorten the batch's gradient where it is too long; return the norm that it had."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from robust_transfer.config.method_spec import STEP, MethodSpec
+from robust_transfer.config.method_spec import FORWARD, STEP, MethodSpec
 from robust_transfer.config.methods.own_views import OwnViews
 from robust_transfer.config.methods.training import TrainingConfig
 from robust_transfer.config.schema import option
@@ -17,10 +17,11 @@ class SimCLRConfig(TrainingConfig, OwnViews):
 
     spec: ClassVar[MethodSpec] = MethodSpec(
         builder="robust_transfer.objectives.simclr:SimCLR",
-        passes_per_image=lambda config: STEP * 2,
+        passes_per_image=lambda config: 2 * (STEP + (FORWARD if config.micro_batch else 0)),
         needs_labels=False,
         own_views=True,
         accumulates=False,
+        caches=True,
     )
     recipe_version: ClassVar[int] = 3
 

@@ -116,7 +116,7 @@ class TrainingConfig:
             raise ConfigError(
                 f"{path}.micro_batch={self.micro_batch} does not divide batch_size={self.batch_size}"
             )
-        if self.micro_batch is not None and not self.spec.accumulates:
+        if self.micro_batch is not None and not (self.spec.accumulates or self.spec.caches):
             raise ConfigError(
                 f"{path}.micro_batch={self.micro_batch} (expected null: the loss of {self.name} is "
                 "not a mean over parts of the batch)",
