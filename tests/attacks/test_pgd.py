@@ -5,6 +5,7 @@ from torch.nn import functional
 
 from robust_transfer.attacks import perturb, pgd, threat
 from robust_transfer.core import rng
+from robust_transfer.core.choices import NORMS
 from robust_transfer.core.errors import EvaluationError
 from robust_transfer.models.modes import eval_mode, no_param_grad
 
@@ -25,7 +26,7 @@ def grey(count=5):
     return torch.full((count, 3, 2, 2), 0.5)
 
 
-@pytest.mark.parametrize("norm", threat.NORMS)
+@pytest.mark.parametrize("norm", NORMS)
 def test_perturb_finds_the_optimum_of_a_linear_model(norm):
     net, eps = linear(), 0.05
     labels = torch.tensor([0, 1, 0, 1, 0])
@@ -39,7 +40,7 @@ def test_perturb_finds_the_optimum_of_a_linear_model(norm):
         torch.testing.assert_close(image.flatten() - 0.5, best, atol=1e-6, rtol=1e-5)
 
 
-@pytest.mark.parametrize("norm", threat.NORMS)
+@pytest.mark.parametrize("norm", NORMS)
 def test_perturb_stays_in_ball_and_box_and_changes_no_model(norm, model, images, labels):
     model.train()
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}

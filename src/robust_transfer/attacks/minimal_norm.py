@@ -172,9 +172,9 @@ def _search(
         best = torch.where(threat.wide(nearer), points, best)
         shortest = torch.where(nearer, length, shortest)
         change, share = (_annealed(ends, step, settings.num_steps) for ends in (RADIUS_CHANGE, STEP))
-        # Before a first hit, the radius at which a linear model would be misclassified.
+        # Before a first hit, just past the radius at which a linear model would be misclassified.
         boundary = length + margin.abs() / (_lengths(gradient, norm, dual=True) + threat.TINY)
-        grown = torch.where(shortest.isinf(), boundary.clamp(max=images[0].numel()), radius * (1 + change))
+        grown = torch.where(shortest.isinf(), boundary * (1 + change), radius * (1 + change))
         radius = torch.where(wrong, torch.minimum(radius, shortest) * (1 - change), grown)
         ahead = points + threat.wide(share * radius) * threat.direction(gradient, norm=norm)
         points = threat.project(ahead, images, norm=norm, eps=threat.wide(radius))

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from robust_transfer.attacks import autopgd, pgd
+from robust_transfer.attacks import autopgd, guarded, pgd
 from robust_transfer.attacks.checks import cross_checks
 from robust_transfer.attacks.checks.probes import spread
 from robust_transfer.core import rng
@@ -79,7 +79,7 @@ def test_an_attack_that_more_steps_weaken_is_flagged(monkeypatch, linear, images
             settings = replace(settings, eps=settings.eps / 100)
         return attack_all(settings, inputs)
 
-    monkeypatch.setattr(cross_checks, "SHARE", 0.5)
+    monkeypatch.setattr(guarded, "SHARE", 0.5)
     reference = autopgd(net, images, labels, eps=2.0, num_steps=5, batch_size=16)
     assert not reference.robust.any()
     monkeypatch.setattr(cross_checks, "attack_all", weaker)
