@@ -6,7 +6,7 @@ import pytest
 from scipy.stats import binom
 from statsmodels.stats.proportion import proportion_confint
 
-from robust_transfer.core.binomial import lower_bound, upper_bound
+from robust_transfer.core.binomial import lower_bound, most_successes, upper_bound
 
 COUNTS = [(0, 100), (1, 100), (50, 100), (99, 100), (100, 100), (84_492, 100_000), (99_999, 100_000)]
 
@@ -29,3 +29,14 @@ def test_impossible_counts_are_our_bug_and_never_nan(count):
     with pytest.raises(AssertionError):
         lower_bound(count, 100, 0.001)
     assert not math.isnan(lower_bound(100, 100, 0.001))
+
+
+@pytest.mark.parametrize("trials", [1, 100, 500, 10_000])
+@pytest.mark.parametrize("probability", [1e-6, 0.001, 0.4])
+@pytest.mark.parametrize("confidence", [0.95, 0.999])
+def test_successes_stay_within_the_exact_quantile(trials, probability, confidence):
+    most = most_successes(trials, probability, confidence=confidence)
+    assert most == binom.ppf(confidence, trials, probability)
+    # By the definition: more come with probability 1 - confidence at most, and no smaller number will do.
+    assert binom.sf(most, trials, probability) <= 1 - confidence
+    assert most == 0 or binom.sf(most - 1, trials, probability) > 1 - confidence

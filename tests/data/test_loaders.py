@@ -226,3 +226,15 @@ def test_the_catalogue_and_its_sources_import_no_torch():
         "sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("num_images", "count"), [(6149, 512), (1880, 626), (10_000, 500), (8041, 502), (999, 999)]
+)
+def test_the_studys_rule_takes_every_so_many_images(num_images, count):
+    """Its code walks over all images and keeps those whose number divides, int(N / step) of them."""
+    step = num_images // 500
+    walked = [i for i in range(num_images) if i % step == 0][: int(num_images / step)]
+    assert subset_indices(num_images, 500, rule="skip") == walked and len(walked) == count
+    assert len(subset_indices(num_images, 500)) == 500
+    assert subset_indices(400, 500, rule="skip") == list(range(400))

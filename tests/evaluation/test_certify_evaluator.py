@@ -2,18 +2,24 @@
 
 import json
 import random
+from collections import Counter
 
 import numpy as np
 import pytest
+from scipy.stats import norm
 
-from evaluation_jobs import digit_pixels, fitted_model, journal_lines, make_job, records, run
+from evaluation_jobs import digit_pixels, fitted_model, journal_lines, make_job, records, run, settings_of
 from robust_transfer.config.schema import settings as stored
 from robust_transfer.core.errors import EvaluationError
 from robust_transfer.evaluation import class_counts, protocol
 from robust_transfer.evaluation.certify import CertifyEvaluator
 from robust_transfer.evaluation.class_counts import UNIT
+from robust_transfer.evaluation.settings import smoothing_settings
 from robust_transfer.models.fast import fast_inference
 from robust_transfer.smoothing import certify
+from robust_transfer.smoothing.certification import conclude
+from robust_transfer.smoothing.counts import ClassCounts
+from robust_transfer.smoothing.stopping import Progress, StoppingRule
 from robust_transfer.store.journal import read_journal
 
 FIELDS = (
@@ -214,3 +220,41 @@ def test_journals_of_the_first_version_fold_by_their_own_rule(model_file, tmp_pa
         for r in CertifyEvaluator(job.stage.config).records(rows, digit_pixels()[1].tolist())
     ]
     assert all("radius_two_class" not in record for record in folded)
+
+
+@pytest.mark.parametrize("radii", [[0.5], [0.25], [0.25, 0.75], [1.0], [0.1, 0.4, 0.9]])
+@pytest.mark.parametrize("mode", ["decide", "adaptive"])
+def test_ra_is_that_of_the_full_run_whatever_radii_are_asked_for(mode, radii):
+    """On the same votes, p_A drawn near the threshold for many; futility may lose some."""
+    changes = {"radii": radii} if mode == "decide" else {}
+    config = settings_of("certify", mode=mode, n=20_000, sigma=0.5, **changes)
+    full = settings_of("certify", mode="exact", n=20_000, sigma=0.5)
+    rule = StoppingRule(smoothing_settings(config))
+    drawn = np.random.default_rng(len(radii))
+    sizes = np.diff([0, *(analysis.samples for analysis in rule.analyses)])
+    votes = drawn.binomial(sizes, norm.cdf(drawn.normal(1.0, 0.8, (400, 1))))
+    ra, exact = ra_of(config, votes), ra_of(full, votes.sum(1, keepdims=True))
+    assert 0.2 < exact < 0.8 and abs(ra - exact) <= 3 / 400 + 1e-12
+
+
+def ra_of(config, votes):
+    """The metric that the spec computes of certificates of these votes."""
+    rule = StoppingRule(smoothing_settings(config))
+    radii = []
+    for row in votes.tolist():
+        progress, waiting = Progress(0), iter(row)
+        while rule.next(progress):
+            progress = progress.add(ClassCounts(Counter({0: next(waiting)})))
+        radii.append(conclude(rule, progress).radius)
+    columns = {"correct": np.array([radius > 0 for radius in radii], float), "radius": np.array(radii)}
+    return float(config.spec.values(columns, stored(config))["ra"].mean())
+
+
+def test_what_holds_of_all_images_takes_off_the_false_certificates_that_there_may_be():
+    """500 at 0.001: with 99.9 % at most 4 are false (binomial quantile)."""
+    config = settings_of("certify", mode="exact", sigma=0.5, n=1000)
+    settings = stored(config)
+    lines = config.spec.statements(settings, {"sa": 0.5, "ra": 0.002, "acr": None}, 500)
+    assert [name for name, _ in lines] == ["SA, 99.9 %", "RA, 99.9 %"]
+    assert "at least 49.2 %" in lines[0][1] and "at least 0.0 %" in lines[1][1] and "0.5" in lines[1][1]
+    assert config.spec.statements({**settings, "sigma": 0.0}, {"sa": 0.5}, 500) == ()

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections import Counter
 
 import pytest
 import yaml
@@ -10,7 +11,9 @@ from robust_transfer.cli.report import main as report
 from robust_transfer.cli.train import main as train
 from robust_transfer.config.data import DataConfig
 from robust_transfer.core.errors import EvaluationError
-from robust_transfer.evaluation.redraw import SAMPLES_PER_BLOCK, choose, redraw
+from robust_transfer.evaluation.recompute import Findings
+from robust_transfer.evaluation.redraw import SAMPLES_PER_BLOCK, _compare, choose, redraw
+from robust_transfer.smoothing.counts import ClassCounts
 from robust_transfer.store.journal import read_journal
 from tiny_runs import tiny
 
@@ -149,3 +152,25 @@ def test_the_command_redraws_by_default_and_says_where_it_cannot(stage, capsys):
     assert "nothing redrawn: the model that certify-digits-" in capsys.readouterr().out
     assert report(["verify", key, "--store", str(store), "--redraw", "2"]) == 2
     assert capsys.readouterr().err.startswith("rt-report: error: the model that")
+
+
+@pytest.mark.parametrize(("near_ties", "moved", "differ"), [(0, 1, True), (1, 1, False), (24, 25, True)])
+def test_votes_move_by_no_more_than_the_near_ties_met_now(near_ties, moved, differ):
+    """Forgeries of one vote: the slack is what was redrawn, and nothing beside it."""
+    row = {
+        "index": "3",
+        "purpose": "estimate",
+        "start": "0",
+        "stop": "100",
+        "guess": "1",
+        "count": str(60 + moved),
+    }
+    row |= {
+        "ties": "0",
+        "near_ties": str(near_ties),
+        "nonfinite": "0",
+        "counts": f"3;0:{40 - moved};1:{60 + moved}",
+    }
+    findings = Findings()
+    _compare(row, ClassCounts(Counter({0: 40, 1: 60}), 0, near_ties, 0, 3), findings)
+    assert bool(findings.differences) == differ

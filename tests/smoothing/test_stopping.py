@@ -303,7 +303,7 @@ def test_doubling_gives_up_at_its_confidence():
     assert stops_at(rule, futile) == "decided" and stops_at(rule, futile + 1) is None
 
 
-def test_dense_gives_up_where_500_uniform_priors_in_one_would_certify():
+def test_dense_gives_up_where_one_prior_in_500_would_certify():
     """By simulation: draw p from its posterior, then the rest of the samples."""
     rule = StoppingRule(Settings(0.5, 100, N, ALPHA, "decide", (0.0,)))
     least = smallest_false_count(rule.analyses[-1], 0.5 + 1e-12)

@@ -109,6 +109,12 @@ class EvaluatorSpec:
         """Return what a plan must say about settings that can be measured, but not in full."""
         return ()
 
+    def statements(
+        self, settings: Settings, metrics: Mapping[str, float | None], num_images: int
+    ) -> tuple[tuple[str, str], ...]:
+        """Return what the metrics entail with a confidence of its own: a name and a sentence each."""
+        return ()
+
     def least_classes(self, settings: Settings) -> int:
         """Return the fewest classes of a data set that the settings can be measured on."""
         return 0

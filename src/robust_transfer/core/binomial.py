@@ -36,3 +36,20 @@ def lower_bound(count: int, samples: int, alpha: float) -> float:
 def upper_bound(count: int, samples: int, alpha: float) -> float:
     """Bound a probability from above, with confidence 1 - alpha (one-sided Clopper-Pearson)."""
     return 1.0 - lower_bound(samples - count, samples, alpha)
+
+
+def most_successes(trials: int, probability: float, *, confidence: float) -> int:
+    """Tell the number that successes in independent trials, each of at most `probability`, stay within.
+
+    The smallest c with P(successes > c) <= 1 - confidence: the exact quantile, no inequality's bound on it.
+    """
+    from scipy.special import bdtrc
+
+    low, high = 0, trials
+    while low < high:
+        middle = (low + high) // 2
+        if bdtrc(middle, trials, probability) <= 1 - confidence:
+            high = middle
+        else:
+            low = middle + 1
+    return low

@@ -21,9 +21,7 @@ from robust_transfer.smoothing.bounds import (
 from robust_transfer.smoothing.counts import ClassCounts
 from robust_transfer.smoothing.settings import BLOCK, Settings
 
-FUTILITY = (
-    1e-3  # probability of giving up a radius that the class's probability would allow, over all analyses
-)
+FUTILITY = 1e-3  # over all analyses: probability of giving up a radius that the class's probability allows
 UNPROMISING = 2e-3  # a radius is given up below this probability that n samples would certify it
 
 

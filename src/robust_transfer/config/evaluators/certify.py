@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from robust_transfer.config.evaluator import Column
 
 
+CONFIDENCE = 0.999  # of what is said about all certificates at once
+
+
 @dataclass(frozen=True)
 class CertifySpec(EvaluatorSpec):
     """What is asked about certificates."""
@@ -60,6 +63,23 @@ class CertifySpec(EvaluatorSpec):
     def short_line(self, settings: Settings) -> str:
         """Name sigma and n."""
         return f"{self.name} s={settings['sigma']:g} n={settings['n']}"
+
+    def statements(
+        self, settings: Settings, metrics: Mapping[str, float | None], num_images: int
+    ) -> tuple[tuple[str, str], ...]:
+        """Say how many images are truly robust, however many of the independent certificates are false."""
+        if not settings.get("sigma"):
+            return ()
+        bound = named.load("robust_transfer.core.binomial:most_successes")
+        false = bound(num_images, settings["alpha"], confidence=CONFIDENCE)
+        lines = []
+        for name, metric, radius in (("SA", "sa", 0.0), ("RA", "ra", _ra_radius(settings))):
+            if (value := metrics.get(metric)) is not None:
+                count = max(0, round(value * num_images) - false)
+                share = f"at least {100 * count / num_images:.1f} % of these images are truly correct"
+                within = f" within radius {radius:g}" if radius else " under noise"
+                lines.append((f"{name}, {100 * CONFIDENCE:g} %", share + within))
+        return tuple(lines)
 
     def noise_sigma(self, settings: Settings) -> float | None:
         """Return sigma."""

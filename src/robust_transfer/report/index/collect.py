@@ -44,6 +44,11 @@ class Run:
         return self.spec.settings_line(self.settings)
 
     @property
+    def statements(self) -> tuple[tuple[str, str], ...]:
+        """What the metrics entail with a confidence of its own."""
+        return self.spec.statements(self.settings, self.metrics, self.num_images)
+
+    @property
     def settings(self) -> Mapping[str, Any]:
         """The evaluator's settings."""
         return self.summary.settings

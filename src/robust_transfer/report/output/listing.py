@@ -77,6 +77,7 @@ def _run_lines(run: Run) -> list[tuple[str, str]]:
         interval = interval_text(metric, stated.get("low"), stated.get("high"))
         text = f"{_with_unit(metric, value)} {interval} {stated.get('method', '')}"
         lines.append((TITLES.get(metric, metric.replace("_", " ")), " ".join(text.split())))
+    lines += run.statements
     lineage = run.lineage
     lines.append(("model", lineage_text(lineage)))
     keys = (("pretrain", lineage.pretrain_key), ("finetune", lineage.finetune_key))
@@ -93,7 +94,8 @@ def _run_lines(run: Run) -> list[tuple[str, str]]:
 
 def _images_text(run: Run) -> str:
     subset = run.summary.subset
-    spaced = f", {subset} evenly spaced" if subset else ""
+    rule = "by skipping" if run.settings.get("subset_rule") == "skip" else "evenly spaced"
+    spaced = f", {subset} {rule}" if subset else ""
     return f"{run.num_images} of {run.dataset} {run.summary.split}{spaced}"
 
 
