@@ -69,6 +69,7 @@ def survives(fault: Fault | None, tests: Sequence[str]) -> int:
     with tempfile.TemporaryDirectory() as directory:
         source = Path(directory) / "src"
         shutil.copytree(ROOT / "src", source, ignore=shutil.ignore_patterns("__pycache__"))
+        (Path(directory) / "conf").symlink_to(ROOT / "conf")  # where a checkout's package looks for it
         if fault is not None:
             fault.put_into(source / "robust_transfer")
         return run_tests(source, tests)
