@@ -118,3 +118,34 @@ def test_a_denoiser_before_a_file_is_a_model_of_its_own_key(words, tmp_path, cap
     # An untrained denoiser changes nothing.
     assert plain.records.read_bytes() == behind.records.read_bytes()
     assert main([*words, "defence=denoiser"]) == 2
+
+
+def test_a_class_map_gives_a_folder_the_labels_of_a_files_outputs(network, tmp_path):
+    """Two of the file's ten classes, as folders whose order by letter is another than the outputs'."""
+    order = ["zebra", "apple", *(f"class {number}" for number in range(2, 9)), "mouse"]
+    (tmp_path / "classes.txt").write_text("".join(f"{name}\n" for name in order))
+    shades = {"mouse": (20, 60, 90, 120), "zebra": (150, 180, 210, 240)}
+    for name, values in shades.items():
+        (tmp_path / "test" / name).mkdir(parents=True)
+        for value in values:
+            image = Image.new("RGB", (32, 32), (value, 255 - value, value // 2))
+            image.save(tmp_path / f"test/{name}/{value}.png")
+    torch.save({"net": network.state_dict()}, tmp_path / "cifar.pth")
+    words = [
+        "clean",
+        "dataset=imagefolder",
+        f"dataset.root={tmp_path}",
+        "runtime.device=cpu",
+        "normalize=none",
+    ]
+    words += [f"checkpoint={tmp_path}/cifar.pth", f"store={tmp_path}/runs"]
+    assert main([*words, f"store={tmp_path}/refused"]) == 2  # ten outputs, two folders
+    assert main([*words, f"dataset.class_map={tmp_path}/classes.txt"]) == 0
+    (stage,) = scan(tmp_path / "runs")
+    with stage.records.open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert [int(row["label"]) for row in rows] == [0] * 4 + [9] * 4
+    files = [file for name in ("zebra", "mouse") for file in sorted((tmp_path / "test" / name).iterdir())]
+    with torch.no_grad():
+        wanted = [int(network(F.to_tensor(Image.open(file))[None]).argmax()) for file in files]
+    assert [int(row["prediction"]) for row in rows] == wanted

@@ -107,7 +107,7 @@ def _check(archive: Path, member: _Member) -> None:
         reason = "is not a portable path"
     if reason:
         raise DataError(
-            f"{archive.name} is refused: its member '{member.name}' {reason} (nothing was written)",
+            f"{archive.name} is refused: its member {member.name!r} {reason} (nothing was written)",
             "get the archive from the publisher of the data set, and compare its md5 (rt-data status)",
         )
 
