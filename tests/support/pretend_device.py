@@ -126,6 +126,9 @@ def fake_device():
         mock.patch.object(torch.nn.Module, "_apply", moved),
         mock.patch.object(torch.Tensor, "nonzero", _every_row),
         mock.patch.object(rng, "normal", _fake_normal),
+        # Without numbers there are no states of generators either.
+        mock.patch.object(rng, "generator", lambda *key, **options: torch.Generator()),
+        mock.patch.object(rng, "global_state", lambda *key, **options: contextlib.nullcontext()),
     ):
         yield
 
