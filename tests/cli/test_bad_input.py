@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import re
 import shutil
 
 import pytest
@@ -27,7 +28,7 @@ TABLE = [
     ("rt-train pretrain=none store={new}", "finetune is not chosen", "finetune=NAME"),
     ("rt-train pretrain=none finetune=st store={new}", "dataset is not chosen", "rt-data status"),
     (P + " pretrain=simclrr", "pretrain=simclrr is unknown", "did you mean 'simclr'?"),
-    (T + " finetune=simclr", "finetune=simclr is unknown", "choose from: at, at_linear"),
+    (T + " finetune=simclr", "finetune=simclr is unknown", "choose from: at, at_awp"),
     (T + " dataset=pet", "dataset=pet is unknown", "did you mean 'pets'?"),
     (T + " source=mnist", "source=mnist is unknown", "did you mean 'mnist5k'?"),
     (T + " model=resnet51", "model=resnet51 is unknown", "did you mean 'resnet"),
@@ -132,7 +133,7 @@ TABLE = [
     (T + " certify.mode=decide certify.radii=0.5", "certify.radii=0.5 (expected a list of a number)", ""),
     (T + " autopgd.loss=dlrr", "autopgd.loss='dlrr' is unknown", "did you mean 'dlr'?"),
     (T + " autopgd.eps=0", "autopgd.eps=0.0 (expected more than 0)", ""),
-    (T + " pgd.norm=l1", "pgd.norm='l1' is unknown", "choose from: l2, linf"),
+    (T + " pgd.norm=l1", "pgd.norm='l1' is unknown", "did you mean 'l2'?"),
     (T + " evaluators=[autopdg]", "evaluators='autopdg' is unknown", "did you mean 'autopgd'?"),
     (T + " evaluators=[]", "evaluators is empty", "choose from: auto"),
     (T + " evaluators=[auto]", "expected auto alone", "evaluators=auto"),
@@ -158,7 +159,6 @@ TABLE = [
     # methods
     (T + " finetune.schedule=plateau", "needs a held-out part", "dataset.validation_fraction=0.1"),
     (P + " pretrain=simclr pretrain.schedule=plateau", "needs labels", "pretrain.schedule=cosine"),
-    (P + " pretrain=simclr pretrain.micro_batch=64", "not a mean over parts", "bf16"),
     (P + " pretrain=none until=pretrain", "leaves nothing to run", "pretrain="),
     (P + " pretrain=checkpoint", "pretrain needs one of path and weights", "pretrain.path=FILE"),
     (P + " pretrain=checkpoint pretrain.path={dir}/no.pt", "no.pt does not exist", ""),
@@ -169,7 +169,7 @@ TABLE = [
     (T + " runtime.devices=0", "runtime.devices=0 (expected at least 1)", ""),
     (T + " runtime.devices=many", "runtime.devices='many' is unknown", "auto"),
     (T + " runtime.devices=3 runtime.device=cpu", "64 images is not divisible by 3 devices", "1, 2"),
-    (T + " runtime.device=gpu", "runtime.device='gpu' is unknown", "did you mean 'cpu'?"),
+    (T + " runtime.device=gpu", "runtime.device='gpu' is unknown", "did you mean 'cuda'?"),
     (T + " runtime.device=cuda", "runtime.device=cuda, but torch sees no CUDA device", "runtime.device=cpu"),
     (T + " runtime.sync_batchnorm=false", "needs a number of devices", "runtime.devices=N"),
     (T + " runtime.loggers=[wandbb]", "runtime.loggers='wandbb' is unknown", "did you mean 'wandb'?"),
@@ -297,7 +297,9 @@ def test_bad_input(line, what, hint, places, tmp_path, capsys, monkeypatch):
     words = [word.format(new=tmp_path / "new", **places) for word in words]
     before = listing(places["dir"])
     assert COMMANDS[program](words) == 2
-    first, *below = check_message(program, capsys.readouterr().err)
+    # A run first says what it will do; what is wrong with data and devices is seen after that.
+    message = re.sub(r"\A\d+ stages? to run; .*\n", "", capsys.readouterr().err)
+    first, *below = check_message(program, message)
     assert what in first
     assert any(choice in "\n".join(below) for choice in hint.split("|"))
     assert listing(places["dir"]) == before and listing(tmp_path) == {}

@@ -149,9 +149,9 @@ def test_the_command_redraws_by_default_and_says_where_it_cannot(stage, capsys):
     assert "--redraw -1 (expected 0 or more)" in capsys.readouterr().err
     shutil.rmtree(store / "finetune")
     assert report(["verify", key, "--store", str(store)]) == 0
-    assert "nothing redrawn: the model that certify-digits-" in capsys.readouterr().out
+    assert "nothing redrawn: a model that certify-digits-" in capsys.readouterr().out
     assert report(["verify", key, "--store", str(store), "--redraw", "2"]) == 2
-    assert capsys.readouterr().err.startswith("rt-report: error: the model that")
+    assert capsys.readouterr().err.startswith("rt-report: error: a model that")
 
 
 @pytest.mark.parametrize(("near_ties", "moved", "differ"), [(0, 1, True), (1, 1, False), (24, 25, True)])

@@ -66,9 +66,9 @@ def numbers(text: str, *, last_column: bool) -> list[tuple[int, int]]:
     """Where the numbers of a file stand that follow from others.
 
     Some follow from nothing but measuring again: the wall time, which class had votes that were not the
-    guess's, and an attack's near ties, in the last column of its journal.
+    guess's, and an attack's near ties, in the last column but one of its journal.
     """
-    spared = r'"wall_seconds": [^,\n]*|\d+(?=:\d)' if last_column else r",\d+$"
+    spared = r'"wall_seconds": [^,\n]*|\d+(?=:\d)' if last_column else r",\d+(?=,[^,\n]*$)"
     left_out = [match.span() for match in re.finditer(spared, text, re.MULTILINE)]
     spans = (match.span() for match in NUMBER.finditer(text))
     return [(a, b) for a, b in spans if not any(first <= a < last for first, last in left_out)]

@@ -35,6 +35,7 @@ MEANT = {
     "lambda": "consistency_weight",
     "tau": "temperature",
     "workers": "num_workers",
+    "gpu": "cuda",
     "gpus": "devices",
     "ngpus": "devices",
     "arch": "model",
@@ -57,6 +58,8 @@ MEANT = {
 def nearest(word: str, choices: Iterable[str]) -> list[str]:
     """Return the choices that a word most likely means, at most four; none where nothing is near."""
     known = sorted(set(choices))
+    if same := [name for name in known if name.lower() == word.lower()]:
+        return same
     if family := _family(word, known):
         return family[:MOST]
     plain = word.lower().replace("_", "").replace("-", "")

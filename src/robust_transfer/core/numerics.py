@@ -38,7 +38,7 @@ def arithmetic(kind: str) -> Iterator[None]:
     """
     check_arithmetic(kind)
     with ExitStack() as stack:
-        stack.enter_context(_tf32(kind == "tf32"))
+        stack.enter_context(_tf32(products=kind == "tf32", convolutions=kind == "tf32"))
         if kind == "bf16":
             there = [kind for kind in ("cuda", "xpu") if torch.get_device_module(kind).is_available()]
             for device in ("cpu", *there):
@@ -69,14 +69,10 @@ def training_arithmetic(precision: str) -> Iterator[None]:
     TF32 is for convolutions alone: nearly all of a ResNet's work, while the matrix product inside the
     contrastive loss stays float32. bfloat16 is `autocast`'s.
     """
-    backends: Any = torch.backends
-    convolutions = "ieee" if precision == "fp32" else "tf32"
-    with _held(
-        (backends.cudnn.conv, "fp32_precision", convolutions),
-        # No network here is recurrent, but torch refuses to say cudnn.allow_tf32 where the two differ.
-        (backends.cudnn.rnn, "fp32_precision", convolutions),
-        (backends.cuda.matmul, "fp32_precision", "ieee"),
-        (backends.cudnn, "benchmark", True),  # all batches have one shape
+    # all batches have one shape
+    with (
+        _tf32(products=False, convolutions=precision != "fp32"),
+        _held((torch.backends.cudnn, "benchmark", True)),
     ):
         yield
 
@@ -108,7 +104,7 @@ def _held(*flags: tuple[Any, str, Any]) -> Iterator[None]:
 
 
 @contextmanager
-def _tf32(enabled: bool) -> Iterator[None]:
+def _tf32(*, products: bool, convolutions: bool) -> Iterator[None]:
     # torch keeps two generations of these flags. The older setters keep both in step; the older getters
     # refuse to answer where someone has used the newer ones, which can always be read.
     backends: Any = torch.backends
@@ -120,7 +116,7 @@ def _tf32(enabled: bool) -> Iterator[None]:
     except RuntimeError:
         older = None
     try:
-        _set_older("high" if enabled else "highest", enabled)
+        _set_older("high" if products else "highest", convolutions)
         yield
     finally:
         if older is not None:
