@@ -86,5 +86,5 @@ def test_a_suggestion_names_one_or_some_or_else_all():
 
 def test_what_a_word_of_another_tool_means_exists():
     paths = [value.path for value in all_values(Path(conf_directory()))]
-    names = {part for path in paths for part in path.split(".")} | {"model", "dataset", "status"}
+    names = {part for path in paths for part in path.split(".")} | {"model", "dataset", "status", "cuda"}
     assert set(MEANT.values()) <= names

@@ -69,10 +69,16 @@ def training_arithmetic(precision: str) -> Iterator[None]:
     TF32 is for convolutions alone: nearly all of a ResNet's work, while the matrix product inside the
     contrastive loss stays float32. bfloat16 is `autocast`'s.
     """
-    # all batches have one shape
+    backends: Any = torch.backends
+    convolutions = "ieee" if precision == "fp32" else "tf32"
     with (
         _tf32(products=False, convolutions=precision != "fp32"),
-        _held((torch.backends.cudnn, "benchmark", True)),
+        _held(
+            (backends.cudnn.conv, "fp32_precision", convolutions),
+            (backends.cudnn.rnn, "fp32_precision", convolutions),
+            (backends.cuda.matmul, "fp32_precision", "ieee"),
+            (backends.cudnn, "benchmark", True),  # all batches have one shape
+        ),
     ):
         yield
 
