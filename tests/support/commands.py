@@ -1,6 +1,6 @@
-import re
-
 """The four commands, and the one form in which each refuses."""
+
+import re
 
 from robust_transfer.cli import data, evaluate, report, train
 
