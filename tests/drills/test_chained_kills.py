@@ -17,7 +17,7 @@ pytestmark = pytest.mark.drill
 STAGES = (("pretrain", ""), ("finetune", ""), ("eval", "autopgd"), ("eval", "certify"))
 LINES_APART = {"pretrain": 6, "finetune": 6, "autopgd": 90, "certify": 10}  # between two kills, at most
 SIZES = ("pretrain.max_steps=30", "finetune.max_steps=30", "certify.n=30000", "certify.subset=60")
-ATTACK = ("autopgd.subset=320", "autopgd.batch_size=4", "autopgd.num_steps=20")
+ATTACK = ("autopgd.subset=320", "autopgd.batch_size=4", "autopgd.num_steps=20", started.ONE_SHAPE)
 RECIPES = [
     ("cr", "at", ("finetune.attack.num_steps=2",)),
     ("simclr", "cr", ()),

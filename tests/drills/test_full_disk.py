@@ -10,8 +10,7 @@ from tiny_runs import results
 
 pytestmark = pytest.mark.drill
 
-# One shape: an image is then attacked to the same bits whatever was left when the disk was full.
-SIZES = (*started.SHORT, "autopgd.subset=64", "autopgd.shapes=one", "evaluators=[autopgd,certify]")
+SIZES = (*started.SHORT, "autopgd.subset=64", "evaluators=[autopgd,certify]")
 
 
 def command(root, *more):

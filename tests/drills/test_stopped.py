@@ -16,7 +16,7 @@ from tiny_runs import results
 pytestmark = pytest.mark.drill
 
 SIZES = ("pretrain.max_steps=30", "finetune.max_steps=30", "certify.n=30000", "certify.subset=60")
-ATTACK = ("autopgd.subset=320", "autopgd.batch_size=4", "autopgd.num_steps=20")
+ATTACK = ("autopgd.subset=320", "autopgd.batch_size=4", "autopgd.num_steps=20", started.ONE_SHAPE)
 STAGES = (("pretrain", ""), ("finetune", ""), ("eval", "autopgd"), ("eval", "certify"))
 
 

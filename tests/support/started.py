@@ -51,7 +51,9 @@ WORDS = (
     "runtime.save_every_steps=1",
     "runtime.log_every_steps=1",
 )
-SHORT = ("pretrain.max_steps=3", "finetune.max_steps=3", "certify.n=300", "autopgd.subset=8")
+# One shape: an image is then attacked to the same bits whatever was left when a run was ended.
+ONE_SHAPE = "autopgd.shapes=one"
+SHORT = ("pretrain.max_steps=3", "finetune.max_steps=3", "certify.n=300", "autopgd.subset=8", ONE_SHAPE)
 
 
 def words(pretrain: str, finetune: str, root: Path, *more: str) -> list[str]:
