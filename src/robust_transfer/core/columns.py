@@ -33,7 +33,7 @@ def columns(rows: Sequence[Sequence[str]], width: int | None = None) -> str:
 
 
 def terminal_width() -> int | None:
-    """Return how many columns stdout has; None where it is no terminal and $COLUMNS does not say."""
+    """Return how many columns stdout has; None where it is not a terminal and $COLUMNS does not say."""
     if sys.stdout.isatty() or os.environ.get("COLUMNS", "").isdigit():
         return shutil.get_terminal_size().columns
     return None

@@ -15,11 +15,17 @@ from robust_transfer.attacks.guarded import Sample
 from robust_transfer.attacks.notes import flags_of
 from robust_transfer.attacks.state import AttackResult
 from robust_transfer.config.evaluator import EvaluatorConfig
-from robust_transfer.config.evaluators import AttackEvaluatorConfig, AutoPGDConfig, PGDConfig
+from robust_transfer.config.evaluators import (
+    AttackEvaluatorConfig,
+    AutoAttackConfig,
+    AutoPGDConfig,
+    MinimalNormConfig,
+    PGDConfig,
+    TransferConfig,
+)
 from robust_transfer.core.numerics import arithmetic
 from robust_transfer.evaluation.images import ImageBatch
 from robust_transfer.evaluation.protocol import EvalContext, RowPerImage, Rows
-from robust_transfer.models.fast import fast_inference
 from robust_transfer.store.journal import Journal, Row
 
 # Images handed to an attack at once, in batches: as the fooled leave, waiting ones keep the batch full.
@@ -38,6 +44,7 @@ COLUMNS = (
 # Images that the guards try a model on, spread over all that an evaluation attacks.
 NUM_TRIED = 32
 Attack = Callable[..., AttackResult]
+Given = Callable[[EvalContext], dict[str, Any]]
 RunAttack = Callable[[EvalContext, torch.Tensor, torch.Tensor, "Outcomes"], None]
 RowsOf = Callable[[torch.Tensor, Any, torch.Tensor], list[Row]]
 
@@ -115,16 +122,42 @@ class GradientAttack:
         options = options_of(self.config, compiled=context.compile)
         options |= tried(context, "fast" if hits else self.config.guards)
         with arithmetic("fp32"):
-            fast = fast_inference(context.model, arithmetic=kind, compile=context.compile)
             return self._attack(
                 context.model,
                 pixels[where],
                 labels[where],
                 index=outcomes.indices[where.cpu()],
-                gradient_model=fast,
+                gradient_model=context.fast_model(kind),
                 **options,
                 on_finalised=lambda some, part: outcomes.add([positions[i] for i in some], part, hits=hits),
             )
+
+
+class OneCall:
+    """One call of an attack in float32 that hands all outcomes back at its end.
+
+    given : what the attack is given beside its configuration, which the evaluation holds
+    """
+
+    def __init__(
+        self, config: AutoAttackConfig | MinimalNormConfig | TransferConfig, attack: Attack, given: Given
+    ) -> None:
+        self.config, self._attack, self._given = config, attack, given
+
+    def __call__(
+        self, context: EvalContext, pixels: torch.Tensor, labels: torch.Tensor, outcomes: Outcomes
+    ) -> None:
+        """Attack, and journal every image."""
+        options = options_of(self.config, compiled=context.compile) | tried(context, self.config.guards)
+        with arithmetic("fp32"):
+            options |= self._given(context)
+            result = self._attack(context.model, pixels, labels, index=outcomes.indices, **options)
+        outcomes.add(range(len(pixels)), result)
+
+
+def fast_gradients(context: EvalContext) -> dict[str, Any]:
+    """Give an attack the fast copy of the model for its gradients."""
+    return {"gradient_model": context.fast_model("fp32")}
 
 
 def options_of(config: EvaluatorConfig, *, compiled: bool) -> dict[str, Any]:

@@ -12,7 +12,6 @@ from robust_transfer.core.errors import EvaluationError
 from robust_transfer.evaluation.images import ImageBatch
 from robust_transfer.evaluation.protocol import EvalContext, RowPerImage, Rows
 from robust_transfer.models import batching
-from robust_transfer.models.fast import fast_inference
 from robust_transfer.store.journal import Journal
 
 
@@ -26,7 +25,7 @@ class CleanEvaluator(RowPerImage):
 
     def measure(self, context: EvalContext, images: ImageBatch, rows: Rows, journal: Journal) -> None:
         """Predict the images."""
-        model = fast_inference(context.model, arithmetic=self.config.arithmetic, compile=context.compile)
+        model = context.fast_model(self.config.arithmetic)
         size = self.config.batch_size
         for first in range(0, len(images), size):
             pixels = images[first : first + size].to(context.device)

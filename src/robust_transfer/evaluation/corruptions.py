@@ -26,7 +26,6 @@ from robust_transfer.evaluation.images import ImageBatch
 from robust_transfer.evaluation.protocol import EvalContext, RowPerImage, Rows
 from robust_transfer.evaluation.recompute import Findings, Row
 from robust_transfer.models import batching
-from robust_transfer.models.fast import fast_inference
 from robust_transfer.store.journal import Journal
 
 SMALLEST = 32  # pixels: what the package's kernels are made for
@@ -44,7 +43,7 @@ class CorruptionsEvaluator(RowPerImage):
     def measure(self, context: EvalContext, images: ImageBatch, rows: Rows, journal: Journal) -> None:
         """Predict the images and their copies, a batch at a time."""
         config, size = self.config, self.config.batch_size
-        model = fast_inference(context.model, arithmetic=config.arithmetic, compile=context.compile)
+        model = context.fast_model(config.arithmetic)
 
         def predictions(pixels: torch.Tensor, indices: Sequence[int]) -> list[int]:
             with torch.inference_mode():

@@ -2,42 +2,27 @@
 
 from __future__ import annotations
 
-import functools
-
-import torch
+from typing import Any
 
 from robust_transfer.attacks import minimal_norm
+from robust_transfer.attacks.state import AttackResult
 from robust_transfer.config.evaluator import Settings
 from robust_transfer.config.evaluators import MinimalNormConfig
-from robust_transfer.core.numerics import arithmetic
-from robust_transfer.evaluation.attack import AttackEvaluator, Outcomes, options_of, tried
-from robust_transfer.evaluation.protocol import EvalContext
+from robust_transfer.evaluation.attack import AttackEvaluator, OneCall, fast_gradients
 from robust_transfer.evaluation.recompute import Findings, Row
-
-# No image leaves early, so that nothing is gained by handing over more than one batch.
-BATCHES_AT_ONCE = 1
 
 
 def minimal_norm_evaluator(config: MinimalNormConfig) -> AttackEvaluator:
-    """Search around every image; `distance` is infinite where no misclassified point was found."""
-    return AttackEvaluator(config, functools.partial(_run, config), batches_at_once=BATCHES_AT_ONCE)
+    """Search around every image; `distance` is infinite where no misclassified point was found.
+
+    No image leaves early, so that one batch at once will do.
+    """
+    return AttackEvaluator(config, OneCall(config, _search, fast_gradients), batches_at_once=1)
 
 
-def _run(
-    config: MinimalNormConfig,
-    context: EvalContext,
-    pixels: torch.Tensor,
-    labels: torch.Tensor,
-    outcomes: Outcomes,
-) -> None:
-    options = options_of(config, compiled=context.compile) | tried(context, config.guards)
-    del options["radii"]  # of the summary alone
-    with arithmetic("fp32"):
-        fast = context.fast_model("fp32")
-        result = minimal_norm(
-            context.model, pixels, labels, index=outcomes.indices, gradient_model=fast, **options
-        )
-    outcomes.add(range(len(pixels)), result)
+def _search(*arguments: Any, radii: list[float], **options: Any) -> AttackResult:
+    """Search without the radii, which are of the summary alone."""
+    return minimal_norm(*arguments, **options)
 
 
 def minimal_norm_row(settings: Settings, row: Row, entries: list[Row], findings: Findings) -> None:

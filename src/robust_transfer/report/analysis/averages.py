@@ -63,7 +63,7 @@ def over_sets(results: Sequence[Result], metric: str, measure: Measure) -> SetsM
         by_set.setdefault(result.cell.dataset, []).append(getattr(result, measure)[metric])
     means = {name: float(np.mean([e.value for e in found])) for name, found in by_set.items()}
     value = float(np.mean(list(means.values())))
-    like, new = _over_like_sets(list(means.values()))
+    like, new = over_like_sets(list(means.values()))
     arrays = aligned([[e.sample for e in found] for found in by_set.values()])
     if arrays is None:
         return SetsMean(value, None, None, None, "", *like, *new, None, means)
@@ -73,8 +73,8 @@ def over_sets(results: Sequence[Result], metric: str, measure: Measure) -> SetsM
     return SetsMean(value, found.low, found.high, found.p, found.method, *like, *new, share, means)
 
 
-def _over_like_sets(means: Sequence[float]) -> tuple[tuple[float | None, float | None], ...]:
-    """Return the intervals of the mean of sets like these, and of one more set."""
+def over_like_sets(means: Sequence[float]) -> tuple[tuple[float | None, float | None], ...]:
+    """Return the intervals of the mean of sets like these, and of one more set: t over sets, 95 %."""
     from scipy.special import stdtrit
 
     count = len(means)

@@ -15,10 +15,11 @@ ORIGIN = ("stages", "commit", "made_with")
 
 def environment_of(run: Run) -> str:
     """Name torch, the device, the processor and its threads in one line; "unknown" where nothing is known."""
-    parts = [f"torch {v}" if (v := _read(run.path / "env.json").get("torch")) else ""]
+    found = _read(run.path / "env.json")
+    parts = [f"torch {v}" if (v := found.get("torch")) else ""]
     device = run.summary.device
     parts += [device if device and device != "cpu" else ""]
-    parts += [_read(run.path / "env.json").get(name, "") for name in ("processor", "threads")]
+    parts += [found.get(name, "") for name in ("processor", "threads")]
     return ", ".join(part for part in parts if part) or "unknown"
 
 

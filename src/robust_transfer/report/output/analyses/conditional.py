@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
 
 from robust_transfer.core import statistics
-from robust_transfer.report.analysis.averages import having
+from robust_transfer.report.analysis.averages import having, over_like_sets
 from robust_transfer.report.analysis.conditional import conditional, mechanical_r2
 from robust_transfer.report.analysis.estimates import Estimate, Result
 from robust_transfer.report.analysis.ratios import ratio_change, signs
@@ -73,7 +72,7 @@ def _over_sets(pretrain: str, of: Pairs) -> list[str]:
     means = [float(np.mean([change.value for change in found])) for found in changes.values()]
     lines = []
     if len(means) > 1:
-        low, high = _t_interval(means)
+        (low, high), _ = over_like_sets(means)
         text = change_text("ra", Estimate(float(np.mean(means)), low, high))
         counted = signs(means)
         rank = (
@@ -92,11 +91,3 @@ def _over_sets(pretrain: str, of: Pairs) -> list[str]:
             f"no set changed, it would be {span}"
         )
     return lines
-
-
-def _t_interval(values: Sequence[float]) -> tuple[float, float]:
-    from scipy.special import stdtrit
-
-    half = float(stdtrit(len(values) - 1, (1 + statistics.LEVEL) / 2)) * float(np.std(values, ddof=1))
-    half /= math.sqrt(len(values))
-    return float(np.mean(values)) - half, float(np.mean(values)) + half
