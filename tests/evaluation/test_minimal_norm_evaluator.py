@@ -16,7 +16,7 @@ def test_the_curve_is_made_of_the_records_distances(tmp_path, capsys):
     [stage] = (store / "finetune").iterdir()
     words = ["minimal_norm", f"checkpoint={stage}", "dataset=digits", f"store={store}", "runtime.device=cpu"]
     words += ["minimal_norm.subset=9", "minimal_norm.num_steps=5", "minimal_norm.num_targets=1"]
-    assert evaluate([*words, "minimal_norm.eps=0.2", "minimal_norm.radii=[0.1,1.5]"]) == 0
+    assert evaluate([*words, "minimal_norm.eps=0.2", "minimal_norm.radii=[0.1,0.2]"]) == 0
     assert "minimal_norm" in capsys.readouterr().out
     [found] = (store / "eval").iterdir()
     with open(found / "records.csv", newline="") as stream:
@@ -26,8 +26,9 @@ def test_the_curve_is_made_of_the_records_distances(tmp_path, capsys):
     metrics = json.loads((found / "summary.json").read_text())["metrics"]
     assert metrics["ra"] == sum(d > 0.2 for d in distances) / 9
     assert metrics["ra@0.1"] == sum(d > 0.1 for d in distances) / 9
-    assert abs(metrics["area"] - sum(min(d, 1.5) for d in distances) / 9) < 1e-12
+    assert abs(metrics["area"] - sum(min(d, 0.2) for d in distances) / 9) < 1e-12
     assert any(0 < distance < 1.5 for distance in distances)
+    assert any(distance > 0.2 for distance in distances)  # which the area cuts
     key = found.name.rsplit("-", 1)[1]
     assert report(["verify", key, "--store", str(store), "--redraw", "3"]) == 0
     assert " 0 differ" in capsys.readouterr().out
