@@ -44,6 +44,7 @@ def autopgd(
     start_noise: Tensor | None = None,
     guards: str = "fast",
     gradient_model: Model | None = None,
+    fast: bool = True,
     on_finalised: OnFinalised | None = None,
     sample: Sample | None = None,
 ) -> AttackResult:
@@ -76,6 +77,8 @@ def autopgd(
     start_noise : (num_restarts, B, C, H, W) standard normal, in place of the keyed noise
     guards : "full", "fast" or "off"
     gradient_model : the same function computed faster, for the attack's steps; `model` confirms hits
+    fast : from some 3,000 gradients on, make such a model, hold it against `model`, and use it where it takes
+        less time (`fast_copy`); not with shapes="one", nor with num_eot > 1
     on_finalised : told of outcomes as they become final, so that a long run can be kept piece by piece
     sample : images that the guards try the model on, where `images` are a part of what is attacked
 
@@ -99,7 +102,7 @@ def autopgd(
         new_rule=auto_rule,
     )
     return attack_guarded(
-        settings, Call(model, images, labels, index, start_noise, gradient_model, on_finalised, sample)
+        settings, Call(model, images, labels, index, start_noise, gradient_model, on_finalised, sample, fast)
     )
 
 

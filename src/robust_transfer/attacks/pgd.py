@@ -43,6 +43,7 @@ def pgd(
     index: Tensor | Sequence[int] | None = None,
     guards: str = "fast",
     gradient_model: Model | None = None,
+    fast: bool = True,
     on_finalised: OnFinalised | None = None,
     sample: Sample | None = None,
 ) -> AttackResult:
@@ -70,6 +71,8 @@ def pgd(
     index : (B,) names of the images, default 0..B-1: random numbers are keyed by (seed, index, run)
     guards : "full", "fast" or "off"
     gradient_model : the same function computed faster, for the attack's steps; `model` confirms hits
+    fast : from some 3,000 gradients on, make such a model, hold it against `model`, and use it where it takes
+        less time (`fast_copy`); not with shapes="one", nor with num_eot > 1
     on_finalised : told of outcomes as they become final, so that a long run can be kept piece by piece
     sample : images that the guards try the model on, where `images` are a part of what is attacked
 
@@ -105,7 +108,7 @@ def pgd(
         new_rule=rule,
     )
     return attack_guarded(
-        settings, Call(model, images, labels, index, None, gradient_model, on_finalised, sample)
+        settings, Call(model, images, labels, index, None, gradient_model, on_finalised, sample, fast)
     )
 
 
