@@ -34,7 +34,7 @@ from robust_transfer.models.modes import device_of, eval_mode, kept_state, no_pa
 # Hits come a few at a time: where shapes are constant, so much smaller a one wastes little on padding.
 CONFIRMING_SHARE = 8
 ALL = slice(None)
-# Gradients of single images from which a trial of a faster copy, of some 300, is worth its time.
+# Gradients of single images from which a trial of a faster copy, of some 200, is worth its time.
 LONG_ENOUGH = 3000
 
 
