@@ -207,5 +207,6 @@ def test_mean_per_class_accuracy_stands_beside_where_kornblith_reports_it(tmp_pa
 
 def test_acr_stands_with_its_caution_and_accuracies_without(tmp_path):
     store = study(tmp_path, tables=("2", "3"), datasets=("pets",), n=20)
-    texts = {name: output.to_markdown(built(name, store)) for name in ("2", "3")}
-    assert "2410.06895" in texts["3"] and "2410.06895" not in texts["2"]
+    for write in (output.to_markdown, output.to_latex):
+        texts = {name: write(built(name, store)) for name in ("2", "3")}
+        assert "2410.06895" in texts["3"] and "2410.06895" not in texts["2"]

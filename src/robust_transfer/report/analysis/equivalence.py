@@ -17,6 +17,7 @@ from robust_transfer.report.analysis import crossed
 
 EQUIVALENT, DIFFERENT, OPEN = "equivalent", "different", "cannot decide"
 LEVEL = 0.90
+MARGIN = 3.0  # points of SA or RA within which two pre-trainings count as equal, wherever the report says so
 
 
 @dataclass(frozen=True)

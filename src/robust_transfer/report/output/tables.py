@@ -96,7 +96,11 @@ def to_latex(table: Table) -> str:
     grid = presentation.grid(results) if presentation else _with_names(main_grid(table))
     sentence = title(table).split(": ", 1)[1]
     text = f"{sentence[0].upper()}{sentence[1:]}. {caption(table)}"
-    below = [*notes.images(results), notes.varying(results), *notes.noticed(results)] if results else []
+    below = (
+        [*notes.images(results), notes.varying(results), *notes.noticed(results), *notes.caution(results)]
+        if results
+        else []
+    )
     below += [BOLD] if grid.bold else []
     return comments + latex(grid, caption=text, label=f"tab:{table.spec.name}", below=below)
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from robust_transfer.core import statistics
 from robust_transfer.report.analysis.averages import SetsMean, over_sets
 from robust_transfer.report.analysis.conditional import conditional, mechanical_r2
+from robust_transfer.report.analysis.equivalence import MARGIN
 from robust_transfer.report.analysis.estimates import Result
 from robust_transfer.report.index.cells import TITLES, Cell
 from robust_transfer.report.index.collect import Run
@@ -31,8 +32,6 @@ INTERVALS = (
     "Intervals are 95 %, over test images and replicates of these data sets; in braces those of the mean of "
     "sets like these. Verdicts are given of the contrasts that were fixed before the run, adjusted by Holm."
 )
-# Robust pre-training counts as no better than standard pre-training when the interval lies within, in points
-MARGIN = 3.0
 IMPROVES, LOWERS, MIXED, UNCLEAR = "improves", "lowers", "differs between sets", "no clear change"
 VERBS = {
     IMPROVES: "improves",

@@ -16,6 +16,8 @@ from robust_transfer.report.study.wording import change_text, percent
 
 SYMBOLS = "*†‡§¶"
 MOST_LEFT_OUT = 6
+ACR_CAUTION = "ACR can rise on images that are easy already (arXiv 2410.06895): read it beside RA"
+ACR_SPLIT = "`rt-report analysis radii` splits its changes by difficulty"
 
 
 def measured(results: Iterable[Result]) -> list[str]:
@@ -84,9 +86,8 @@ def scale(results: Iterable[Result]) -> str:
 
 def caution(results: Iterable[Result]) -> list[str]:
     """Say what ACR alone cannot tell, where it stands."""
-    says = "ACR can rise on images that are easy already (arXiv 2410.06895): read it beside RA, and "
     shown = any("acr" in result.estimates for result in results)
-    return [says + "`rt-report analysis radii` splits its changes by difficulty"] if shown else []
+    return [ACR_CAUTION] if shown else []
 
 
 def symbols(results: Iterable[Result]) -> dict[str, str]:

@@ -97,7 +97,7 @@ def footer(table: Table) -> list[Block]:
         *([Paragraph((varying,))] if varying else []),
         *bullets(notes.falls(results)),
         *bullets(notes.mean_per_class(results)),
-        *bullets(notes.caution(results)),
+        *bullets([f"{line}; {notes.ACR_SPLIT}" for line in notes.caution(results)]),
         *bullets(notes.noticed(results)),
         *notes.missing(table.spec, table.cells, table.results),
         *notes.left_out(table.left_out),

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from robust_transfer.report.analysis.averages import aligned
-from robust_transfer.report.analysis.equivalence import Equivalence, equivalence, judged
+from robust_transfer.report.analysis.equivalence import MARGIN, Equivalence, equivalence, judged
 from robust_transfer.report.analysis.estimates import Estimate, Result, difference
 from robust_transfer.report.index.cells import TITLES
 from robust_transfer.report.output.analyses.answer import Answer, Question, behind, name_of
@@ -15,7 +15,6 @@ from robust_transfer.report.study.claims import sized
 from robust_transfer.report.study.tables import Table
 from robust_transfer.report.study.wording import method_text
 
-MARGIN = 2.0  # points
 Z90, Z95 = 1.644854, 1.959964
 METRICS = ("sa", "ra")
 COLUMNS = (
