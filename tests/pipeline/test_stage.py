@@ -75,6 +75,16 @@ def test_batchnorm_that_is_not_synchronised_brings_the_number_of_devices_into_th
     assert len({k for sync_off in (2, 4) for k in with_devices(sync_off, False)} | set(together)) == 9
 
 
+def test_skipped_batches_are_another_key_and_tagged_from_the_training_on(base):
+    stopping, skipping = (
+        training_stages(set_field(base, "runtime.on_nonfinite", choice)) for choice in ("stop", "skip")
+    )
+    assert not {stage.key for stage in stopping} & {stage.key for stage in skipping}
+    tag = "non-finite batches skipped"
+    assert all(tag in stage.marks for stage in skipping)
+    assert not any(tag in stage.marks for stage in stopping)
+
+
 def test_a_recipe_version_changes_the_key(base, monkeypatch):
     before = keys(base)
     monkeypatch.setattr(type(base.evaluator_settings["certify"]), "recipe_version", 99)

@@ -44,6 +44,13 @@ class RuntimeConfig:
     prefetch_factor: int = option(
         "batches that each loading process has ready ahead", low=1, identity=False, default=2
     )
+    on_nonfinite: str = option(
+        "on a loss or weights that are not finite: stop, or skip: go on from the last checkpoint, past the "
+        "batch (enters the key; every step waits for the device)",
+        choices=("stop", "skip"),
+        identity=False,
+        default="stop",
+    )
     profile: bool = option("trace.json of a few steps, for a browser", identity=False, default=False)
 
     wandb_project: str = option("project of W&B runs", identity=False, default="robust-transfer")

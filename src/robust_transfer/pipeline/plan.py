@@ -332,6 +332,8 @@ def _marks(
         marks.append("smoke")
     if not config.data.verify:
         marks.append("data not verified")
+    if isinstance(method, TrainingConfig) and config.runtime.on_nonfinite == "skip":
+        marks.append("non-finite batches skipped")
     schedule = getattr(method, "schedule", None)
     if isinstance(schedule, PlateauSchedule) and schedule.select_on == "test":
         marks.append("selected on test")

@@ -145,6 +145,8 @@ def training_identity(
         identifying["augment"] = dataset.augment
     if not config.runtime.sync_batchnorm and config.runtime.devices not in (1, "auto"):
         identifying["batchnorm_devices"] = config.runtime.devices
+    if config.runtime.on_nonfinite != "stop":
+        identifying["on_nonfinite"] = config.runtime.on_nonfinite
     if references:
         identifying["references"] = {name: model.key for name, model in references.items()}
     return identifying

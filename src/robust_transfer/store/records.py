@@ -79,6 +79,7 @@ class Status(_Record):
     started, finished, heartbeat : seconds since 1970
     wall_seconds : of all runs of the stage together
     passes : forward-equivalents of the whole stage
+    skipped_steps : steps that were not finite, where a training passes over them
     images : of each split: how many are on disk, how many the official list names
     fingerprint : hash of the data that were read
     files : sha256 of each file of a finished evaluation's result
@@ -99,6 +100,7 @@ class Status(_Record):
     wall_seconds: float | None = None
     passes: int | None = None
     steps: int | None = None
+    skipped_steps: int | None = None
     device: str | None = None
     world_size: int | None = None
     peak_memory_bytes: int | None = None

@@ -22,10 +22,9 @@ from robust_transfer.core.signals import signal_flag
 from robust_transfer.data.loaders import Batch
 from robust_transfer.distributed.context import Context
 from robust_transfer.objectives import Objective, Progress
-from robust_transfer.training import checkpoints
 from robust_transfer.training.optim import build_optimizer
 from robust_transfer.training.profiling import profiled
-from robust_transfer.training.record import Record, Run
+from robust_transfer.training.record import Record, Run, resume
 from robust_transfer.training.schedules import Plateau, lr_at, planned_steps, set_lr
 from robust_transfer.training.step import TrainStep, prepare
 
@@ -66,7 +65,7 @@ def fit(
 
     Raises
     ------
-    ConfigError : loss, metric or weights not finite; Interrupted : told to stop by a signal, and saved
+    NonFinite : loss, metric or weights, and not to be skipped; Interrupted : stopped by a signal, and saved
     """
     repeats = config.spec.repeats(config)
     steps_per_epoch = batches_per_epoch * repeats
@@ -77,34 +76,30 @@ def fit(
         trained = prepare(model, objective, runtime, context, references or {})
         optimizer = build_optimizer(objective.param_groups(trained), config)
         run = Run(trained, optimizer, Plateau.of(config.schedule))
-        state = _load(directory, context)
-        if state is not None:
-            run.restore(state)
+        resumed = resume(run, directory, context)
         train_step = TrainStep(trained, optimizer, objective, config, runtime, context)
         record = stack.enter_context(Record(run, runtime, context, directory, total_steps))
-        end = ENDLESS if total_steps is None else total_steps
         profiler = stack.enter_context(profiled(directory, enabled=runtime.profile and context.is_main))
-        batches = _repeated(open_batches, repeats, run.step, end)
+        batches = _repeated(open_batches, repeats, run.step, total_steps)
+        skipping = runtime.on_nonfinite == "skip"
+        if skipping and not resumed:
+            record.save()
 
         while not run.finished and run.step != total_steps:
-            lr = lr_at(
-                run.step,
-                config,
-                steps_per_epoch=steps_per_epoch,
-                total_steps=total_steps,
-                drops=run.plateau.drops,
-            )
-            set_lr(run.optimizer, lr)
+            lr = _set_lr(run, config, steps_per_epoch, total_steps)
             batch = record.fetch(batches)
-            values = train_step(batch, Progress(run.step, total_steps, batch.epoch, steps_per_epoch))
+            progress = Progress(run.step, total_steps, batch.epoch, steps_per_epoch)
+            skipped = run.step in run.skipped
+            values = {} if skipped else train_step(batch, progress)
             run.step += 1
             record.note(values, batch)
+            if skipping and record.goes_back(repeats):
+                batches = _repeated(open_batches, repeats, run.step, total_steps)
+                continue
             profiler.step()
 
             if validate is not None and run.step % steps_per_epoch == 0:
-                score = validate(objective.exported_model(run.model))
-                run.validation = {"validation_accuracy": score}
-                run.finished = run.plateau.update(score)
+                run.judge(validate(objective.exported_model(run.model)))
             ending = run.finished or run.step == total_steps
             logging = run.step % runtime.log_every_steps == 0
             # Several processes agree on log steps only: an agreement holds every one of them up.
@@ -113,23 +108,27 @@ def fit(
             saving = run.step % runtime.save_every_steps == 0 or (agreeing and context.any(record.is_due()))
             if ending or logging:
                 record.log(epoch=batch.epoch, lr=lr)
-            if ending or stopping or saving:
+            if ending or stopping or saving or skipped:
                 record.save()
             if stopping and not ending:
                 raise Interrupted(flag.number or signal.SIGTERM, f"step {run.step}")
         return objective.exported_model(run.model), record.totals(steps_per_epoch)
 
 
-def _repeated(open_batches: OpenBatches, repeats: int, first_step: int, end: int) -> Iterator[Batch]:
-    """Yield the batch of every step from `first_step` to `end`: each batch for `repeats` steps in turn."""
+def _set_lr(run: Run, config: TrainingConfig, steps_per_epoch: int, total_steps: int | None) -> float:
+    """Give the optimiser the learning rate of the step that comes, and return it."""
+    drops = run.plateau.drops
+    lr = lr_at(run.step, config, steps_per_epoch=steps_per_epoch, total_steps=total_steps, drops=drops)
+    set_lr(run.optimizer, lr)
+    return lr
+
+
+def _repeated(
+    open_batches: OpenBatches, repeats: int, first_step: int, total_steps: int | None
+) -> Iterator[Batch]:
+    """Yield the batch of every step from `first_step` on: each batch for `repeats` steps in turn."""
+    end = ENDLESS if total_steps is None else total_steps
     number, done = divmod(first_step, repeats)
     for batch in open_batches(number, -(-end // repeats)):
         yield from itertools.repeat(batch, repeats - done)
         done = 0
-
-
-def _load(directory: Path, context: Context) -> dict[str, Any] | None:
-    # Process 0 first: it removes what cannot be read, and the others must not meet it.
-    state = checkpoints.load(directory) if context.is_main else None
-    context.barrier()
-    return state if context.is_main else checkpoints.load(directory)

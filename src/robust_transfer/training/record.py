@@ -13,15 +13,18 @@ from torch import Tensor, nn
 
 from robust_transfer.config.runtime import RuntimeConfig
 from robust_transfer.core import progress
+from robust_transfer.core.logging import logger
 from robust_transfer.data.loaders import Batch
 from robust_transfer.distributed.context import Context
 from robust_transfer.training import checkpoints
 from robust_transfer.training.boards import NUM_EXAMPLES, Board
-from robust_transfer.training.finite import NonFiniteMonitor
+from robust_transfer.training.finite import NonFinite, NonFiniteMonitor
 from robust_transfer.training.loggers import JsonlLogger, open_loggers
 from robust_transfer.training.memory import peak_bytes, reset_peak
 from robust_transfer.training.schedules import Plateau
 from robust_transfer.training.start import Estimate
+
+MOST_IN_A_ROW = 3  # batches that are skipped before a run is given up
 
 
 @dataclass
@@ -32,9 +35,15 @@ class Run:
     optimizer: torch.optim.Optimizer
     plateau: Plateau
     step: int = 0  # optimiser steps done
+    skipped: list[int] = field(default_factory=list)  # steps, counted from 0, that are passed over
     finished: bool = False  # a plateau ended the run
     seconds: float = 0.0  # spent in the loop, by all attempts
     validation: dict[str, float] = field(default_factory=dict)
+
+    def judge(self, score: float) -> None:
+        """Take the score of an epoch; a plateau may drop the learning rate, or end the run."""
+        self.validation = {"validation_accuracy": score}
+        self.finished = self.plateau.update(score)
 
     def state(self) -> dict[str, Any]:
         """Return everything a checkpoint keeps; randomness is keyed, so none of it is state."""
@@ -43,6 +52,7 @@ class Run:
             "optimizer": self.optimizer.state_dict(),
             "plateau": self.plateau.state(),
             "step": self.step,
+            "skipped": self.skipped,
             "finished": self.finished,
             "seconds": self.seconds,
             "validation": self.validation,
@@ -54,7 +64,20 @@ class Run:
         self.optimizer.load_state_dict(state["optimizer"])
         self.plateau.restore(state["plateau"])
         self.step, self.finished = state["step"], state["finished"]
+        self.skipped = state.get("skipped", [])
         self.seconds, self.validation = state["seconds"], state["validation"]
+
+
+def resume(run: Run, directory: Path, context: Context) -> bool:
+    """Take the last checkpoint in `directory` up; return whether there is one."""
+    # Process 0 first: it removes what cannot be read, and the others must not meet it.
+    state = checkpoints.load(directory) if context.is_main else None
+    context.barrier()
+    if not context.is_main:
+        state = checkpoints.load(directory)
+    if state is not None:
+        run.restore(state)
+    return state is not None
 
 
 class Record:
@@ -63,16 +86,13 @@ class Record:
     def __init__(
         self, run: Run, runtime: RuntimeConfig, context: Context, directory: Path, total_steps: int | None
     ) -> None:
-        self.run, self.context, self.directory = run, context, directory
+        self.run, self.runtime, self.context, self.directory = run, runtime, context, directory
+        self.total_steps = total_steps
         self.monitor = NonFiniteMonitor(context, directory)
         self.estimate = Estimate(total_steps, run.step) if context.is_main else None
         self.lines: JsonlLogger | None = None
         self.boards: list[Board] = []
-        if context.is_main:
-            self.lines, self.boards = open_loggers(directory, runtime, start_step=run.step)
-        self.progress = progress.ProgressBar(
-            directory.name, total=total_steps, done=run.step, shown=context.is_main
-        )
+        self._open()
         self.save_seconds = 60 * runtime.save_every_minutes
         self.saved = time.monotonic()
         self.images = 0  # of this attempt
@@ -80,6 +100,14 @@ class Record:
         self.logged, self.waited_before = time.monotonic(), 0.0  # at the last line of metrics
         reset_peak(context.device)
         self.seconds_before, self.started = run.seconds, time.monotonic()
+
+    def _open(self) -> None:
+        """Open what shows the run, from the step that it is at."""
+        if self.context.is_main:
+            self.lines, self.boards = open_loggers(self.directory, self.runtime, start_step=self.run.step)
+        self.progress = progress.ProgressBar(
+            self.directory.name, total=self.total_steps, done=self.run.step, shown=self.context.is_main
+        )
 
     def fetch(self, batches: Iterator[Batch]) -> Batch:
         """Return the next batch, and count how long the loop stood still for it."""
@@ -89,7 +117,7 @@ class Record:
         return batch
 
     def note(self, values: dict[str, Tensor], batch: Batch) -> None:
-        """Count a step; its numbers stay on the device."""
+        """Count a step; its numbers stay on the device. A skipped step has none."""
         if not self.images:
             for board in self.boards:
                 board.images("train/images", batch.images[0][:NUM_EXAMPLES].cpu(), self.run.step)
@@ -112,8 +140,8 @@ class Record:
             "data_wait": (self.waited - self.waited_before) / max(1e-9, now - self.logged),
         }
         self.logged, self.waited_before = now, self.waited
-        for logger in self._loggers():
-            logger.log({**line, **timing})
+        for shown in self._loggers():
+            shown.log({**line, **timing})
         self.progress.show(" ".join(f"{name}={value:.4g}" for name, value in means.items()))
 
     def save(self) -> None:
@@ -123,6 +151,46 @@ class Record:
         if self.context.is_main:
             checkpoints.save(self.directory, self.run.state())
         self.saved = time.monotonic()
+
+    def goes_back(self, repeats: int) -> bool:
+        """Return to the last checkpoint where the newest step is not finite; it will be skipped.
+
+        Looks at every step by itself, so that the batch is the one to blame; waits for the device.
+
+        Parameters
+        ----------
+        repeats : steps that are taken on one batch in turn; those after the bad one are skipped too
+
+        Returns
+        -------
+        Whether the run is at its last checkpoint again
+
+        Raises
+        ------
+        NonFinite : again, after MOST_IN_A_ROW batches that were skipped
+        """
+        try:
+            self.monitor.check()
+            self.monitor.check_weights(self.run.model, self.run.step)
+        except NonFinite as error:
+            self._go_back(error, repeats)
+            return True
+        return False
+
+    def _go_back(self, error: NonFinite, repeats: int) -> None:
+        bad = self.run.step - 1
+        end = bad + repeats - bad % repeats
+        skipped = {*self.run.skipped, *range(bad, end)}
+        if all(end - 1 - number * repeats in skipped for number in range(1, MOST_IN_A_ROW + 1)):
+            logger.warning("the %d batches before were skipped too: the run diverges", MOST_IN_A_ROW)
+            raise error
+        resume(self.run, self.directory, self.context)
+        self.run.skipped = sorted(skipped)
+        self.monitor.forget()
+        if self.context.is_main:
+            logger.warning("%s; going on from step %d, past this batch", error.what, self.run.step)
+        self._close()
+        self._open()
 
     def is_due(self) -> bool:
         """Return whether the last checkpoint is older than runtime.save_every_minutes."""
@@ -134,8 +202,10 @@ class Record:
 
     def totals(self, steps_per_epoch: int) -> dict[str, Any]:
         """Return what is worth knowing of the whole run."""
+        skips = {"skipped_steps": len(self.run.skipped)} if self.runtime.on_nonfinite == "skip" else {}
         return {
             "steps": self.run.step,
+            **skips,
             "epochs": self.run.step / steps_per_epoch,
             "wall_seconds": self.run.seconds,
             "images_per_second": self.rate() if self.images else None,
@@ -147,9 +217,12 @@ class Record:
         return self
 
     def __exit__(self, *exception: object) -> None:
+        self._close()
+
+    def _close(self) -> None:
         self.progress.close()
-        for logger in self._loggers():
-            logger.close()
+        for shown in self._loggers():
+            shown.close()
 
     def _loggers(self) -> list[JsonlLogger | Board]:
         return [*([self.lines] if self.lines else []), *self.boards]

@@ -119,7 +119,7 @@ def lineage_text(lineage: Lineage) -> str:
 def _training_lines(stage: StageDirectory, status: Status, index: Index) -> list[tuple[str, str]]:
     lines = [
         (name, str(value))
-        for name in ("steps", "device", "world_size")
+        for name in ("steps", "skipped_steps", "device", "world_size")
         if (value := getattr(status, name)) is not None
     ]
     lines.append(("time", duration(status.wall_seconds)))
