@@ -1,3 +1,5 @@
+import threading
+
 import pytest
 import torch
 
@@ -77,3 +79,28 @@ def test_a_save_that_fails_leaves_the_old_one(tmp_path):
         checkpoints.save(tmp_path, {"step": lambda: None})
     assert checkpoints.load(tmp_path)["step"] == 1
     assert [path.name for path in tmp_path.iterdir()] == ["last.pt"]
+
+
+def test_a_state_is_written_as_it_was_and_one_at_a_time(tmp_path, monkeypatch):
+    write, free, writing, together = checkpoints.save, threading.Semaphore(0), [], []
+
+    def slow(directory, given):
+        writing.append(given["step"])
+        free.acquire()
+        together.append(len(writing))
+        write(directory, given)
+        writing.pop()
+
+    monkeypatch.setattr(checkpoints, "save", slow)
+    writer, weight = checkpoints.Writer(tmp_path), torch.zeros(3)
+    writer.save({"step": 1, "model": {"weight": weight}, "optimizer": [(weight,)]})
+    weight += 1  # training goes on
+    assert not (tmp_path / "last.pt").exists()
+    threading.Timer(0.2, free.release, [2]).start()
+    writer.save({"step": 2, "model": {"weight": weight}, "optimizer": []})
+    writer.wait()
+    assert checkpoints.load(tmp_path)["model"]["weight"].tolist() == [1, 1, 1]
+    (tmp_path / "last.pt").unlink()
+    first = checkpoints.load(tmp_path)
+    assert first["model"]["weight"].tolist() == first["optimizer"][0][0].tolist() == [0, 0, 0]
+    assert together == [1, 1]

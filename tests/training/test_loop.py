@@ -1,8 +1,10 @@
+import errno
 import json
 import math
 import os
 import signal
 import sys
+import time
 
 import pytest
 import torch
@@ -143,6 +145,45 @@ def test_a_checkpoint_is_written_when_the_last_one_is_old_enough(tmp_path, monke
     monkeypatch.setattr(checkpoints, "save", save)
     train("st", tmp_path, runtime=make_runtime(save_every_steps=10**6, save_every_minutes=minutes))
     assert sorted(set(saved)) == steps
+
+
+def test_the_last_checkpoint_and_that_of_a_signal_are_waited_for(tmp_path, monkeypatch):
+    write = checkpoints.save
+
+    def slow(directory, state):
+        time.sleep(0.3)
+        write(directory, state)
+
+    def batches(first, last, *, num_views):
+        for step, batch in enumerate(open_batches(first, last, num_views=num_views), start=first):
+            if step == 5:
+                os.kill(os.getpid(), signal.SIGTERM)
+            yield batch
+
+    monkeypatch.setattr(checkpoints, "save", slow)
+    with pytest.raises(Interrupted):
+        train("st", tmp_path, batches=batches)
+    assert torch.load(tmp_path / "last.pt", weights_only=True)["step"] == 6
+    train("st", tmp_path)
+    assert torch.load(tmp_path / "last.pt", weights_only=True)["step"] == 10
+
+
+def test_a_checkpoint_that_cannot_be_written_stops_the_next_step(tmp_path, monkeypatch):
+    def full(directory, state):
+        raise OSError(errno.ENOSPC, "no space")
+
+    monkeypatch.setattr(checkpoints, "save", full)
+    monkeypatch.setattr(checkpoints.Writer, "save", checkpoints.Writer._write)
+    taken = []
+    with pytest.raises(OSError, match="no space"):
+        train("st", tmp_path, batches=lambda *span, **views: told(open_batches(*span, **views), taken))
+    assert len(taken) == 5  # a checkpoint every 4 steps
+
+
+def told(batches, taken):
+    for batch in batches:
+        taken.append(batch)
+        yield batch
 
 
 def test_a_finished_run_computes_nothing_again(tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import threading
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,51 @@ def save(directory: Path, state: dict[str, Any]) -> None:
         torch.save(state, temporary)
         if (directory / LAST).exists():
             os.replace(directory / LAST, directory / PREVIOUS)
+
+
+class Writer:
+    """Writes one checkpoint at a time in a thread of its own: training goes on meanwhile."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._thread: threading.Thread | None = None
+        self._error: Exception | None = None
+
+    def save(self, state: dict[str, Any]) -> None:
+        """Copy `state` to the CPU and begin to write it, after the one before."""
+        self.wait()
+        # Dies with the process, as at a second ^C: what it leaves then is a file of a temporary name.
+        self._thread = threading.Thread(target=self._write, args=(_on_cpu(state),), daemon=True)
+        self._thread.start()
+
+    def _write(self, state: dict[str, Any]) -> None:
+        try:
+            save(self._directory, state)
+        except Exception as error:
+            self._error = error
+
+    def check(self) -> None:
+        """Raise what a write that has ended failed with."""
+        error, self._error = self._error, None
+        if error is not None:
+            raise error
+
+    def wait(self) -> None:
+        """Wait until what was begun is written, or raise what that failed with."""
+        if self._thread is not None:
+            self._thread.join()
+        self.check()
+
+
+def _on_cpu(value: Any) -> Any:
+    """Copy the tensors within dictionaries, lists and tuples, on the CPU too: the next step changes them."""
+    if isinstance(value, torch.Tensor):
+        return value.detach().to("cpu", copy=True)
+    if isinstance(value, dict):
+        return {name: _on_cpu(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(_on_cpu(part) for part in value)
+    return value
 
 
 def load(directory: Path) -> dict[str, Any] | None:

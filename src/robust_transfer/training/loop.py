@@ -109,7 +109,7 @@ def fit(
             if ending or logging:
                 record.log(epoch=batch.epoch, lr=lr)
             if ending or stopping or saving or skipped:
-                record.save()
+                record.save(wait=ending or stopping)
             if stopping and not ending:
                 raise Interrupted(flag.number or signal.SIGTERM, f"step {run.step}")
         return objective.exported_model(run.model), record.totals(steps_per_epoch)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -89,6 +90,7 @@ class Record:
         self.run, self.runtime, self.context, self.directory = run, runtime, context, directory
         self.total_steps = total_steps
         self.monitor = NonFiniteMonitor(context, directory)
+        self.writer = checkpoints.Writer(directory)
         self.estimate = Estimate(total_steps, run.step) if context.is_main else None
         self.lines: JsonlLogger | None = None
         self.boards: list[Board] = []
@@ -117,7 +119,11 @@ class Record:
         return batch
 
     def note(self, values: dict[str, Tensor], batch: Batch) -> None:
-        """Count a step; its numbers stay on the device. A skipped step has none."""
+        """Count a step; its numbers stay on the device. A skipped step has none.
+
+        Raises what a checkpoint that was being written meanwhile has failed with.
+        """
+        self.writer.check()
         if not self.images:
             for board in self.boards:
                 board.images("train/images", batch.images[0][:NUM_EXAMPLES].cpu(), self.run.step)
@@ -144,12 +150,14 @@ class Record:
             shown.log({**line, **timing})
         self.progress.show(" ".join(f"{name}={value:.4g}" for name, value in means.items()))
 
-    def save(self) -> None:
-        """Write last.pt, unless a number or a weight is not finite."""
+    def save(self, *, wait: bool = False) -> None:
+        """Begin to write last.pt, unless a number or a weight is not finite; `wait` until it is there."""
         self.monitor.check()
         self.monitor.check_weights(self.run.model, self.run.step)
         if self.context.is_main:
-            checkpoints.save(self.directory, self.run.state())
+            self.writer.save(self.run.state())
+            if wait:
+                self.writer.wait()
         self.saved = time.monotonic()
 
     def goes_back(self, repeats: int) -> bool:
@@ -184,6 +192,7 @@ class Record:
         if all(end - 1 - number * repeats in skipped for number in range(1, MOST_IN_A_ROW + 1)):
             logger.warning("the %d batches before were skipped too: the run diverges", MOST_IN_A_ROW)
             raise error
+        self.writer.wait()
         resume(self.run, self.directory, self.context)
         self.run.skipped = sorted(skipped)
         self.monitor.forget()
@@ -216,8 +225,14 @@ class Record:
     def __enter__(self) -> Record:
         return self
 
-    def __exit__(self, *exception: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *exception: object) -> None:
         self._close()
+        if kind is None:
+            self.writer.wait()
+        elif issubclass(kind, Exception):
+            # What ended the run is worth more than that its last checkpoint was not written either.
+            with suppress(Exception):
+                self.writer.wait()
 
     def _close(self) -> None:
         self.progress.close()
