@@ -4,6 +4,7 @@ import pytest
 import torch
 
 import pretend_device
+from evaluation_jobs import fitted_model, journal_lines, make_job, run, run_shards, save
 from pretend_device import held_device
 from robust_transfer.attacks import autopgd, pgd
 from robust_transfer.attacks.autoattack import autoattack
@@ -77,6 +78,20 @@ def test_results_are_the_cpus_and_waits_are_few(name):
     assert 0 < waits.total() <= budget, dict(waits)
 
 
+# A pretend device's autograd knows one of its kind: both processes that attack have that one.
+@pytest.mark.parametrize(("name", "second"), [("clean", 1), ("pgd", 0), ("certify", 1)])
+def test_an_evaluation_over_two_devices_has_the_cpus_records(name, second, tmp_path):
+    """Each process keeps to its own device: what it left on the first one could not be read on the second."""
+    model = save(fitted_model(), tmp_path / "model.safetensors")
+    expected = run(make_job(name, tmp_path / "cpu", model))
+    with held_device():
+        job = make_job(name, tmp_path / "devices", model)
+        devices = [f"{pretend_device.NAME}:{index}" for index in (0, second)]
+        assert run_shards(job, 2, devices) == expected
+    for rank in range(2):
+        assert f'"device": "{pretend_device.NAME}"' in journal_lines(job, rank)[0].decode()
+
+
 def test_two_devices_in_one_operation_are_refused_and_waits_are_counted():
     """What these tests rest on, torch's private registration of a device among it."""
     with held_device() as waits:
@@ -85,6 +100,8 @@ def test_two_devices_in_one_operation_are_refused_and_waits_are_counted():
         assert images.device == device and images.mean().device == device
         with pytest.raises(RuntimeError, match=r"tensors on .* and on the CPU"):
             images + IMAGES
+        with pytest.raises(RuntimeError, match=r"tensors on .*:0 and .*:1"):
+            images + IMAGES.to(f"{pretend_device.NAME}:1")
         waits.clear()
         assert images.sum().item() == pytest.approx(IMAGES.sum().item())
         images[images > 0.5]

@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -117,12 +118,15 @@ class Shard(Context):
         pass
 
 
-def run_shards(job: StageJob, number: int) -> bytes:
-    """Measure each shard of `number` in a directory of its own, then fold all journals in the job's."""
-    for rank in range(number):
+def run_shards(job: StageJob, number: int, devices: Sequence[str] = ()) -> bytes:
+    """Measure each shard of `number` in a directory of its own, then fold all journals in the job's.
+
+    devices : of each shard; the CPU where they are not given
+    """
+    for rank, device in enumerate(devices or ["cpu"] * number):
         alone = dataclasses.replace(job, directory=job.directory / f"of-{rank}")
         alone.directory.mkdir()
-        evaluate(alone, Shard(rank, number, torch.device("cpu")))
+        evaluate(alone, Shard(rank, number, torch.device(device)))
         assert not (alone.directory / "records.csv").exists()
         for name in (f"journal.{rank}.csv", f"flags.{rank}.json"):
             if (alone.directory / name).exists():  # a shard without warnings writes no flags

@@ -33,6 +33,12 @@ class _Backend(backend_registration._DummyBackendModule):
     def get_amp_supported_dtype(self):
         return [torch.bfloat16, torch.float16]
 
+    def device_count(self):
+        return 2
+
+    def get_device_name(self, device=None):
+        return NAME
+
     def get_rng_state(self, device=None):
         return torch.get_rng_state()
 
@@ -151,15 +157,14 @@ class Held(torch.Tensor):
     """Real numbers in `values` on the CPU, shown as a tensor of the device."""
 
     @staticmethod
-    def __new__(cls, values, requires_grad=False):
+    def __new__(cls, values, device=None):
         held = torch.Tensor._make_wrapper_subclass(
             cls,
             values.size(),
             strides=values.stride(),
             storage_offset=values.storage_offset(),
             dtype=values.dtype,
-            device=DEVICE,
-            requires_grad=requires_grad,
+            device=device or DEVICE,
         )
         held.values_on_cpu = values
         return held
@@ -172,10 +177,10 @@ class Held(torch.Tensor):
         raise TypeError(f"numpy() of a tensor on {DEVICE}")
 
     def __getitem__(self, key):
-        return super().__getitem__(_index(key))
+        return super().__getitem__(_index(key, self.device))
 
     def __setitem__(self, key, value):
-        return super().__setitem__(_index(key), value)
+        return super().__setitem__(_index(key, self.device), value)
 
     def __repr__(self, **options):
         return f"Held({self.values_on_cpu})"
@@ -185,12 +190,12 @@ class Held(torch.Tensor):
         return _dispatched(operation, *arguments, **(options or {}))
 
 
-def _index(key):
+def _index(key, device):
     if isinstance(key, tuple):
-        return tuple(_index(part) for part in key)
+        return tuple(_index(part, device) for part in key)
     if isinstance(key, list):
         waits["list as index"] += 1
-        return torch.tensor(key).to(DEVICE)
+        return torch.tensor(key).to(device)
     return key
 
 
@@ -215,16 +220,20 @@ def _dispatched(operation, *arguments, **options):
     if name == "aten::_local_scalar_dense" or not (_on_device(device) if device is not None else held):
         return result
     same = {id(tensor.values_on_cpu): tensor for tensor in held}
+    target = held[0].device if device is None else torch.device(NAME, torch.device(device).index or 0)
 
     def shown(leaf):
         if not isinstance(leaf, torch.Tensor) or isinstance(leaf, Held):
             return leaf
-        return same[id(leaf)] if id(leaf) in same else Held(leaf)
+        return same[id(leaf)] if id(leaf) in same else Held(leaf, target)
 
     return tree_map(shown, result)
 
 
 def _refuse_mixture(name, tensors):
+    devices = {str(tensor.device) for tensor in tensors if isinstance(tensor, Held)}
+    if len(devices) > 1:
+        raise RuntimeError(f"{name}: tensors on {' and '.join(sorted(devices))}")
     others = [tensor for tensor in tensors if not isinstance(tensor, Held) and tensor.dim() > 0]
     if others and name not in INDEXING:
         raise RuntimeError(f"{name}: tensors on {DEVICE} and on the CPU")
@@ -277,6 +286,7 @@ def held_device():
         mock.patch.object(torch, "as_tensor", _made(torch.as_tensor)),
         mock.patch.object(rng, "generator", _cpu_generator),
         mock.patch.object(rng, "normal", _cpu_normal),
+        mock.patch.object(torch, "inference_mode", torch.no_grad),  # which wrapper tensors cannot be in
     ):
         yield waits
 
