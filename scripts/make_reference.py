@@ -1,4 +1,4 @@
-"""Write the reference pages of the site from the code: docs/reference/configuration.md and commands.md.
+"""Write the pages of the site that are made from the code: configuration, commands and the notebooks.
 
     python scripts/make_reference.py
 
@@ -20,6 +20,7 @@ from robust_transfer.config.explain import Value, all_values
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "docs" / "reference"
+NOTEBOOKS = ROOT / "docs" / "notebooks"
 HEAD = "| value | meaning | may be | default | in the key |\n| --- | --- | --- | --- | --- |"
 COMMANDS: dict[str, Callable[[Sequence[str] | None], int]] = {
     "rt-train": train.main,
@@ -70,6 +71,19 @@ def _help(main: Callable[[Sequence[str] | None], int]) -> str:
     return "\n".join(line.rstrip() for line in text.getvalue().splitlines())
 
 
+def write_notebooks() -> None:
+    """Write each notebook as a page beside it, with the outputs that it holds, and links to pages."""
+    from nbconvert import MarkdownExporter  # of the extra `docs`
+    from nbconvert.writers import FilesWriter
+
+    for path in sorted(NOTEBOOKS.glob("*.ipynb")):
+        body, resources = MarkdownExporter().from_filename(
+            str(path), resources={"output_files_dir": f"{path.stem}_files", "unique_key": path.stem}
+        )
+        body = body.replace(".ipynb)", ".md)")
+        FilesWriter(build_directory=str(NOTEBOOKS)).write(body, resources, notebook_name=path.stem)
+
+
 PAGES = {"configuration.md": configuration, "commands.md": commands}
 
 if __name__ == "__main__":
@@ -77,3 +91,4 @@ if __name__ == "__main__":
     for name, page in PAGES.items():
         (FOLDER / name).write_text(page(), encoding="utf-8")
         print(f"wrote {(FOLDER / name).relative_to(ROOT)}", file=sys.stderr)
+    write_notebooks()
