@@ -60,9 +60,16 @@ def test_what_needs_a_conversion_names_it(tmp_path, monkeypatch):
         ("net.pt2", "exported program", "torch.export.load(FILE)"),
         ("net.onnx", "ONNX graph", "state_dict"),
         ("dcp", "torch.distributed.checkpoint", "dcp_to_torch dcp FILE"),
-        ("https://host/weights.pt", "https://host/weights.pt is an address", "fetch it"),
-        ("microsoft/resnet-50", "on the Hugging Face hub it may", "hf download microsoft/resnet-50"),
-        ("hf:owner/name", "on the Hugging Face hub it may", "hf download owner/name"),
+        (
+            "https://host/a.pt?raw=1",
+            "https://host/a.pt?raw=1 is an address",
+            "curl -LO 'https://host/a.pt?raw=1'",
+        ),
+        ("https://huggingface.co/o/net/resolve/main/a/b.pt", "is on the Hugging", "weights=hf:o/net/a/b.pt"),
+        ("https://huggingface.co/o/net", "is on the Hugging Face hub", "pretrain.weights=hf:o/net"),
+        ("hf:owner/name", "is on the Hugging Face hub", "pretrain.weights=hf:owner/name"),
+        ("microsoft/resnet-50", "on the Hugging Face hub it may", "pretrain.weights=hf:microsoft/resnet-50"),
+        ("robustbench:Standard", "is a name of weights", "pretrain.weights=robustbench:Standard"),
     ):
         with pytest.raises(CheckpointError) as caught:
             container(name)

@@ -75,16 +75,29 @@ def _refuse_pages(path: Path, start: bytes) -> None:
 
 def missing_file(path: Path) -> CheckpointError:
     """Say that a path names no file; an address or a name on a hub gets its way on."""
-    text = str(path)
-    if re.match(r"\w+:/", text):
+    text = re.sub(r"^(\w+):/(?!/)", r"\1://", str(path))
+    on_hub = re.fullmatch(
+        r"https://(?:huggingface\.co|hf\.co)/([^/]+/[^/]+)(?:/(?:resolve|blob)/[^/]+/([^?]+))?.*", text
+    ) or re.fullmatch(r"(?:hf-hub:|hf:)([\w.-]+/[\w.-]+)(?:/(.+))?", text)
+    if on_hub:
+        name = "/".join(part for part in on_hub.groups() if part)
         return CheckpointError(
-            f"{text.replace(':/', '://', 1)} is an address, expected a file", "fetch it and give the file"
+            f"{text} is on the Hugging Face hub, expected a file here",
+            f"rt-train: pretrain.weights=hf:{name}",
+            f"rt-eval: hf download {' '.join(part for part in on_hub.groups() if part)} prints the file",
         )
-    if re.fullmatch(r"(hf-hub:|hf:)?[\w.-]+/[\w.-]+", text) and not path.suffix and not path.parent.exists():
-        name = text.split(":")[-1]
+    if "://" in text:
+        return CheckpointError(
+            f"{text} is an address, expected a file", f"curl -LO '{text}', and give the file"
+        )
+    if re.match(r"[a-z]{2,}:", text):
+        return CheckpointError(
+            f"{text} is a name of weights, expected a file", f"rt-train: pretrain.weights={text}"
+        )
+    if re.fullmatch(r"[\w.-]+/[\w.-]+", text) and not path.suffix and not path.parent.exists():
         return CheckpointError(
             f"{text} does not exist here; on the Hugging Face hub it may",
-            f"hf download {name} --local-dir DIR, then DIR/model.safetensors",
+            f"rt-train: pretrain.weights=hf:{text}",
         )
     return CheckpointError(f"checkpoint {text} does not exist")
 

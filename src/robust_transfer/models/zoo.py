@@ -10,20 +10,28 @@ from importlib import resources
 
 @dataclass(frozen=True)
 class Published:
-    """Where weights are and what is known of them; an empty sha256 is not known.
+    """Where weights are and what is known of them; what is empty or None is not known.
 
-    hub, file : repository on the Hugging Face hub, and the file in it
+    hub, file : repository on the Hugging Face hub, and the file in it; without one, the file where the
+        publisher's own library keeps it, relative to the working directory
+    drive : id of that file on Google Drive
     trained : data, method and source
     threat : what the training made it robust against
+    dataset, accuracy : clean accuracy in percent as published, and the test set that it is of
+    normalize : statistics of the images that the publisher's code has and the file does not
     """
 
     name: str
-    hub: str
     file: str
     arch: str
     trained: str
     threat: str
     licence: str
+    hub: str = ""
+    drive: str = ""
+    dataset: str = ""
+    accuracy: float | None = None
+    normalize: str | list[list[float]] | None = None
     sha256: str = ""
 
 
@@ -32,9 +40,16 @@ def catalogue() -> dict[str, Published]:
     """Return the entries by `provider:name`."""
     text = (resources.files("robust_transfer.models") / "zoo.toml").read_text(encoding="utf-8")
     entries = {}
-    for provider, group in tomllib.loads(text).items():
-        weights = group.pop("weights")
-        for short, own in weights.items():
-            name = f"{provider}:{short}"
-            entries[name] = Published(name=name, **{**group, **own})
+    for provider, groups in tomllib.loads(text).items():
+        for group in groups:
+            weights, prefix, folder = group.pop("weights"), group.pop("prefix", ""), group.pop("folder", "")
+            for short, own in weights.items():
+                name, file = f"{provider}:{prefix}{short}", f"{folder}/{short}.pt"
+                entries[name] = Published(name=name, **{"file": file, **group, **own})
     return entries
+
+
+def own_normalize(weights: str | None) -> str | list[list[float]] | None:
+    """Return the statistics that the catalogue has for named weights; None: the file tells."""
+    entry = catalogue().get(weights or "")
+    return entry.normalize if entry else None

@@ -25,6 +25,7 @@ from robust_transfer.data.selection import Selection
 from robust_transfer.models.container import missing_file
 from robust_transfer.models.folders import is_weights_folder
 from robust_transfer.models.metadata import read_metadata
+from robust_transfer.models.zoo import own_normalize
 from robust_transfer.pipeline import foreign, plan
 from robust_transfer.pipeline.defence import defended
 from robust_transfer.pipeline.stage import CheckpointMetadata, DatasetMetadata, Stage
@@ -205,6 +206,8 @@ def finished_stage(name: str, store: Path | str, option: str) -> CheckpointMetad
         return _stage_metadata(directories.StageDirectory(path.parent.resolve()))
     if re.fullmatch(r"[0-9a-f]{4,64}", name):
         return _stage_metadata(directories.find(store, name[:12]))
+    if ":" in name:
+        raise missing_file(path)
     raise CheckpointError(
         f"{option}={name} is neither a stage directory, a key nor a file",
         "rt-report runs lists the keys in the store",
@@ -256,14 +259,14 @@ def _pretrained_file(config: TrainConfig, pretrain: CheckpointConfig) -> Checkpo
         path = Path(str(pretrain.path))
     if not path.exists():
         raise missing_file(path)
-    where = foreign.where(pretrain)
+    where, normalize = foreign.where(pretrain), pretrain.normalize or own_normalize(pretrain.weights)
     described = describe_file(
         path,
         arch=config.model.arch,
         width=config.model.width,
         image_size=config.model.image_size,
         format=pretrain.file_format,
-        normalize=pretrain.normalize,
+        normalize=normalize,
         trust=pretrain.trust,
         **where,
     )
@@ -272,9 +275,7 @@ def _pretrained_file(config: TrainConfig, pretrain: CheckpointConfig) -> Checkpo
             f"{path} holds a {described['arch']} (expected {config.model.arch})", f"model={described['arch']}"
         )
     return CheckpointMetadata(
-        key=foreign.digest(
-            described["sha256"], pretrain.format, pretrain.normalize, config.model, *where.items()
-        ),
+        key=foreign.digest(described["sha256"], pretrain.format, normalize, config.model, *where.items()),
         path=path.resolve(),
         arch=described["arch"],
         num_classes=described["num_classes"],

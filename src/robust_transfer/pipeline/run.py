@@ -184,11 +184,17 @@ class Runner:
 
     def launch(self, stage: Stage, directory: StageDirectory) -> dict[str, Any]:
         """Start the stage's job on its devices and return what it reports for status.json."""
+        reported: dict[str, Any]
         if isinstance(stage.config, CheckpointConfig):
+            from robust_transfer.distributed.devices import choose_kind
             from robust_transfer.models import import_stage
+            from robust_transfer.pipeline.first_use import measure_head
 
             assert isinstance(stage.parent, CheckpointMetadata)
-            return import_stage(stage.parent.path, directory.model, stage.config, stage.model, key=stage.key)
+            path, config = stage.parent.path, stage.config
+            reported = import_stage(path, directory.model, config, stage.model, key=stage.key)
+            kind = choose_kind(self.runtime.device)
+            return {**reported, **measure_head(path, config, stage.model, self.data, device=kind)}
         from robust_transfer.distributed.launch import launch
 
         job = StageJob(
@@ -200,7 +206,6 @@ class Runner:
             references={name: self._model_file(model) for name, model in stage.references.items()},
         )
         devices, kind = stage_devices(stage, self.runtime), self.runtime.device
-        reported: dict[str, Any]
         if stage.kind == "eval":
             from robust_transfer.evaluation.job import evaluate
 

@@ -15,9 +15,11 @@ def zoo(arguments: argparse.Namespace) -> int:
     if arguments.json:
         show_json([dataclasses.asdict(entry) for entry in catalogue().values()])
         return 0
-    widest = max(len(name) for name in catalogue())
     for entry in catalogue().values():
-        print(f"{entry.name:<{widest}}  {entry.arch}  {entry.threat:<10}  {entry.licence}  {entry.trained}")
+        accuracy = "-" if entry.accuracy is None else f"{entry.accuracy:.2f} %"
+        place = "hub" if entry.hub else "by RobustBench" if entry.drive else "not known"
+        columns = (f"{entry.name:<40}", f"{entry.arch:<17}", f"{entry.threat:<10}", f"{accuracy:>7}")
+        print("  ".join((*columns, f"{place:<14}", entry.licence, entry.trained)))
     print("also: torchvision:NAME, timm:NAME.TAG, hf:OWNER/REPO[/FILE]; rt-train pretrain.weights=NAME ...")
     return 0
 

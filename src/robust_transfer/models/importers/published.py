@@ -9,10 +9,11 @@ from urllib.parse import urlparse
 import torch
 import torchvision
 
+from robust_transfer.config.model import DEFAULT_WIDTH, chosen_by
 from robust_transfer.core.errors import CheckpointError, ConfigError, did_you_mean
 from robust_transfer.models.importers.describe import content_sha256
 from robust_transfer.models.timm_networks import hub_of
-from robust_transfer.models.zoo import catalogue
+from robust_transfer.models.zoo import Published, catalogue
 
 TORCHVISION = "torchvision"
 _ON_HUB = ("*.safetensors", "*.bin", "*.index.json", "config.json", "preprocessor_config.json")
@@ -29,13 +30,17 @@ def published_weights(weights: str, *, arch: str) -> Path:
 
     Raises
     ------
-    ConfigError : no such provider or name
+    ConfigError : no such provider or name, or the weights are another network's
     CheckpointError : it cannot be fetched, or its sha256 is not the published one
     """
     provider, _, name = weights.partition(":")
     entry = catalogue().get(weights)
     if entry is not None:
-        path = _from_hub(entry.hub, entry.file)
+        if entry.arch != arch:
+            raise ConfigError(
+                f"{weights} is a {entry.arch} (expected {arch})", chosen_by(entry.arch, DEFAULT_WIDTH)
+            )
+        path = _from_hub(entry.hub, entry.file) if entry.hub else _of_its_library(entry)
         if entry.sha256 and content_sha256(path) != entry.sha256:
             raise CheckpointError(f"{path} has another sha256 than {weights}", "delete it and try again")
         return path
@@ -49,6 +54,36 @@ def published_weights(weights: str, *, arch: str) -> Path:
     known = "torchvision:NAME, timm:NAME.TAG, hf:OWNER/REPO[/FILE]"
     hint = did_you_mean(weights, catalogue())
     raise ConfigError(f"weights={weights} is not known (expected {known}, or one of rt-report zoo)", hint)
+
+
+def _of_its_library(entry: Published) -> Path:
+    """Return the file that RobustBench's own loader has put below the working directory."""
+    path = Path(entry.file)
+    if not path.is_file():
+        address = f"https://drive.google.com/uc?id={entry.drive}" if entry.drive else "not known here"
+        _, dataset, threat, _ = path.parts
+        call = f"load_model('{path.stem}', dataset='{dataset}', threat_model='{threat}')"
+        raise CheckpointError(
+            f"{entry.name} is not here (expected {path}; its address: {address})",
+            f'RobustBench puts it there: python -c "from robustbench.utils import load_model; {call}"',
+        )
+    return path
+
+
+def published_accuracy(weights: str | None, *, arch: str) -> tuple[str, float] | None:
+    """Return the test set and the clean accuracy in percent that weights are published with, if known.
+
+    Parameters
+    ----------
+    weights : as in `published_weights`, which has found them
+    """
+    entry = catalogue().get(weights or "")
+    if entry is not None:
+        return None if entry.accuracy is None else (entry.dataset, entry.accuracy)
+    if weights and weights.startswith(f"{TORCHVISION}:"):
+        measured = _resolve(weights, arch).meta.get("_metrics", {}).get("ImageNet-1K", {})
+        return ("imagenet", measured["acc@1"]) if "acc@1" in measured else None
+    return None
 
 
 def _from_hub(repo: str, file: str | None) -> Path:

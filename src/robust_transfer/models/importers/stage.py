@@ -13,7 +13,10 @@ from robust_transfer.models.checkpoint import save_model
 from robust_transfer.models.container import read_header
 from robust_transfer.models.importers.detect import OURS
 from robust_transfer.models.importers.load import import_checkpoint, is_own_file
+from robust_transfer.models.importers.report import ImportReport
 from robust_transfer.models.metadata import parse_metadata
+from robust_transfer.models.normalized import Classifier
+from robust_transfer.models.zoo import own_normalize
 
 
 def import_stage(
@@ -27,23 +30,30 @@ def import_stage(
     ------
     CheckpointError, ConfigError : as in `import_checkpoint`
     """
-    imported, report = import_checkpoint(
+    imported, report = read_for(path, config, model, keep_head=_has_own_head(path, config))
+    for line in report.lines():
+        logger.info(line)
+    save_model(to, imported, key=key)
+    return {"import": asdict(report)}
+
+
+def read_for(
+    path: str | Path, config: CheckpointConfig, model: ModelConfig, *, keep_head: bool
+) -> tuple[Classifier, ImportReport]:
+    """Read the weights at `path` as `pretrain=checkpoint` is told to, into the network of the run."""
+    return import_checkpoint(
         path,
         arch=model.arch,
         width=model.width,
         image_size=model.image_size,
         format=config.file_format,
-        normalize=config.normalize,
+        normalize=config.normalize or own_normalize(config.weights),
         trust=config.trust,
         part=config.part,
         prefix=config.prefix,
         channels=config.channels,
-        keep_head=_has_own_head(path, config),
+        keep_head=keep_head,
     )
-    for line in report.lines():
-        logger.info(line)
-    save_model(to, imported, key=key)
-    return {"import": asdict(report)}
 
 
 def _has_own_head(path: str | Path, config: CheckpointConfig) -> bool:

@@ -5,10 +5,13 @@ import pytest
 import torch
 import torchvision
 
+from hub_server import hub_server
 from robust_transfer.core.errors import CheckpointError, ConfigError
-from robust_transfer.models import published_weights, torchvision_weights
-from robust_transfer.models.importers import content_sha256, published
-from robust_transfer.models.zoo import Published, catalogue
+from robust_transfer.data import catalogue as datasets
+from robust_transfer.models import num_features, published_weights, torchvision_weights
+from robust_transfer.models.importers import content_sha256, published, published_accuracy
+from robust_transfer.models.normalized import resolve_normalize
+from robust_transfer.models.zoo import Published, catalogue, own_normalize
 
 
 @pytest.fixture
@@ -113,3 +116,67 @@ def test_a_file_with_another_sha256_than_the_catalogues_is_refused(hub, monkeypa
     path.write_bytes(b"other")
     with pytest.raises(CheckpointError, match="another sha256 than x:y"):
         published_weights("x:y", arch="resnet50")
+
+
+def served(monkeypatch, folder, address):
+    """Point the hub's client at an address, as HF_ENDPOINT does, with a cache of its own."""
+    client = pytest.importorskip("huggingface_hub")
+    template = address + "/{repo_id}/resolve/{revision}/{filename}"
+    values = {"ENDPOINT": address, "HUGGINGFACE_CO_URL_TEMPLATE": template, "HF_HUB_OFFLINE": False}
+    for name, value in {**values, "HF_HUB_CACHE": str(folder / "cache")}.items():
+        monkeypatch.setattr(client.constants, name, value)
+    return client
+
+
+def test_weights_come_from_a_hub_once_and_then_from_the_cache_offline(tmp_path, monkeypatch):
+    files = {"model.safetensors": b"weights", "config.json": b"{}", "README.md": b"words"}
+    entry = catalogue()["madrylab:resnet50_l2_eps0.5"]
+    with hub_server({"o/net": files, entry.hub: {entry.file: b"robust"}}) as (address, asked):
+        client = served(monkeypatch, tmp_path, address)
+        folder = published_weights("hf:o/net", arch="resnet50")
+        assert sorted(file.name for file in folder.iterdir()) == ["config.json", "model.safetensors"]
+        file = published_weights("hf:o/net/model.safetensors", arch="resnet50")
+        assert file.read_bytes() == b"weights"
+        assert published_weights(entry.name, arch="resnet50").read_bytes() == b"robust"
+        fetched = [path for method, path in asked if method == "GET" and "/resolve/" in path]
+        assert len(fetched) == len(set(fetched)) == 3  # no README, nothing twice
+        for absent in ("hf:o/net/other.pt", "hf:o/other"):
+            with pytest.raises(CheckpointError, match="could not be fetched from the Hugging Face hub") as no:
+                published_weights(absent, arch="resnet50")
+            assert "\n" not in no.value.what and "hf download" in no.value.hints[0]
+        monkeypatch.setattr(client.constants, "HF_HUB_OFFLINE", True)
+        asked.clear()
+        assert published_weights("hf:o/net", arch="resnet50") == folder
+        assert published_weights(entry.name, arch="resnet50").read_bytes() == b"robust"
+        assert asked == []
+
+
+def test_what_robustbench_fetched_is_taken_by_name_with_its_statistics(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    name, arch = "robustbench:L2/Rice2020Overfitting", "preactresnet18_v2"
+    place = r"models/cifar10/L2/Rice2020Overfitting\.pt; its address: https"
+    with pytest.raises(CheckpointError, match=place) as no:
+        published_weights(name, arch=arch)
+    assert "load_model('Rice2020Overfitting', dataset='cifar10', threat_model='L2')" in no.value.hints[0]
+    with pytest.raises(ConfigError, match="is a preactresnet18_v2") as no:
+        published_weights(name, arch="resnet50")
+    assert no.value.hints == ("model=preactresnet18_v2",)
+    file = tmp_path / "models/cifar10/L2/Rice2020Overfitting.pt"
+    file.parent.mkdir(parents=True)
+    file.write_bytes(b"weights")
+    assert published_weights(name, arch=arch).resolve() == file
+    assert (own_normalize(name), own_normalize("hf:a/b"), own_normalize(None)) == ("cifar", None, None)
+    assert published_accuracy(name, arch=arch) == ("cifar10", 88.67)
+    assert published_accuracy("robustbench:L2/Sehwag2021Proxy_R18", arch="resnet18_small") is None
+
+
+def test_every_entry_of_the_catalogue_is_of_a_network_and_a_set_that_are_here():
+    for entry in catalogue().values():
+        assert num_features(entry.arch, 64) > 0 and datasets.get(entry.dataset).num_classes
+        assert bool(entry.hub) != entry.file.startswith("models/")
+        assert entry.accuracy is None or 40 < entry.accuracy < 100
+        if entry.normalize is not None:
+            resolve_normalize(entry.normalize)
+    accuracy = torchvision.models.ResNet50_Weights.IMAGENET1K_V2.meta["_metrics"]["ImageNet-1K"]["acc@1"]
+    found = published_accuracy("torchvision:IMAGENET1K_V2", arch="resnet50")
+    assert found == ("imagenet", accuracy)
