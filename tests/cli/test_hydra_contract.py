@@ -70,6 +70,36 @@ def test_a_users_directory_comes_before_the_shipped_configs_and_only_in_its_sess
         read("train", [*words, "budget=own"], multirun=False)
 
 
+def test_a_config_file_is_read_once_a_session(monkeypatch):
+    words = ["pretrain=none", "finetune=at,cr", "dataset=digits,pets", "seed=0,1"]
+    read_files = []
+    with hydra_session("rt-train", None):
+        files = next(s for s in GlobalHydra.instance().config_loader().get_sources() if s.scheme() == "file")
+        load = type(files).load_config
+
+        def load_noted(source, config_path):
+            read_files.append(config_path)
+            return load(source, config_path)
+
+        monkeypatch.setattr(type(files), "load_config", load_noted)
+        assert len(read("train", words, multirun=True).jobs) == 8
+    assert {"train", "finetune/at", "finetune/cr"} <= set(read_files)
+    assert len(read_files) == len(set(read_files))
+
+
+def test_jobs_that_share_a_composition_see_nothing_of_each_other():
+    words = ["pretrain=none", "finetune=at", "dataset=digits", "certify.ra_radius=${autopgd.eps}"]
+    swept = ["autopgd={eps:0.1},{num_steps:7}", "certify.sigma=0.5,1.0"]
+    with hydra_session("rt-train", None):
+        jobs = read("train", [*words, *swept], multirun=True).jobs
+        alone = [
+            read("train", [*words, f"autopgd={attack}", f"certify.sigma={sigma}"], multirun=False).jobs[0]
+            for attack in ("{eps:0.1}", "{num_steps:7}")
+            for sigma in (0.5, 1.0)
+        ]
+    assert [job.values for job in jobs] == [job.values for job in alone]
+
+
 def test_jobs_of_a_sweep_are_the_product_of_its_values_in_order():
     words = [
         "pretrain=none",

@@ -101,13 +101,13 @@ def test_a_set_whose_images_are_lost_is_used_from_half_of_a_split_on(small):
     root = small("birdsnap")  # 7 of 12 and 2 of 3 are there
     assert answers("birdsnap", root) == dict.fromkeys(("status", "plan", "check", "run"), True)
     assert status("birdsnap", root).problem == "6 listed images are not there; the others are used"
-    assert catalogue.coverage(catalogue.get("birdsnap"), root) == {"train": (7, 12), "test": (2, 3)}
+    assert catalogue.coverage("birdsnap", root) == {"train": (7, 12), "test": (2, 3)}
     for path in open_dataset("birdsnap", root, "train").paths[:2]:
         (root / path).unlink()
     assert answers("birdsnap", root) == dict.fromkeys(("status", "plan", "check", "run"), False)
     with pytest.raises(DataError, match="7 of 12 listed train images of birdsnap are missing, at least 50%"):
         open_dataset("birdsnap", root, "train")
-    assert catalogue.coverage(catalogue.get("birdsnap"), root, verify=False) == {
+    assert catalogue.coverage("birdsnap", root, verify=False) == {
         "train": (5, 12),
         "test": (2, 3),
     }
@@ -117,7 +117,7 @@ def test_a_part_of_the_pets_is_usable_and_keeps_the_ids_of_all(tmp_path):
     BUILDERS["pets"](tmp_path)
     train = open_dataset("pets", tmp_path, "train", verify=False)
     assert set(train.labels) == {0, 1, 5} and len(train.class_names) == 37
-    assert catalogue.coverage(catalogue.get("pets"), tmp_path, verify=False) == {
+    assert catalogue.coverage("pets", tmp_path, verify=False) == {
         "train": (9, 3680),
         "test": (6, 3669),
     }

@@ -77,6 +77,30 @@ class _MoreDirectories(SearchPathPlugin):
             search_path.append(name, f"file://{folder}")
 
 
+class ReadOnce:
+    """Hydra's repository of config files, each read and parsed once a session.
+
+    Hydra copies its repository for every composition and every list of a group's choices; the copy is this
+    one again. What is loaded is merged elsewhere, never changed.
+    """
+
+    def __init__(self, repository: Any) -> None:
+        self._repository = repository
+        self._loaded: dict[str, Any] = {}
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._repository, name)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> ReadOnce:
+        return self
+
+    def load_config(self, config_path: str) -> Any:
+        """Return a config file's content, None where there is no such file."""
+        if config_path not in self._loaded:
+            self._loaded[config_path] = self._repository.load_config(config_path)
+        return self._loaded[config_path]
+
+
 def data_sets(group: str) -> list[str]:
     """Return the sets of the catalogue that are choices of a config group: `source`, or `dataset`."""
     if group not in ("source", "dataset"):
@@ -111,6 +135,8 @@ def hydra_session(program: str, config_dir: str | None) -> Iterator[None]:
     try:
         with initialize_config_dir(str(conf_directory()), job_name=program, version_base="1.3"):
             _MoreDirectories.path = None  # read once, when the search path is made
+            loader: Any = GlobalHydra.instance().config_loader()
+            loader.repository = ReadOnce(loader.repository)
             yield
     finally:
         _MoreDirectories.path = None
@@ -159,31 +185,37 @@ def checked_overrides(overrides: list[str]) -> list[str]:
 def plain_values(composed: DictConfig) -> dict[str, Any]:
     """Return a composed config without Hydra's node as plain values, interpolations resolved."""
     with _hydra_errors():
-        values = OmegaConf.to_container(_without_hydra(composed), resolve=True)
-    assert isinstance(values, dict)
-    return {str(k): v for k, v in values.items()}
+        nodes = {str(key): composed[key] for key in composed if key != "hydra"}
+        return {
+            key: OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
+            for key, node in nodes.items()
+        }
 
 
 def _jobs(config_name: str, jobs: list[list[str]]) -> Iterator[Job]:
     """Compose the jobs of a sweep; those that differ in values alone share what their groups compose to.
 
-    Reading and merging the files of the groups takes ten times as long as all the rest. Where pre-trainings
-    are swept by seed, what has none (no pre-training, a file) is one job.
+    Merging the files of the groups takes longer than all the rest. Jobs that share it set the same values one
+    after the other, so none sees another's; only a mapping is merged into what is there, and needs a copy.
+    Where pre-trainings are swept by seed, what has none (no pre-training, a file) is one job.
     """
     composed: dict[tuple[str, ...], DictConfig] = {}
     done: set[tuple[str, ...]] = set()
     for given in jobs:
         groups = tuple(o for o in given if not _is_value(o))
         if groups not in composed:
-            composed[groups] = _without_hydra(_compose(config_name, list(groups)))
-        config = copy.deepcopy(composed[groups])
+            composed[groups] = _compose(config_name, list(groups))
+        config = composed[groups]
         without_seed = "seed" not in (config.get("pretrain") or {})
         overrides = [o for o in given if not (without_seed and o.startswith("++pretrain.seed="))]
         if tuple(overrides) in done:
             continue
         done.add(tuple(overrides))
         with _hydra_errors():
-            for value in OverridesParser.create().parse_overrides([o for o in overrides if _is_value(o)]):
+            values = OverridesParser.create().parse_overrides([o for o in overrides if _is_value(o)])
+            if any(isinstance(value.value(), dict) for value in values):
+                config = copy.deepcopy(config)
+            for value in values:
                 OmegaConf.update(config, value.key_or_group, value.value(), merge=True, force_add=True)
         yield Job(tuple(overrides), plain_values(config))
 
@@ -191,10 +223,6 @@ def _jobs(config_name: str, jobs: list[list[str]]) -> Iterator[Job]:
 def _is_value(override: str) -> bool:
     """Tell a value of ours, as `_strict` writes it, from the choice of a group and from what is Hydra's."""
     return override.startswith("++") and not override.startswith("++hydra")
-
-
-def _without_hydra(composed: DictConfig) -> DictConfig:
-    return OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])
 
 
 def _compose(config_name: str, overrides: list[str]) -> DictConfig:

@@ -20,7 +20,7 @@ from robust_transfer.config.run import TrainConfig, train_config
 from robust_transfer.core.errors import ConfigError, UserError
 from robust_transfer.distributed.environment import started_by_launcher
 from robust_transfer.pipeline.checks import check_devices
-from robust_transfer.pipeline.inputs import training_stages
+from robust_transfer.pipeline.inputs import DataOnDisk, training_stages
 from robust_transfer.pipeline.run import check_inputs, check_machine, execute
 from robust_transfer.pipeline.stage import Stage, unfinished
 from robust_transfer.store import directories
@@ -43,9 +43,10 @@ class PlannedJob:
 def planned(composition: Composition) -> list[PlannedJob]:
     """Plan every job before anything runs; an error anywhere refuses the whole sweep."""
     jobs = []
+    disk = DataOnDisk()
     for job in composition.jobs:
         config = train_config(job.values)
-        stages = training_stages(config)
+        stages = training_stages(config, disk)
         due = unfinished(stages, config.store)
         check_devices(due, config.runtime)
         jobs.append(PlannedJob(config, stages, due, job.overrides))

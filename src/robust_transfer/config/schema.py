@@ -8,6 +8,7 @@ each has the values that it uses alone. Values live in conf/*.yaml, so nothing h
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 import types
 import typing
@@ -16,6 +17,8 @@ from typing import Any
 
 from robust_transfer.core.errors import ConfigError, did_you_mean
 from robust_transfer.core.nearest import nearest
+
+_hints = functools.cache(typing.get_type_hints)
 
 
 def option(
@@ -70,7 +73,7 @@ def parse(
     """
     if not isinstance(values, Mapping):
         raise ConfigError(f"{path or 'the configuration'} must be a mapping of values (found {values!r})")
-    hints = typing.get_type_hints(cls)
+    hints = _hints(cls)
     fields = {f.name: f for f in dataclasses.fields(cls)}
     for name in values:
         if name not in fields:
@@ -109,8 +112,9 @@ def parse_choice(
     if not isinstance(name, str) or name not in classes:
         raise ConfigError(f"{path}.{tag}='{name}' is unknown", did_you_mean(str(name), classes))
     for given in values:
-        owners = [other for other in classes if _has(classes[other], str(given))]
-        if owners and name not in owners:
+        if _has(classes[name], str(given)):
+            continue
+        if owners := [other for other in classes if _has(classes[other], str(given))]:
             if moved := _moved(classes[name], str(given), path):
                 raise ConfigError(f"{_join(path, str(given))} is not a field of {shown}={name}", moved)
             raise ConfigError(
@@ -155,7 +159,7 @@ def _has(cls: type, name: str) -> bool:
 
 def _moved(cls: type, name: str, path: str) -> str | None:
     """Say where a field of that name stands one level below, or None."""
-    hints = typing.get_type_hints(cls)
+    hints = _hints(cls)
     for field in dataclasses.fields(cls):
         inner = _join(path, field.name)
         for word, owner in variants(hints[field.name]).items():
@@ -184,7 +188,7 @@ def _suggestion(
 
 def below(cls: type, path: str) -> Iterator[str]:
     """Yield the dotted names of the fields of a dataclass and of those inside it."""
-    hints = typing.get_type_hints(cls)
+    hints = _hints(cls)
     for field in dataclasses.fields(cls):
         inner = _join(path, field.name)
         yield inner

@@ -17,6 +17,8 @@ from robust_transfer.data.sources import list_split
 from robust_transfer.data.whole import check_something, check_whole
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from robust_transfer.data.listing import Listing
 
 __all__ = [
@@ -25,6 +27,7 @@ __all__ = [
     "coverage",
     "entries",
     "get",
+    "hash_folder",
     "identity",
     "missing",
     "names",
@@ -45,11 +48,18 @@ def check_partition(entry: Entry, partition: int | None) -> int | None:
     return partition
 
 
-def identity(name: str, selection: Selection = ALL, *, root: str | Path | None = None) -> dict[str, Any]:
+def identity(
+    name: str,
+    selection: Selection = ALL,
+    *,
+    root: str | Path | None = None,
+    folder_hash: Callable[[Path], str] | None = None,
+) -> dict[str, Any]:
     """Return what a stage key holds of a data set; needs no data on disk, but for `imagefolder`.
 
     Options that change nothing are left out: the seed where nothing is drawn, the partition where there is
-    one split. `root` (the folder itself) is read for `imagefolder` only: its key is the hash of its listing.
+    one split. `root` (the folder itself) is read for `imagefolder` only: its key is the hash of its listing,
+    which `folder_hash` may remember.
     """
     entry = get(name)
     values: dict[str, Any] = {"name": name, "version": entry.version}
@@ -58,7 +68,7 @@ def identity(name: str, selection: Selection = ALL, *, root: str | Path | None =
     if name == "imagefolder":
         if root is None:
             raise ConfigError("an imagefolder data set needs its folder", "dataset.root=DIR")
-        values["listing_sha256"] = _folder_hash(Path(root))
+        values["listing_sha256"] = (folder_hash or hash_folder)(Path(root))
         if selection.class_map is not None:
             values["class_map"] = _class_order(selection.class_map)
     drawn = {
@@ -73,7 +83,7 @@ def identity(name: str, selection: Selection = ALL, *, root: str | Path | None =
     return values
 
 
-def _folder_hash(root: Path) -> str:
+def hash_folder(root: Path) -> str:
     """Hash (path, size) of every image of a user's folder: a plan sees that the data changed."""
     digest, lacks = hashlib.sha256(), []
     for split in ("train", "test"):
@@ -113,13 +123,13 @@ def _class_order(class_map: str) -> list[str]:
 
 
 def coverage(
-    entry: Entry, root: str | Path, selection: Selection = ALL, *, verify: bool = True
+    name: str, root: str | Path, selection: Selection = ALL, *, verify: bool = True
 ) -> dict[str, tuple[int, int]]:
     """Return (images found, images of the official split) of train and test, where these can be listed.
 
     What is verified is whole, so nothing is read for it but where images may be gone.
     """
-    counts = {}
+    entry, counts = get(name), {}
     for split in ("train", "test"):
         size = entry.size(split)
         if verify and size and not entry.lossy:

@@ -72,7 +72,7 @@ def _look(
 
 def _lost(entry: catalogue.Entry, root: str | Path, selection: Selection) -> str | None:
     """Say how many images of a set that may be used in part are not there."""
-    lost = sum(size - found for found, size in catalogue.coverage(entry, root, selection).values())
+    lost = sum(size - found for found, size in catalogue.coverage(entry.name, root, selection).values())
     return f"{lost:,} listed images are not there; the others are used" if lost else None
 
 

@@ -6,6 +6,7 @@ Reads files, imports no torch unless a foreign checkpoint must be looked at; han
 from __future__ import annotations
 
 import dataclasses
+import functools
 import importlib.util
 import re
 from collections.abc import Callable
@@ -32,7 +33,15 @@ from robust_transfer.pipeline.stage import CheckpointMetadata, DatasetMetadata, 
 from robust_transfer.store import directories
 
 
-def training_stages(config: TrainConfig) -> list[Stage]:
+class DataOnDisk:
+    """What is read of data folders to plan: of each once, however many jobs of a sweep ask."""
+
+    def __init__(self) -> None:
+        self.coverage = functools.cache(catalogue.coverage)
+        self.hash_folder = functools.cache(catalogue.hash_folder)
+
+
+def training_stages(config: TrainConfig, disk: DataOnDisk | None = None) -> list[Stage]:
     """Look up what a run's configuration refers to and plan its stages."""
     config = dataclasses.replace(config, model=_resolved(config.model))
     _check_evaluators(config)
@@ -40,9 +49,9 @@ def training_stages(config: TrainConfig) -> list[Stage]:
     if isinstance(config.pretrain, CheckpointConfig):
         checkpoint = _pretrained_file(config, config.pretrain)
     elif not isinstance(config.pretrain, NoneConfig):
-        source = dataset_metadata(config.source, config.budget, config.data)
+        source = dataset_metadata(config.source, config.budget, config.data, disk)
     if config.dataset is not None:
-        target = dataset_metadata(config.dataset, config.budget, config.data)
+        target = dataset_metadata(config.dataset, config.budget, config.data, disk)
     return plan.plan_training(
         config, source=source, target=target, checkpoint=checkpoint, references=_references(config)
     )
@@ -116,11 +125,14 @@ def _probe_stages(config: EvaluateConfig) -> list[Stage]:
     return plan.plan_training(run, source=None, target=target, start=start)
 
 
-def dataset_metadata(dataset: DatasetConfig, budget: BudgetConfig, data: DataConfig) -> DatasetMetadata:
+def dataset_metadata(
+    dataset: DatasetConfig, budget: BudgetConfig, data: DataConfig, disk: DataOnDisk | None = None
+) -> DatasetMetadata:
     """Return the catalogue's identity of a data set's training part and of the part that is evaluated.
 
     Beside it, which is not part of a key, how many images of each split are on disk.
     """
+    disk = disk or DataOnDisk()
     entry = catalogue.get(dataset.name)
     if dataset.label in catalogue.names():
         raise ConfigError(
@@ -131,11 +143,11 @@ def dataset_metadata(dataset: DatasetConfig, budget: BudgetConfig, data: DataCon
     whole = Selection(partition=dataset.partition, class_map=dataset.class_map, generated=generated)
     images = {}
     if generated is None:
-        images = catalogue.coverage(entry, dataset.root or data.root, whole, verify=data.verify)
-    training = catalogue.identity(dataset.name, selection, root=dataset.root)
+        images = disk.coverage(dataset.name, dataset.root or data.root, whole, verify=data.verify)
+    training = catalogue.identity(dataset.name, selection, root=dataset.root, folder_hash=disk.hash_folder)
     evaluated = training
     if dataset.evaluate_on == "test":
-        evaluated = catalogue.identity(dataset.name, whole, root=dataset.root)
+        evaluated = catalogue.identity(dataset.name, whole, root=dataset.root, folder_hash=disk.hash_folder)
     return DatasetMetadata(
         train_identity=training,
         test_identity={**evaluated, "split": dataset.evaluate_on},
