@@ -19,12 +19,14 @@ rounds and the median counts. Images and weights are random, on which the time d
 from __future__ import annotations
 
 import argparse
+import functools
 import importlib
 import statistics
 import sys
 import time
 import types
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -32,19 +34,11 @@ from measured import compared, machine, save
 from torch import nn
 from torch.nn import functional
 
-from robust_transfer.config.eps_schedules import ConstantEps
-from robust_transfer.config.methods import (
-    AdversarialConfig,
-    AttackConfig,
-    ConsistencyConfig,
-    SimCLRConfig,
-    StandardConfig,
-    TrainingConfig,
-)
+from robust_transfer.cli import compose
+from robust_transfer.config.methods import TrainingConfig
 from robust_transfer.config.model import ModelConfig
+from robust_transfer.config.run import train_config
 from robust_transfer.config.runtime import RuntimeConfig
-from robust_transfer.config.schedules import StepSchedule
-from robust_transfer.config.weights import NoAverage, NoPerturbation
 from robust_transfer.core import rng
 from robust_transfer.core.numerics import autocast, training_arithmetic
 from robust_transfer.models.modes import eval_mode, no_param_grad
@@ -73,57 +67,30 @@ def arguments() -> argparse.Namespace:
 
 def methods(precision: str, batch: int) -> dict[str, TrainingConfig]:
     """Return the study's methods; schedules do not matter to a step."""
-    common = {
-        "seed": 0,
-        "epochs": 1,
-        "max_steps": None,
-        "batch_size": batch,
-        "micro_batch": None,
-        "optimizer": "sgd",
-        "lr": 1e-3,
-        "momentum": 0.9,
-        "nesterov": False,
-        "weight_decay": 1e-4,
-        "schedule": StepSchedule(step_epochs=1, gamma=0.1),
-        "warmup_epochs": 0.0,
-        "precision": precision,
-        "freeze": "none",
-        "freeze_statistics": True,
-        "keep_head": False,
-        "weight_average": NoAverage(),
-    }
-    contrastive = {
-        **common,
-        "name": "simclr",
-        "optimizer": "lars",
-        "temperature": 0.1,
-        "projection_dim": 128,
-        "projection_layers": 2,
-        "color_strength": 1.0,
-        "decoupled": False,
-        "expected_linear_probe": None,
-    }
-    attack = AttackConfig("l2", eps=EPS, num_steps=ATTACK_STEPS, step_size=None, random_start=True)
     return {
-        "st": StandardConfig(name="st", **common),
-        "at": AdversarialConfig(
-            name="at",
-            **common,
-            attack=attack,
-            eps_schedule=ConstantEps(),
-            weight_perturbation=NoPerturbation(),
-        ),
-        "cr": ConsistencyConfig(
-            name="cr",
-            **common,
-            sigma=0.5,
-            num_noise_samples=NOISE_COPIES,
-            consistency_weight=5.0,
-            entropy_weight=0.5,
-        ),
-        "simclr": SimCLRConfig(**contrastive, augment_on="cpu"),
-        "simclr, augment_on=device": SimCLRConfig(**contrastive, augment_on="device"),
+        name: replace(config, precision=precision, batch_size=batch) for name, config in shipped().items()
     }
+
+
+@functools.cache
+def shipped() -> dict[str, TrainingConfig]:
+    """Compose the recipes of conf/ with the attack and the noise that the floors are counted for."""
+    words = {
+        "st": ("pretrain=st",),
+        "at": (
+            *("pretrain=at", "pretrain.attack.norm=l2", f"pretrain.attack.eps={EPS}"),
+            f"pretrain.attack.num_steps={ATTACK_STEPS}",
+        ),
+        "cr": ("pretrain=cr", f"pretrain.num_noise_samples={NOISE_COPIES}"),
+        "simclr": ("pretrain=simclr", "pretrain.augment_on=cpu"),
+        "simclr, augment_on=device": ("pretrain=simclr", "pretrain.augment_on=device"),
+    }
+    with compose.hydra_session("rt-train", None):
+        jobs = {
+            name: compose.read("train", ["until=pretrain", *given], multirun=False).jobs[0]
+            for name, given in words.items()
+        }
+    return {name: train_config(job.values).pretrain for name, job in jobs.items()}
 
 
 def contestants(options: argparse.Namespace, precision: str) -> dict[str, Callable[[], object]]:

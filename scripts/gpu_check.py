@@ -1,10 +1,13 @@
-"""Run the GPU tests and the benchmarks on this machine and write results/benchmarks/<gpu>.json.
+"""Run the GPU tests, checks and benchmarks on this machine and write results/benchmarks/<gpu>.json.
 
     python scripts/gpu_check.py
     python scripts/gpu_check.py --batch 256 --robustness PATH/TO/CHECKOUT --out results/benchmarks
+    python scripts/gpu_check.py --only memory scaling
+    python scripts/gpu_check.py --device cpu --out OUT
 
-It exits 1 where a test fails. What it wrote is worth committing: the README claims nothing that no such file
-shows. With two GPUs it also shows NCCL: gradients, negatives and BatchNorm over both.
+It exits 1 where a test or a check fails. What it wrote is worth committing: the README claims nothing that no
+such file shows. With several GPUs it also shows NCCL: gradients, negatives and BatchNorm over two, and how
+training scales. On a CPU it runs the checks alone, on a tiny network: to see that the script works.
 """
 
 from __future__ import annotations
@@ -15,40 +18,75 @@ import re
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from benchmark_data import write_images
+from gpu_checks import CHECKS, Scale
 
 ROOT = Path(__file__).resolve().parents[1]
+SMALL = {
+    "arch": "resnet18_small",
+    "width": 4,
+    "size": 16,
+    "batch": 8,
+    "images": 16,
+    "steps": 20,
+    "n": 200,
+} | {"memory_steps": 60}
 
 
-def main() -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
+    parser.add_argument("--only", nargs="+", choices=CHECKS, help="these checks; no tests, no benchmarks")
     parser.add_argument("--batch", type=int, default=128, help="images per training step")
     parser.add_argument("--robustness", type=Path, help="checkout of MadryLab/robustness to time too")
     parser.add_argument("--out", type=Path, default=ROOT / "results" / "benchmarks")
-    options = parser.parse_args()
-    if not torch.cuda.is_available():
-        print("gpu_check: torch sees no CUDA device; nothing was run", file=sys.stderr)
+    options = parser.parse_args(argv)
+    on_gpu = options.device == "cuda"
+    if on_gpu and not torch.cuda.is_available():
+        print("gpu_check: torch sees no CUDA device; nothing was run (--device cpu)", file=sys.stderr)
         return 2
-    name = torch.cuda.get_device_name()
-    tests = run_tests()
+    name = torch.cuda.get_device_name() if on_gpu else "cpu"
     report = {
         "gpu": name,
         "num_gpus": torch.cuda.device_count(),
         "torch": torch.__version__,
         "cuda": torch.version.cuda,
-        "cudnn": torch.backends.cudnn.version(),
+        "cudnn": torch.backends.cudnn.version() if on_gpu else None,
         "commit": commit(),
-        "tests": tests,
-        "training": [benchmark(options, compile=compiled) for compiled in (False, True)],
+        "checks": run_checks(options.only or list(CHECKS), options.device, options.batch),
     }
+    passed = all(check["ok"] for check in report["checks"].values())
+    if on_gpu and not options.only:
+        report["tests"] = run_tests()
+        report["training"] = [benchmark(options, compile=compiled) for compiled in (False, True)]
+        passed &= report["tests"]["exit_code"] == 0
     options.out.mkdir(parents=True, exist_ok=True)
     path = options.out / (re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") + ".json")
     path.write_text(json.dumps(report, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     print(f"wrote {path}")
-    return 0 if tests["exit_code"] == 0 else 1
+    return 0 if passed else 1
+
+
+def run_checks(names: Sequence[str], device: str, batch: int) -> dict[str, Any]:
+    """Run checks one after another; one that raises is reported and does not hide the rest."""
+    found: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        scale = Scale(device, Path(folder), batch=batch, num_devices=torch.cuda.device_count())
+        if device == "cpu":
+            scale = Scale(device, Path(folder), compiled=False, **SMALL)
+        write_images(scale.folder / "images", scale.images)
+        for name in names:
+            try:
+                found[name] = CHECKS[name](scale)
+            except Exception as error:
+                found[name] = {"ok": False, "error": f"{type(error).__name__}: {error}"}
+            print(f"{name}: {json.dumps(found[name])}", flush=True)
+    return found
 
 
 def run_tests() -> dict[str, Any]:
@@ -56,7 +94,7 @@ def run_tests() -> dict[str, Any]:
     command = [sys.executable, "-m", "pytest", "-m", "gpu", "-q", "-p", "no:cacheprovider", "tests"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     print(done.stdout)
-    counts = re.findall(r"(\d+) (passed|failed|skipped|errors?)", done.stdout.splitlines()[-1])
+    counts = re.findall(r"(\d+) (passed|failed|skipped|errors?)", done.stdout[-200:])
     return {"exit_code": done.returncode, **{word: int(number) for number, word in counts}}
 
 
