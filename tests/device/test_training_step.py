@@ -6,7 +6,8 @@ import pytest
 import torch
 
 import pretend_device
-from pretend_device import Positions, fake_device, pairs_of, put_in
+from pairs import pairs_of
+from pretend_device import Positions, fake_device, put_in
 from robust_transfer.config.model import ModelConfig
 from robust_transfer.core.numerics import training_arithmetic
 from robust_transfer.data.loaders import Batch

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import collections
 import contextlib
-import itertools
 from unittest import mock
 
 import torch
@@ -325,23 +324,3 @@ def _pairs(before, after):
     for name, value in before.items():
         if hasattr(value, "__code__") and hasattr(after.get(name), "__code__"):
             yield value, after[name]
-
-
-def pairs_of(**choices):
-    """Yield the first few combinations between which every pair of two switches' values stands."""
-    names = list(choices)
-    wanted = {
-        frozenset({(a, x), (b, y)})
-        for a, b in itertools.combinations(names, 2)
-        for x in choices[a]
-        for y in choices[b]
-    }
-    rows = [dict(zip(names, values, strict=True)) for values in itertools.product(*choices.values())]
-    while wanted:
-        best = max(rows, key=lambda row: len(wanted & _pairs_in(row)))
-        wanted -= _pairs_in(best)
-        yield best
-
-
-def _pairs_in(row):
-    return {frozenset(pair) for pair in itertools.combinations(row.items(), 2)}

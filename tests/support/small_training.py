@@ -32,7 +32,17 @@ def open_batches(first, last, *, num_views=1):
         yield Batch(images, indices % 3, indices, epoch)
 
 
-def train(method, directory, *, batches=open_batches, model=None, runtime=None, validate=None, **changes):
+def train(
+    method,
+    directory,
+    *,
+    batches=open_batches,
+    model=None,
+    runtime=None,
+    validate=None,
+    context=None,
+    **changes,
+):
     """Train a small network on generated images; returns it and the totals."""
     directory.mkdir(exist_ok=True)
     settings = {"batch_size": BATCH, "epochs": 2, **changes}
@@ -45,7 +55,7 @@ def train(method, directory, *, batches=open_batches, model=None, runtime=None, 
         lambda first, last: batches(first, last, num_views=len(objective.views(8, 0))),
         config=config,
         runtime=runtime or make_runtime(),
-        context=single("cpu"),
+        context=context or single("cpu"),
         directory=directory,
         batches_per_epoch=STEPS_PER_EPOCH,
         references=references_like(config, model),
