@@ -92,7 +92,7 @@ def test_pairs_of_one_device(tmp_path):
     check(tmp_path, ALONE)
 
 
-@pytest.mark.slow
+@pytest.mark.drill
 def test_pairs_of_two_devices(tmp_path):
     launch(each, (tmp_path, TOGETHER), devices=2, device_kind="cpu", batch_size=SIZE)
     check(tmp_path, TOGETHER)

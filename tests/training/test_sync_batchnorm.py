@@ -31,6 +31,18 @@ def test_one_process_equals_torch(shape):
     torch.testing.assert_close(twin(images), model(images), rtol=1e-9, atol=1e-9)
 
 
+def test_bfloat16_images_have_statistics_in_float32():
+    own = nn.BatchNorm2d(3)
+    twin = copy.deepcopy(nn.Sequential(own))
+    synchronise(twin, torch.device("cpu"))
+    images = (100 + rng.normal((6, 3, 4, 4), 0, "images")).bfloat16()
+    found, wanted = twin(images), own(images)
+    assert found.dtype == wanted.dtype == torch.bfloat16
+    torch.testing.assert_close(found, wanted)
+    for name in ("running_mean", "running_var"):
+        torch.testing.assert_close(getattr(twin[0], name), getattr(own, name))
+
+
 def test_nested_norms_keep_their_parameters_buffers_and_mode():
     model = nn.Sequential(nn.Conv2d(3, 4, 1), nn.Sequential(nn.BatchNorm2d(4, eps=1e-3, momentum=0.3)))
     model[1].eval()

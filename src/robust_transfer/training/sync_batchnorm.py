@@ -25,6 +25,8 @@ class CPUSyncBatchNorm(nn.modules.batchnorm._BatchNorm):
         """Normalise (B, C, ...) by the statistics of all processes; in eval mode by the running ones."""
         if not self.training:
             return super().forward(input)
+        # As torch's does: statistics of bfloat16 images are taken in float32.
+        given, input = input.dtype, input.to(torch.promote_types(input.dtype, torch.float32))
         axes = [0, *range(2, input.dim())]
         count = all_sum(input.new_tensor(float(input.numel() // input.shape[1])))
         # Two passes: the difference of two large sums would lose the variance of a channel far from zero.
@@ -35,7 +37,7 @@ class CPUSyncBatchNorm(nn.modules.batchnorm._BatchNorm):
             self._track(mean.detach(), variance.detach() * count / (count - 1))
         assert self.weight is not None
         scale = self.weight * (variance + self.eps).rsqrt()
-        return centered * _per_channel(scale, input) + _per_channel(self.bias, input)
+        return (centered * _per_channel(scale, input) + _per_channel(self.bias, input)).to(given)
 
     def _track(self, mean: Tensor, variance: Tensor) -> None:
         assert self.running_mean is not None and self.running_var is not None and self.momentum is not None
