@@ -11,6 +11,7 @@ from torchvision.transforms import functional as F
 from torchvision.transforms import transforms as tv
 
 from robust_transfer.cli.evaluate import main
+from robust_transfer.cli.report import main as report
 from robust_transfer.core import rng
 from robust_transfer.data import open_dataset
 from robust_transfer.models import backbone
@@ -117,6 +118,21 @@ def test_a_denoiser_before_a_file_is_a_model_of_its_own_key(words, tmp_path, cap
     assert "denoised" in behind.summary().marks
     # An untrained denoiser changes nothing.
     assert plain.records.read_bytes() == behind.records.read_bytes()
+    for stage in (plain, behind):
+        assert report(["verify", stage.key, "--redraw", "9", "--store", f"{tmp_path}/runs"]) == 0
+        assert "units redrawn" in capsys.readouterr().out
+    card = tmp_path / "card.md"
+    assert (
+        report(["export", behind.key, "--format", "card", "--to", str(card), f"store={tmp_path}/runs"]) == 0
+    )
+    assert all(
+        word in card.read_text()
+        for word in ("Denoised(read_denoiser(", behind.key, "network: resnet18_small")
+    )
+    torch.save(DnCNN(depth=3, channels=3).state_dict(), tmp_path / "denoiser.pt")
+    capsys.readouterr()
+    assert report(["verify", behind.key, "--redraw", "9", f"store={tmp_path}/runs"]) == 2
+    assert "denoiser.pt is not the file that" in capsys.readouterr().err
     assert main([*words, "defence=denoiser"]) == 2
 
 

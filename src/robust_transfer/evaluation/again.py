@@ -18,6 +18,7 @@ from robust_transfer.data.dataset import ImageDataset
 from robust_transfer.data.opening import open_split
 from robust_transfer.distributed.devices import device_name
 from robust_transfer.evaluation.images import ImageBatch, read_parts
+from robust_transfer.evaluation.measured_model import reopen_model
 from robust_transfer.evaluation.protocol import EvalContext
 from robust_transfer.evaluation.warnings import Warnings
 from robust_transfer.models import load_model
@@ -118,7 +119,7 @@ def reopen(stage_dir: Path, data: DataConfig) -> Measured:
     Raises
     ------
     EvaluationError, DataError : it cannot be measured again here: not finished, the model is not in the
-        store or another one, another noise sampler or device, other images
+        store nor where its file was, or another one, another noise sampler or device, other images
     """
     stage = directories.StageDirectory(stage_dir)
     summary, config = stage.summary(), read_stage_config(stage_dir)
@@ -134,7 +135,12 @@ def reopen(stage_dir: Path, data: DataConfig) -> Measured:
         raise EvaluationError(f"{stage_dir.name} has no journal (expected journal.0.csv)")
     header = read[0][0]
     device = _device(header, stage_dir.name, summary.commit)
-    model = _trained(stage_dir, summary.parent)
+    noted = stage.status().model_file
+    model = (
+        _trained(stage_dir, summary.parent)
+        if noted is None
+        else reopen_model(noted, summary.lineage, stage_dir.name)
+    )
     dataset = open_split(config.dataset, data, config.dataset.evaluate_on, generated=config.generated)
     fingerprint = stage.status().fingerprint
     if fingerprint is not None and fingerprint != dataset.fingerprint():

@@ -21,9 +21,9 @@ from robust_transfer.distributed.context import Context
 from robust_transfer.distributed.devices import choose_workers, device_name
 from robust_transfer.evaluation import summary
 from robust_transfer.evaluation.images import ImageBatch, read_parts
+from robust_transfer.evaluation.measured_model import noted, open_model
 from robust_transfer.evaluation.protocol import EvalContext, Evaluator
 from robust_transfer.evaluation.warnings import Warnings
-from robust_transfer.models import Denoised, import_checkpoint, load_model, read_denoiser
 from robust_transfer.models.normalized import Classifier
 from robust_transfer.store import directories
 from robust_transfer.store.job import ModelFile, StageJob
@@ -43,8 +43,6 @@ def evaluate(job: StageJob, context: Context) -> dict[str, Any]:
     started = time.time()
     dataset = open_split(stage.dataset, job.data, stage.dataset.evaluate_on, generated=stage.generated)
     model = _load(job.parent, context)
-    if job.parent.denoiser is not None:
-        model = Denoised(read_denoiser(job.parent.denoiser), model)
     model = model.to(context.device).eval()
     _check_head(model, len(dataset.class_names), stage.dataset.name)
     evaluator: Evaluator = config.spec.build(config)
@@ -76,6 +74,7 @@ def evaluate(job: StageJob, context: Context) -> dict[str, Any]:
     context.barrier()
     device = device_name(context.device)
     reported: dict[str, Any] = {"fingerprint": dataset.fingerprint(), "device": device}
+    reported["model_file"] = noted(job.parent)
     if context.is_main:
         metrics, records = _finish(job, evaluator, labels, device, time.time() - started)
         if job.runtime.loggers:
@@ -193,11 +192,9 @@ def _tell_boards(
 
 
 def _load(file: ModelFile, context: Context) -> Classifier:
-    """Load our own file, or a foreign one with its head, the way it was described when it was planned."""
-    if file.reading is None:
-        return load_model(file.path)
-    model, report = import_checkpoint(file.path, **file.reading, keep_head=True)
-    for line in report.lines() if context.is_main else ():
+    """Load a model, and tell what was done to a foreign file."""
+    model, lines = open_model(file)
+    for line in lines if context.is_main else ():
         logger.info(line)
     return model
 

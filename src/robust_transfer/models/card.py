@@ -16,13 +16,14 @@ def model_card(metadata: Mapping[str, Any]) -> str:
     ----------
     metadata : arch, width, num_classes, class_names, image_size, mean, std, train_sigma, key, file and plain
         describe the weights. Optional, left out of the card where absent: title, data, licence, recipe,
-        threat_model, commit (text); results (list of dicts: evaluator, metric, value in 0..1 or a radius,
-        num_images, interval [low, high], settings, key). Text is printed as it is, values with four digits.
+        threat_model, commit (text); loading (Python, in place of that for a file of ours); results (list of
+        dicts: evaluator, metric, value in 0..1 or a radius, num_images, interval [low, high], settings, key).
+        Text is printed as it is, values with four digits.
     """
     sections = [
         f"# {metadata.get('title') or metadata['file']}",
         _contract(metadata),
-        _loading(metadata),
+        _code(metadata["loading"]) if metadata.get("loading") else _loading(metadata),
         *(
             f"## {heading}\n\n{metadata[name]}"
             for heading, name in (
@@ -71,20 +72,19 @@ def _loading(metadata: Mapping[str, Any]) -> str:
         build = [f"network = torchvision.models.{metadata['arch']}(num_classes={max(classes, 1)})"]
         build += ["network.fc = torch.nn.Identity()  # the weights have no head"] if not classes else []
     mean, std = json.dumps(metadata["mean"]), json.dumps(metadata["std"])
-    return "\n".join(
-        [
-            "## Loading",
-            "",
-            "```python",
-            read,
-            *build,
-            "network.load_state_dict(state)",
-            "network.eval()",
-            f"normalize = torchvision.transforms.Normalize({mean}, {std})",
-            "logits = network(normalize(images))  # images in [0, 1]",
-            "```",
-        ]
-    )
+    lines = [
+        read,
+        *build,
+        "network.load_state_dict(state)",
+        "network.eval()",
+        f"normalize = torchvision.transforms.Normalize({mean}, {std})",
+        "logits = network(normalize(images))  # images in [0, 1]",
+    ]
+    return _code("\n".join(lines))
+
+
+def _code(text: str) -> str:
+    return f"## Loading\n\n```python\n{text}\n```"
 
 
 def _fixed(arch: str) -> bool:

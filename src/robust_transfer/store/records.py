@@ -83,6 +83,7 @@ class Status(_Record):
     images : of each split: how many are on disk, how many the official list names
     fingerprint : hash of the data that were read
     files : sha256 of each file of a finished evaluation's result
+    model_file : where a measured model lies that is no stage's: path, reading, denoiser
     """
 
     format: int = 1
@@ -107,6 +108,7 @@ class Status(_Record):
     images: Mapping[str, Sequence[int]] = field(default_factory=dict)
     fingerprint: str | None = None
     files: Mapping[str, str] = field(default_factory=dict)
+    model_file: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from robust_transfer.cli.report.options import Command, add_key, index_of, store_of
-from robust_transfer.core.errors import EvaluationError
+from robust_transfer.core.errors import ConfigError, EvaluationError
+
+if TYPE_CHECKING:
+    from robust_transfer.report.index.collect import Index
+    from robust_transfer.store.directories import StageDirectory
 
 FORMATS = {
     "safetensors": "weights and their contract in one file",
@@ -14,6 +19,7 @@ FORMATS = {
     "hf": "a folder for the Hugging Face hub",
     "timm": "the same for a network that timm loads",
     "onnx": "a graph with the normalisation in it",
+    "card": "the card alone, for an evaluation of a file or of a model behind a denoiser",
 }
 
 
@@ -28,12 +34,35 @@ def export(arguments: argparse.Namespace) -> int:
         summary = stage.summary()
         key = summary.lineage.finetune_key if summary else None
         if key is None:
+            if arguments.format == "card":
+                return _file_card(stage, index, arguments.to)
             raise EvaluationError(
-                f"{stage.path.name} evaluated a file that is not in the store", "rt-report runs"
+                f"{stage.path.name} evaluated a file that is not in the store, or a model behind a denoiser",
+                "--format card writes its card",
             )
         stage = directories.find(store_of(arguments), key)
     for path in _write(arguments.format, stage.path, arguments.to, card_metadata(stage, index)):
         print(path)
+    return 0
+
+
+def _file_card(stage: StageDirectory, index: Index, to: str) -> int:
+    """Write the card of a model that is no stage's, opened from where its evaluation found it."""
+    from robust_transfer.core.files import write_text
+    from robust_transfer.evaluation.measured_model import noted_loading, reopen_model
+    from robust_transfer.models import model_card
+    from robust_transfer.report.output.cards import evaluation_card
+
+    run = next(run for run in (*index.runs, *index.smoke) if run.path == stage.path)
+    noted = stage.status().model_file
+    if noted is None:
+        raise EvaluationError(f"{stage.path.name} does not say where its model lies", "evaluate it again")
+    model = reopen_model(noted, run.lineage, stage.path.name)
+    names = ("arch", "width", "num_classes", "class_names", "image_size", "mean", "std", "train_sigma")
+    own = {name: getattr(model, name) for name in names}
+    details = {**evaluation_card(run), "loading": noted_loading(noted), "key": run.key}
+    write_text(Path(to), model_card({**own, "file": noted["path"], "plain": False, **details}))
+    print(to)
     return 0
 
 
@@ -42,6 +71,8 @@ def _write(form: str, stage: Path, to: str, details: dict[str, object]) -> list[
     from robust_transfer.models.hub import export_folder
     from robust_transfer.models.onnx_export import export_onnx
 
+    if form == "card":
+        raise ConfigError(f"the card of {stage.name} is written beside its weights", "--format safetensors")
     if form == "onnx":
         return [export_onnx(finished_model(stage), to)]
     if form in ("hf", "timm"):

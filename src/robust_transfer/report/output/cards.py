@@ -23,10 +23,28 @@ def card_metadata(stage: StageDirectory, index: Index) -> dict[str, Any]:
     if licences := _licences(lineage):
         metadata["licence"] = f"of the data, as their authors state it: {licences}"
     if runs:
-        metadata["commit"] = runs[0].commit
         metadata["data"] = f"fine-tuned and measured on {runs[0].cell.target}"
-        metadata["threat_model"] = "; ".join(dict.fromkeys(run.settings_line for run in runs))
-    return metadata
+    return metadata | _measured(runs)
+
+
+def evaluation_card(run: Run) -> dict[str, Any]:
+    """Return what the card says of a model that is no stage's: a file, or one behind a denoiser."""
+    lineage = run.lineage
+    behind = f", behind the {lineage.defence}" if lineage.defence else ""
+    return {
+        "title": run.path.name,
+        "recipe": f"{lineage_text(lineage)}{behind}. File with sha256 {lineage.file_sha256}.",
+        "data": f"measured on {run.cell.target}",
+        "results": _results(run),
+        **_measured([run]),
+    }
+
+
+def _measured(runs: list[Run]) -> dict[str, Any]:
+    if not runs:
+        return {}
+    settings = "; ".join(dict.fromkeys(run.settings_line for run in runs))
+    return {"commit": runs[0].commit, "threat_model": settings}
 
 
 def _licences(lineage: Lineage) -> str:

@@ -1,0 +1,77 @@
+"""The model that an evaluation measures: a stage's, or a file of no stage, each perhaps behind a denoiser."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from robust_transfer.core.errors import EvaluationError
+from robust_transfer.models import Denoised, import_checkpoint, load_model, read_denoiser
+from robust_transfer.models.importers import content_sha256
+from robust_transfer.models.normalized import Classifier
+from robust_transfer.store.job import ModelFile
+from robust_transfer.store.records import Lineage
+
+
+def open_model(file: ModelFile) -> tuple[Classifier, list[str]]:
+    """Load a model with its head, a foreign one as it was described when it was planned.
+
+    Returns
+    -------
+    (the model, what was done to a foreign file, line by line)
+    """
+    lines: list[str] = []
+    if file.reading is None:
+        model: Classifier = load_model(file.path)
+    else:
+        model, report = import_checkpoint(file.path, **file.reading, keep_head=True)
+        lines = report.lines()
+    return (model if file.denoiser is None else Denoised(read_denoiser(file.denoiser), model)), lines
+
+
+def noted(file: ModelFile) -> dict[str, Any] | None:
+    """Return what status.json keeps of a model that no key finds in the store; None: its key does."""
+    if file.reading is None and file.denoiser is None:
+        return None
+    reading = None if file.reading is None else dict(file.reading)
+    denoiser = None if file.denoiser is None else str(file.denoiser)
+    return {"path": str(file.path), "reading": reading, "denoiser": denoiser}
+
+
+def reopen_model(noted: Mapping[str, Any], lineage: Lineage, stage: str) -> Classifier:
+    """Load a model again that `noted` was kept of; no code in its files runs, whatever was allowed then.
+
+    Parameters
+    ----------
+    lineage : of the evaluation: the sha256 of what it measured
+    stage : its name, for messages
+
+    Raises
+    ------
+    EvaluationError : a file is not where it was, or is another one
+    """
+    denoiser = None if noted["denoiser"] is None else Path(noted["denoiser"])
+    behind = (lineage.defence or "").rpartition(" ")[2]
+    for path, digest in ((Path(noted["path"]), lineage.file_sha256 or ""), (denoiser, behind)):
+        if path is None:
+            continue
+        if not path.exists():
+            raise EvaluationError(f"{path}, which {stage} measured, is not there", "put it back")
+        if not content_sha256(path).startswith(digest):
+            raise EvaluationError(f"{path} is not the file that {stage} measured (another sha256)")
+    reading = None if noted["reading"] is None else {**noted["reading"], "trust": False}
+    return open_model(ModelFile(Path(noted["path"]), "", reading, denoiser))[0].eval()
+
+
+def noted_loading(noted: Mapping[str, Any]) -> str:
+    """Write the Python that loads a model that `noted` was kept of."""
+    options = "".join(f", {name}={value!r}" for name, value in (noted["reading"] or {}).items())
+    lines = ["from robust_transfer.models import Denoised, import_checkpoint, load_model, read_denoiser", ""]
+    if noted["reading"] is None:
+        lines.append(f"model = load_model({noted['path']!r})")
+    else:
+        lines.append(f"model, _ = import_checkpoint({noted['path']!r}{options}, keep_head=True)")
+    if noted["denoiser"] is not None:
+        lines.append(f"model = Denoised(read_denoiser({noted['denoiser']!r}), model)")
+    return "\n".join([*lines, "logits = model.eval()(images)  # images in [0, 1]"])
