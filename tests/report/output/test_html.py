@@ -39,7 +39,7 @@ def test_the_page_is_whole_and_every_link_leads_somewhere(tmp_path):
         assert link[1:] in parser.ids if link.startswith("#") else (directory / link).is_file(), link
     stages = {run.key for run in collect(store).runs}
     assert all(any(key in link for link in parser.links) for key in stages)
-    assert {"quickstart", "2", "claims", "flags", "runs", "shots", "figure-quickstart"} <= parser.ids
+    assert {"found", "quickstart", "2", "claims", "flags", "runs", "shots", "figure-quickstart"} <= parser.ids
     assert not {"natural2", "findings"} & parser.ids
     assert "▼" in text and "selected on test" in text and 'name="viewport"' in text
     assert not re.search(r'(src|href)="https?:', text)

@@ -31,6 +31,7 @@ STYLE: dict[Any, Any] = {
     "legend.fontsize": 7.5,
     "pdf.fonttype": 42,
     "svg.hashsalt": "robust-transfer",
+    "svg.fonttype": "none",  # text stays text: drawn fast, and by the reader's own fonts
     "figure.dpi": 100,
     "savefig.dpi": 200,
     "savefig.bbox": "standard",
@@ -79,9 +80,10 @@ PRINTED = (".png", ".pdf")
 
 
 def save(figure: Any, path: Path, *, source: str, suffixes: Sequence[str] = PRINTED) -> list[Path]:
-    """Write a figure as PNG and PDF, or one of them, with its source in the files' metadata."""
+    """Write a figure in one form or several, with its source in the files' metadata."""
     named: dict[str, dict[str, str | None]] = {
         ".png": {"Software": None, "Description": source},
+        ".svg": {"Date": None, "Creator": None, "Description": source},
         ".pdf": {"Creator": None, "Producer": None, "CreationDate": None, "Keywords": source},
     }
     written = []

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -56,14 +59,43 @@ class Drawing:
 
 def write(drawing: Drawing, directory: Path, suffixes: Sequence[str] = canvas.PRINTED) -> list[Path]:
     """Write NAME.png, NAME.pdf, NAME.csv (the plotted numbers) and NAME.md (caption and source)."""
-    notices, source = "; ".join(drawing.notices), drawing.source
+    written = _draw(drawing, directory, suffixes, drawing.source)
+    return [*written, *_write_texts(drawing, directory, written[0])]
+
+
+def write_vector(drawing: Drawing, directory: Path) -> Path:
+    """Write NAME.svg, NAME.csv and NAME.md; a picture of the same content by the same code is kept."""
+    path = directory / f"{drawing.name}.svg"
+    content = hashlib.sha256(_code())
+    content.update(repr((drawing.rows, drawing.text, drawing.source)).encode())
+    mark = content.hexdigest()
+    if not (path.is_file() and mark in path.read_text(encoding="utf-8")):
+        _draw(drawing, directory, (".svg",), f"{drawing.source}; content {mark}")
+    _write_texts(drawing, directory, path)
+    return path
+
+
+@cache
+def _code() -> bytes:
+    """Return what draws: the modules of this folder, and matplotlib's version."""
+    modules = sorted(Path(__file__).parent.glob("*.py"))
+    return version("matplotlib").encode() + b"".join(module.read_bytes() for module in modules)
+
+
+def _draw(drawing: Drawing, directory: Path, suffixes: Sequence[str], source: str) -> list[Path]:
     with canvas.panels(*drawing.shape) as (figure, axes):
         drawing.draw(axes)
         figure.tight_layout()
+        figure.set_layout_engine(None)  # laid out: saving would do it once more
         if drawing.label:
             drawing.label(axes)
-        written = canvas.save(figure, directory / drawing.name, source=source, suffixes=suffixes)
-    text = f"![{drawing.name}]({drawing.name}.png)\n\n{drawing.text}\n\n{source}\n"
+        return canvas.save(figure, directory / drawing.name, source=source, suffixes=suffixes)
+
+
+def _write_texts(drawing: Drawing, directory: Path, picture: Path) -> list[Path]:
+    notices, source = "; ".join(drawing.notices), drawing.source
+    written = []
+    text = f"![{drawing.name}]({picture.name})\n\n{drawing.text}\n\n{source}\n"
     columns = (*drawing.columns, "notices", "source")
     rows = [(*row, notices, source) for row in drawing.rows]
     for suffix, content in ((".csv", comma_separated(columns, rows)), (".md", text)):
