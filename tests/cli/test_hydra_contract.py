@@ -1,6 +1,7 @@
 """What the commands ask of Hydra beyond its main entry points; a test each says what a release broke."""
 
 import inspect
+import pickle
 import re
 from pathlib import Path
 
@@ -125,3 +126,11 @@ def test_a_choice_that_is_not_in_the_defaults_is_recognised_by_hydras_message():
         pytest.raises(ConfigError, match="schedule is given, but"),
     ):
         read("train", words, multirun=False)
+
+
+def test_what_reads_config_files_travels_to_a_launchers_job():
+    with hydra_session("rt-train", None):
+        loader = GlobalHydra.instance().config_loader()
+        repository = pickle.loads(pickle.dumps(loader)).repository
+        assert repository.load_config("budget/smoke.yaml").config.smoke is True
+        assert repository.config_exists("train")

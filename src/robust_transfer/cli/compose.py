@@ -94,6 +94,10 @@ class ReadOnce:
     def __deepcopy__(self, memo: dict[int, Any]) -> ReadOnce:
         return self
 
+    def __reduce__(self) -> tuple[type[ReadOnce], tuple[Any]]:
+        """Pickle for the way to a launcher's job, which reads the files itself."""
+        return ReadOnce, (self._repository,)
+
     def load_config(self, config_path: str) -> Any:
         """Return a config file's content, None where there is no such file."""
         if config_path not in self._loaded:
