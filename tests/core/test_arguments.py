@@ -9,7 +9,8 @@ from robust_transfer.core.errors import ConfigError
 
 
 @pytest.mark.parametrize(
-    "value", [7, 7.0, np.int64(7), np.float32(7), np.array(7), torch.tensor(7), torch.tensor([7])]
+    "value",
+    [7, 7.0, np.int64(7), np.float32(7), np.array(7), torch.tensor(7), torch.tensor([7]), np.array([7])],
 )
 def test_whole_numbers_of_any_type(value):
     number = whole("n", value)
@@ -21,12 +22,14 @@ def test_whole_numbers_of_any_type(value):
     [
         *(7.5, "7", b"7", None, True, np.bool_(True), float("nan"), float("inf"), [7], {}),
         *(np.array([7, 8]), torch.tensor([7, 8]), torch.tensor(7.5), torch.tensor(True)),
+        *(np.zeros((40, 40)), torch.zeros(40, 40), "7" * 1000),
     ],
 )
 def test_what_is_not_a_whole_number_is_one_line(value):
     with pytest.raises(ConfigError, match="n=") as caught:
         whole("n", value)
     assert "expected a whole number" in caught.value.what
+    assert "\n" not in caught.value.what and len(caught.value.what) < 120
 
 
 def test_a_least_value():
@@ -35,7 +38,9 @@ def test_a_least_value():
         whole("index", -1, low=0)
 
 
-@pytest.mark.parametrize("value", [0.5, np.float32(0.5), np.array(0.5), torch.tensor([0.5])])
+@pytest.mark.parametrize(
+    "value", [0.5, np.float32(0.5), np.array([0.5]), torch.tensor([0.5], requires_grad=True)]
+)
 def test_real_numbers_of_any_type(value):
     assert real("sigma", value) == 0.5 and type(real("sigma", value)) is float
 

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from robust_transfer.core.errors import EvaluationError
-from robust_transfer.models.callables import as_module, logits_of
+from robust_transfer.models.callables import Wrapped, logits_of
 
 IMAGES = torch.rand(2, 3, 4, 4)
 
@@ -15,14 +15,14 @@ IMAGES = torch.rand(2, 3, 4, 4)
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
 def test_images_are_cast_to_the_weights_type(dtype):
     network = nn.Sequential(nn.Flatten(), nn.Linear(48, 3)).to(dtype)
-    assert torch.equal(as_module(network)(IMAGES), network(IMAGES.to(dtype)))
-    assert as_module(network)(IMAGES).dtype == dtype
+    assert torch.equal(Wrapped(network)(IMAGES), network(IMAGES.to(dtype)))
+    assert Wrapped(network)(IMAGES).dtype == dtype
 
 
 def test_functions_and_outputs_with_logits():
     logits = torch.rand(2, 3)
     for model in (lambda images: logits, lambda images: SimpleNamespace(logits=logits, hidden=None)):
-        assert as_module(model)(IMAGES) is logits
+        assert Wrapped(model)(IMAGES) is logits
 
 
 class MappedOutput(dict):
@@ -43,17 +43,19 @@ def test_a_mapping_with_the_attribute_is_taken():
 )
 def test_what_is_not_obvious_is_refused_with_the_wrapper_to_write(output, hint):
     with pytest.raises(EvaluationError) as caught:
-        as_module(lambda images: output)(IMAGES)
+        Wrapped(lambda images: output)(IMAGES)
     assert type(output).__name__ in caught.value.what and hint in " ".join(caught.value.hints)
 
 
 def test_other_outputs_and_models_are_refused():
     with pytest.raises(EvaluationError, match="returns a NoneType"):
-        as_module(lambda images: None)(IMAGES)
-    with pytest.raises(EvaluationError, match="the model is of type str"):
-        as_module("resnet50")
+        Wrapped(lambda images: None)(IMAGES)
+    with pytest.raises(EvaluationError, match=r"model: .* \(found str\)"):
+        Wrapped("resnet50")
+    with pytest.raises(EvaluationError, match=r"model: .* \(found the class Linear\)"):
+        Wrapped(nn.Linear)
 
 
 def test_a_module_can_be_put_in_eval_mode_through_its_wrapper():
     network = nn.Dropout(0.5)
-    assert list(as_module(network).modules())[1] is network
+    assert list(Wrapped(network).modules())[1] is network

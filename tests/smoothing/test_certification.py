@@ -1,19 +1,23 @@
 """certify and predict against closed forms and against CERTIFY and PREDICT written with SciPy alone."""
 
 import copy
+from collections import Counter
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy.stats import beta, binom, binomtest, norm
 from torch import nn
 
 from robust_transfer.core import rng
 from robust_transfer.core.binomial import upper_bound
 from robust_transfer.core.errors import ConfigError, EvaluationError
-from robust_transfer.smoothing import certify, certify_counts, predict
+from robust_transfer.smoothing import certify, certify_counts, predict, predict_from, top_k
 from robust_transfer.smoothing.bounds import two_class_radius
+from robust_transfer.smoothing.counts import ClassCounts
 
 SHAPE = (3, 4, 4)
 
@@ -230,6 +234,10 @@ def test_numbers_and_images_of_any_type(net):
     expected = certify(net, image(), sigma=0.25, n=1000, index=3)
     numbers = {"sigma": np.float32(0.25), "n0": 1e2, "n": torch.tensor(1000), "alpha": np.array(0.001)}
     assert certify(net, image().numpy(), **numbers, index=np.int64(3), batch_size=100.0) == expected
+    del numbers["n0"]
+    numbers |= {"sigma": np.array([0.1]), "index": torch.tensor([3]), "seed": 0.0}
+    expected = certify(net, image(), sigma=0.1, n=1000, index=3)
+    assert predict(net, image().tolist(), **numbers) == predict_from(expected.counts) == expected.guess
     assert certify(net, image(), sigma=0.25, n=1000, mode="decide", radii=0.1) == certify(
         net, image(), sigma=0.25, n=1000, mode="decide", radii=torch.tensor([0.1])
     )
@@ -269,14 +277,48 @@ def test_models_in_another_arithmetic(net, dtype):
         {"radii": None, "mode": "decide"},
         {"image": "cat.png"},
         {"image": [0.5]},
+        {"n": torch.zeros(30, 30)},
+        {"alpha": np.zeros((30, 30))},
         {"model": None},
+        {"model": nn.Linear},
     ],
 )
 def test_wrong_arguments_are_one_line(net, change):
-    arguments = {"model": net, "image": image(), "n": 100, **change}
-    with pytest.raises((ConfigError, EvaluationError)) as caught:
-        certify(arguments.pop("model"), arguments.pop("image"), **arguments)
-    assert "expected" in caught.value.what and "\n" not in caught.value.what
+    for function in (certify, predict):
+        arguments = {"model": net, "image": image(), "n": 100, **change}
+        if function is predict and change.keys() & {"label", "radii"}:
+            continue
+        with pytest.raises((ConfigError, EvaluationError)) as caught:
+            function(arguments.pop("model"), arguments.pop("image"), **arguments)
+        assert "expected" in caught.value.what and "\n" not in caught.value.what
+
+
+@given(st.lists(st.integers(0, 300), min_size=2, max_size=6), st.floats(1e-6, 0.4), st.integers(1, 7))
+def test_predict_and_the_top_classes_from_the_votes_of_every_class(votes, alpha, k):
+    order = np.argsort(-np.array(votes), kind="stable")
+    first, second = votes[order[0]], votes[order[1]]
+    sure = first + second > 0 and binomtest(first, first + second, 0.5).pvalue <= alpha
+    voted = [int(name) for name in order if votes[name]]
+    for kind in (int, float, np.int64, torch.tensor):
+        counts = {name: kind(number) for name, number in enumerate(votes)}
+        assert predict_from(counts, alpha=torch.tensor(alpha).double()) == (order[0] if sure else -1)
+        assert top_k(ClassCounts(Counter(counts)), k=kind(k)) == voted[:k]
+
+
+@pytest.mark.parametrize("counts", [None, [60, 40], {0: -1}, {0: 0.5}, {"cat": 3}, {0: None}])
+def test_votes_that_are_no_counts_are_one_line(counts):
+    for call in (lambda: predict_from(counts), lambda: top_k(counts, k=1)):
+        with pytest.raises(ConfigError, match="expected") as caught:
+            call()
+        assert "\n" not in caught.value.what
+
+
+@pytest.mark.parametrize("value", [0, -1, 1.5, "3", None, float("nan"), True, np.zeros((30, 30)), [1, 2]])
+def test_a_wrong_k_or_alpha_is_one_line(value):
+    for call in (lambda: predict_from({0: 9}, alpha=value), lambda: top_k({0: 9}, k=value)):
+        with pytest.raises(ConfigError, match="expected") as caught:
+            call()
+        assert "\n" not in caught.value.what
 
 
 @pytest.mark.parametrize("votes", [float("nan"), 0.5, -1, 1001, None])

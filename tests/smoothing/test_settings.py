@@ -3,6 +3,7 @@
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from robust_transfer.core.errors import ConfigError
@@ -28,6 +29,9 @@ GOOD = {"sigma": 0.5, "n": 100_000, "alpha": 0.001}
         ({"mode": "decied"}, "mode='decied'"),
         ({"mode": "decide", "radii": ()}, "radii=[]"),
         ({"radii": (0.5, -1.0)}, "radii=[0.5, -1.0]"),
+        ({"radii": b"1"}, "radii=b'1'"),
+        ({"radii": {0.5: 1}}, "radii={0.5: 1}"),
+        ({"mode": np.zeros((9, 9))}, "mode=array([[0., 0., "),
         ({"mode": "adaptive", "tolerance": 1.0}, "tolerance=1.0"),
     ],
 )

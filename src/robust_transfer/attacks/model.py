@@ -23,10 +23,6 @@ class LogitModel(Wrapped):
     """
 
     def __init__(self, model: Model) -> None:
-        if not callable(model):
-            raise EvaluationError(
-                f"model: expected a function from images to logits (found {type(model).__name__})"
-            )
         super().__init__(model)
         # A fast copy's weights may be held in less than it computes in.
         self.dtype = getattr(model, "input_dtype", self.dtype)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from textwrap import shorten
 from typing import TypeVar
 
 from torch import Tensor
@@ -95,4 +94,4 @@ def checked(check: Callable[..., Number], name: str, value: object, **limits: in
     try:
         return check(name, value, **limits)
     except ConfigError as error:
-        raise EvaluationError(shorten(error.what, 160), *error.hints) from error
+        raise EvaluationError(error.what, *error.hints) from error

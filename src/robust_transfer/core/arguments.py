@@ -8,6 +8,8 @@ from typing import Any
 
 from robust_transfer.core.errors import ConfigError
 
+LONGEST = 60  # characters of a wrong value that an error shows
+
 
 def whole(name: str, value: Any, *, low: int | None = None) -> int:
     """Return a whole number as an int, or refuse `value`; a float counts if it is integral.
@@ -22,9 +24,9 @@ def whole(name: str, value: Any, *, low: int | None = None) -> int:
     ConfigError : a boolean, a fraction, text, None, several numbers, or a number below `low`
     """
     expected = "a whole number" if low is None else f"a whole number, at least {low}"
-    number = _index(value)
+    number = _index(_single(value))
     if number is None or (low is not None and number < low):
-        raise ConfigError(f"{name}={value!r} (expected {expected})")
+        raise ConfigError(f"{name}={written(value)} (expected {expected})")
     return number
 
 
@@ -35,27 +37,40 @@ def real(name: str, value: Any) -> float:
     ------
     ConfigError : text, None, several numbers, NaN or infinity
     """
-    number = math.nan
-    if not isinstance(value, str | bytes | bool):
-        try:
-            number = float(value)
-        except (TypeError, ValueError, RuntimeError):
-            number = math.nan
+    number = _float(_single(value))
     if not math.isfinite(number):
-        raise ConfigError(f"{name}={value!r} (expected a finite number)")
+        raise ConfigError(f"{name}={written(value)} (expected a finite number)")
     return number
 
 
+def written(value: Any) -> str:
+    """Write a value in one line of an error: an array prints many."""
+    text = " ".join(repr(value).split())
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
+
+
+def _single(value: Any) -> Any:
+    """Return the number that a scalar, or a tensor or array of one element, holds; all else as it is."""
+    try:
+        return value.item()
+    except (AttributeError, TypeError, ValueError, RuntimeError):
+        return value
+
+
 def _index(value: Any) -> int | None:
-    # A boolean is an index to Python, NumPy and torch alike; nobody counts with one.
-    if isinstance(value, bool) or str(getattr(value, "dtype", "")).endswith("bool"):
+    if isinstance(value, bool):  # an index to Python; nobody counts with one
         return None
     try:
         return operator.index(value)
     except (TypeError, ValueError, RuntimeError):
-        pass
-    try:
-        number = float(value) if not isinstance(value, str | bytes) else math.nan
-    except (TypeError, ValueError, RuntimeError):
-        return None
+        number = _float(value)
     return int(number) if number.is_integer() else None
+
+
+def _float(value: Any) -> float:
+    if isinstance(value, str | bytes | bool):
+        return math.nan
+    try:
+        return float(value)
+    except (TypeError, ValueError, RuntimeError, OverflowError):
+        return math.nan

@@ -148,8 +148,8 @@ def by_image(rows: Iterable[Mapping[str, Any]]) -> dict[int, ImageCounts]:
 def read(stage: Path) -> dict[int, ClassCounts]:
     """Return the votes of every class of each image of a certification, over all samples of its estimation.
 
-    From these follow PREDICT (`smoothing.certification.predict_from`), the runner-up and the top k classes
-    (`counts.votes.most_common(k)`).
+    From these follow PREDICT (`smoothing.predict_from`), the runner-up and the top k classes
+    (`smoothing.top_k`).
 
     Parameters
     ----------

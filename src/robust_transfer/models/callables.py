@@ -22,9 +22,16 @@ class Wrapped(nn.Module):
 
     Images are cast to the type of the model's weights after everything that was done to them in float32; a
     half, bfloat16 or double model runs in its own arithmetic.
+
+    Raises
+    ------
+    EvaluationError : what cannot be called, and a class, of which there is no model yet
     """
 
     def __init__(self, model: Model) -> None:
+        if isinstance(model, type) or not callable(model):
+            kind = f"the class {model.__name__}" if isinstance(model, type) else type(model).__name__
+            raise EvaluationError(f"model: expected a function from images to logits (found {kind})")
         super().__init__()
         self.model = model
         self.dtype = dtype_of(model)
@@ -32,20 +39,6 @@ class Wrapped(nn.Module):
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Return the model's logits, in the type it computes them in."""
         return logits_of(self.model(images.to(self.dtype)))
-
-
-def as_module(model: Model) -> nn.Module:
-    """Wrap a model as `Wrapped` does.
-
-    Raises
-    ------
-    EvaluationError : what cannot be called
-    """
-    if not callable(model):
-        raise EvaluationError(
-            f"the model is of type {type(model).__name__} (expected a function from images to logits)"
-        )
-    return Wrapped(model)
 
 
 def dtype_of(model: Model) -> torch.dtype:

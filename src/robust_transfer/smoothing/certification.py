@@ -1,4 +1,4 @@
-"""CERTIFY and PREDICT for one image, and CERTIFY on simulated counts.
+"""CERTIFY for one image, and on simulated counts.
 
 C channels, H/W pixels, K classes.
 
@@ -19,7 +19,7 @@ from robust_transfer.core.arguments import whole
 from robust_transfer.core.binomial import lower_bound
 from robust_transfer.core.errors import ConfigError, EvaluationError
 from robust_transfer.models.callables import Model
-from robust_transfer.smoothing.bounds import certified_radius, top_two_p_value, two_class_radius
+from robust_transfer.smoothing.bounds import certified_radius, two_class_radius
 from robust_transfer.smoothing.counts import ClassCounts
 from robust_transfer.smoothing.sampling import Sampler
 from robust_transfer.smoothing.settings import BLOCK, Settings
@@ -224,37 +224,3 @@ def certify_counts(
             raise ConfigError(f"draw's votes={votes} (expected at most {samples}, the samples asked for)")
         progress = progress.add(ClassCounts(Counter({0: votes})))
     return conclude(rule, progress)
-
-
-def predict(
-    model: Model,
-    image: torch.Tensor,
-    *,
-    sigma: float = 0.5,
-    n: int = 100,
-    alpha: float = 0.001,
-    batch_size: int = BLOCK,
-    seed: int = 0,
-    index: int = 0,
-) -> int:
-    """Predict the smoothed class, or -1 to abstain.
-
-    With probability at least 1 - alpha the class returned, if any, is that of the smoothed classifier (Cohen
-    et al. 2019, Algorithm PREDICT). The samples are the first n that `certify` estimates with under the same
-    key.
-
-    Raises
-    ------
-    ConfigError, EvaluationError : as in `certify`
-    """
-    settings = Settings(sigma, BLOCK, n, alpha)
-    sample = Sampler.of(model, image, sigma=settings.sigma, batch_size=batch_size, seed=seed, index=index)
-    if settings.sigma == 0:
-        return sample.without_noise().top
-    return predict_from(sample("estimate", 0, settings.n), alpha=settings.alpha)
-
-
-def predict_from(counts: ClassCounts, *, alpha: float) -> int:
-    """Return the class with the most votes if the two-sided binomial test tells it from the next, or -1."""
-    first, second = (*sorted(counts.votes.values(), reverse=True), 0, 0)[:2]
-    return counts.top if top_two_p_value(first, second) <= alpha else ABSTAIN

@@ -16,7 +16,7 @@ from torch import nn
 from robust_transfer.core.arguments import whole
 from robust_transfer.core.errors import EvaluationError
 from robust_transfer.models.batching import padded
-from robust_transfer.models.callables import Model, as_module
+from robust_transfer.models.callables import Model, Wrapped
 from robust_transfer.models.modes import device_of, eval_mode
 from robust_transfer.smoothing.counts import ClassCounts, Unit
 from robust_transfer.smoothing.noise import Purpose, noise_block
@@ -115,7 +115,7 @@ class Sampler:
     def of(cls, model: Model, image: Any, *, sigma: float, batch_size: Any, seed: Any, index: Any) -> Sampler:
         """Take what users hold: any callable model, a tensor or NumPy image, whole numbers of any type."""
         return cls(
-            as_module(model),
+            Wrapped(model),
             checked_image(image),
             sigma,
             whole("batch_size", batch_size, low=1),

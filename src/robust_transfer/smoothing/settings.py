@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import InitVar, dataclass
 from typing import Any
 
-from robust_transfer.core.arguments import real, whole
+from robust_transfer.core.arguments import real, whole, written
 from robust_transfer.core.choices import ANALYSES
 from robust_transfer.core.errors import ConfigError, did_you_mean
 
@@ -47,10 +47,10 @@ class Settings:
             if not holds:
                 value = getattr(self, name)
                 value = list(value) if isinstance(value, tuple) else value
-                raise ConfigError(f"{prefix}{name}={value!r} (expected {expected})", *hints)
+                raise ConfigError(f"{prefix}{name}={written(value)} (expected {expected})", *hints)
 
-        if self.mode not in MODES:
-            expect(False, "mode", " or ".join(MODES), did_you_mean(str(self.mode), MODES))
+        if not isinstance(self.mode, str) or self.mode not in MODES:
+            expect(False, "mode", " or ".join(MODES), did_you_mean(written(self.mode), MODES))
         expect(self.analyses in ANALYSES, "analyses", " or ".join(ANALYSES))
         for name in ("sigma", "alpha", "tolerance"):
             object.__setattr__(self, name, real(prefix + name, getattr(self, name)))
@@ -69,5 +69,6 @@ class Settings:
 
 
 def _radii(name: str, value: Any) -> tuple[float, ...]:
-    values = value if isinstance(value, Iterable) and getattr(value, "ndim", True) else (value,)
+    several = isinstance(value, Iterable) and not isinstance(value, str | bytes | Mapping)
+    values = value if several and getattr(value, "ndim", True) else (value,)
     return tuple(real(name, radius) for radius in values)
