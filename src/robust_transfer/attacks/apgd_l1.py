@@ -115,8 +115,8 @@ def sparse_direction(gradients: Tensor, share: Tensor) -> Tensor:
     """
     size = gradients.flatten(1).abs()
     count = size.shape[1]
-    rank = ((1 - share) * count).clamp(0, count - 1).long().view(-1, 1)
-    least = size.sort(dim=1).values.gather(1, rank)
+    place = count - 1 - ((1 - share) * count).clamp(0, count - 1).long().view(-1, 1)
+    least = size.topk(int(place.max()) + 1).values.gather(1, place)
     signs = torch.where(size >= least, gradients.flatten(1).sign(), 0.0)
     return (signs / (signs.abs().sum(1, keepdim=True) + 1e-10)).view_as(gradients)
 
