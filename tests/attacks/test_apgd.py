@@ -61,6 +61,14 @@ def test_flags_are_those_of_the_reference(norm, loss, reference, model, images, 
     check_flags(result, expected)
 
 
+def test_in_l1_only_hits_in_the_ball_itself_count(model, images, labels):
+    """Whoever is broken has been through the balls of three and two times the radius: 4 points in each."""
+    result = autopgd(model, images, labels, norm="l1", eps=EPS["l1"], num_steps=10)
+    broken = ~result.robust & (result.clean_prediction == labels)
+    assert broken.any() and result.robust.any()
+    assert int(result.gradient_steps[broken].min()) > 8
+
+
 def test_targeted_flags_are_those_of_the_reference(reference, model, images, labels, monkeypatch):
     """One draw for all images, since the reference draws anew for every target."""
     draw = rng.normal(images.shape[1:], 0, "parity")

@@ -330,3 +330,11 @@ def test_masks_do_not_hide_batch_statistics(mask, model, images, labels):
     with torch.no_grad():
         classes = masked(images).argmax(1)
     refused(masked, images, classes, "batch")
+
+
+def test_labels_of_which_none_is_right_are_flagged(model, images, labels):
+    found = autopgd(model, images, (labels + 1) % 6, **BRIEF)
+    assert [flag.split(":")[0] for flag in found.flags] == ["clean"] and not found.robust.any()
+    with torch.no_grad():
+        one = torch.cat([model(images[:1]).argmax(1), (labels[1:] + 1) % 6])
+    assert autopgd(model, images, one, **BRIEF).flags == []

@@ -56,6 +56,11 @@ def test_other_outputs_and_models_are_refused():
         Wrapped(nn.Linear)
 
 
+def test_images_that_the_model_cannot_take_are_one_line():
+    with pytest.raises(EvaluationError, match=r"fails on images \(2, 3, 4, 4\) of torch.float32 \(mat1 and"):
+        Wrapped(nn.Sequential(nn.Flatten(), nn.Linear(10, 3)))(IMAGES)
+
+
 def test_a_module_can_be_put_in_eval_mode_through_its_wrapper():
     network = nn.Dropout(0.5)
     assert list(Wrapped(network).modules())[1] is network

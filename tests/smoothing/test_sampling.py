@@ -131,6 +131,24 @@ def test_ties_and_nonfinite_rows_vote_for_no_class(images):
     assert votes.top == (1 if votes.votes[1] >= votes.votes[2] else 2)
 
 
+@pytest.mark.parametrize("mask", [-100.0, -1e9, -float("inf")])
+@pytest.mark.parametrize("classes", [(3,), (0, 2), (1, 2, 3)])
+def test_masked_classes_get_no_votes_and_no_near_ties(net, images, mask, classes):
+    """Else a redraw would have room for every vote."""
+
+    class Masked(nn.Module):
+        def forward(self, batch):
+            logits = net(batch).clone()
+            logits[:, classes] = mask
+            return logits
+
+    [plain], [masked] = (count(model, images, [Unit(0, 0, 0, 400)]) for model in (net, Masked()))
+    left = sorted({0, 1, 2, 3} - set(classes))
+    assert set(masked.votes) <= set(left) and masked.votes.total() == 400 and masked.nonfinite == 0
+    assert all(masked.votes[name] >= plain.votes[name] for name in left)
+    assert masked.near_ties <= plain.near_ties + 4
+
+
 def test_bfloat16_logits_are_compared_as_they_are(images):
     class Low(nn.Module):
         def forward(self, batch):

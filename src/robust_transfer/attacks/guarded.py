@@ -161,6 +161,7 @@ def check_before(
         *check.check_precision(inputs.exact_model.model),
     ]
     check.check_logits(inputs.logits, inputs.labels, inputs.index, state)
+    flags += check.check_clean(inputs.logits, inputs.labels) if sample is None else []
     tried = inputs if sample is None else sampled(inputs, sample)
     flags += probe(settings, tried)
     if settings.guards == "full" and settings.num_eot == 1:

@@ -37,8 +37,23 @@ class Wrapped(nn.Module):
         self.dtype = dtype_of(model)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Return the model's logits, in the type it computes them in."""
-        return logits_of(self.model(images.to(self.dtype)))
+        """Return the model's logits, in the type it computes them in.
+
+        Raises
+        ------
+        EvaluationError : the model fails on the images
+        """
+        images = images.to(self.dtype)
+        try:
+            output = self.model(images)
+        except RuntimeError as error:
+            if "memory" in str(error):
+                raise
+            reason = str(error).splitlines()[0]
+            raise EvaluationError(
+                f"model: it fails on images {tuple(images.shape)} of {images.dtype} ({reason})"
+            ) from error
+        return logits_of(output)
 
 
 def dtype_of(model: Model) -> torch.dtype:

@@ -32,7 +32,7 @@ class ClassCounts:
     votes : votes of each class that has any; a tied or non-finite sample votes for none
     ties : samples whose two largest logits are equal
     near_ties : samples whose two largest logits rounding may swap (see `NEAR_TIES`), ties among them
-    nonfinite : samples with a NaN or infinite logit
+    nonfinite : samples with a NaN or infinite logit, but for classes masked by -inf
     num_classes : classes of the model, 0 where unknown
     """
 

@@ -25,6 +25,8 @@ from robust_transfer.smoothing.settings import BLOCK
 # Logits closer than this share of the row's largest may change places by rounding: some 16 units of the
 # type's precision and, in float32, 256.
 NEAR_TIES = {"fp32": 2**-16, "tf32": 2**-7, "bf16": 2**-5}
+# A logit so many times the size of the two leading ones masks its class, and says nothing of their rounding.
+MASKED_FROM = 16
 LOW_PRECISION = {torch.float16: "tf32", torch.bfloat16: "bf16"}  # float16 has as many digits as TF32
 
 
@@ -236,10 +238,12 @@ def _one_hot_votes(logits: torch.Tensor, batch_size: int, arithmetic: str) -> to
     share = max(NEAR_TIES[arithmetic], NEAR_TIES[LOW_PRECISION.get(logits.dtype, "fp32")])
     if logits.dtype != torch.float64:
         logits = logits.float()
-    finite = logits.isfinite().all(dim=1)
+    masked = logits == -torch.inf  # as heads mask classes: it is never the top one's
     top = logits.topk(2, dim=1)
+    finite = (logits.isfinite() | masked).all(dim=1) & top.values[:, 0].isfinite()
     gap = top.values[:, 0] - top.values[:, 1]
-    largest = logits.abs().amax(1)
+    sizes = torch.where(masked, 0.0, logits.abs())
+    largest = torch.minimum(sizes.amax(1), MASKED_FROM * sizes.gather(1, top.indices).amax(1))
     # Where a row ties, which index comes first is unspecified on a GPU: it votes for no class.
     voted = finite & (gap > 0)
     classes = nn.functional.one_hot(top.indices[:, 0], logits.shape[1]) * voted[:, None]

@@ -22,6 +22,7 @@ from robust_transfer.core.errors import EvaluationError
 SMALLEST_EPS = 1e-6
 # Pixels of images that were divided by 255 twice, with one bit to spare.
 DARKEST = 2 / 255
+FEWEST = 20  # images of which one should be classified correctly
 # Logits resolved no finer than this share of their leading differences are decided by rounding.
 COARSE = 1e-3
 
@@ -82,6 +83,13 @@ def check_logits(logits: Tensor, labels: Tensor, index: Tensor, state: AttackSta
         )
     coarse = losses.resolution(logits) > COARSE * losses.top_scale(logits)
     state.note(notes.OFFSET, positions_of(coarse))
+
+
+def check_clean(logits: Tensor, labels: Tensor) -> list[str]:
+    """Flag an attack on images of which none is classified correctly: there is nothing to break."""
+    if len(labels) < FEWEST or (logits.argmax(1) == labels.to(logits.device)).any():
+        return []
+    return [f"clean: none of {len(labels)} images is classified correctly; look at the order of the labels"]
 
 
 def check_state(moved: list[str]) -> None:
