@@ -257,4 +257,6 @@ def test_what_holds_of_all_images_takes_off_the_false_certificates_that_there_ma
     lines = config.spec.statements(settings, {"sa": 0.5, "ra": 0.002, "acr": None}, 500)
     assert [name for name, _ in lines] == ["SA, 99.9 %", "RA, 99.9 %"]
     assert "at least 49.2 %" in lines[0][1] and "at least 0.0 %" in lines[1][1] and "0.5" in lines[1][1]
+    [(_, text)] = config.spec.statements(settings, {"sa": 269 / 301}, 301)
+    assert "at least 88.3 % of" in text  # 266 of 301 are 88.37 %
     assert config.spec.statements({**settings, "sigma": 0.0}, {"sa": 0.5}, 500) == ()

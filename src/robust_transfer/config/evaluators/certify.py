@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -76,7 +77,8 @@ class CertifySpec(EvaluatorSpec):
         for name, metric, radius in (("SA", "sa", 0.0), ("RA", "ra", _ra_radius(settings))):
             if (value := metrics.get(metric)) is not None:
                 count = max(0, round(value * num_images) - false)
-                share = f"at least {100 * count / num_images:.1f} % of these images are truly correct"
+                percent = math.floor(1000 * count / num_images) / 10  # "at least" is never rounded up
+                share = f"at least {percent:.1f} % of these images are truly correct"
                 within = f" within radius {radius:g}" if radius else " under noise"
                 lines.append((f"{name}, {100 * CONFIDENCE:g} %", share + within))
         return tuple(lines)
