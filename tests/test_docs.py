@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import doctest
 import itertools
 import re
 import shlex
+import tempfile
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -171,6 +173,15 @@ def test_the_notebook_example_runs(capsys):
     assert len(examples) == 1
     exec(compile(examples[0], "README.md", "exec"), {})
     assert "tensor" in capsys.readouterr().out
+
+
+def test_the_examples_of_the_python_reference_run(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    page = ROOT / "docs" / "reference" / "python.md"
+    text = re.sub(r"^```.*\n", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    examples = doctest.DocTestParser().get_doctest(text, {}, page.name, str(page), 0)
+    found = doctest.DocTestRunner().run(examples)
+    assert found.failed == 0 and found.attempted > 20
 
 
 def test_citation_is_valid_and_agrees_with_the_package():
