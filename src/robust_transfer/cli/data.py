@@ -128,10 +128,16 @@ def _import(names: list[str], root: str, arguments: argparse.Namespace) -> int:
 def _cache(names: list[str], root: str, arguments: argparse.Namespace) -> int:
     from robust_transfer.data import open_dataset
     from robust_transfer.data.cache import AUTO, cached
+    from robust_transfer.data.images import FileImages
 
     def cache(name: str) -> None:
         options = {"partition": _partition(name, arguments), "verify": arguments.verify}
         dataset = open_dataset(name, root, "train", **options)
+        if not isinstance(dataset.reader, FileImages):
+            print(
+                f"{name}: its {len(dataset):,} training images are decoded already: they are held in memory"
+            )
+            return
         done = cached(dataset, root, arguments.folder or AUTO, build=True) is not dataset
         print(f"{name}: {len(dataset):,} training images {'are' if done else 'are not'} kept decoded")
 
