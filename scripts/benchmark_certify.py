@@ -1,16 +1,16 @@
-"""Time the certification loop, count the samples of `decide`, and print both as Markdown.
+"""Time the certification loop, and print what it costs as Markdown.
 
     python scripts/benchmark_certify.py --arch resnet50 --size 224 --batch 100 --rounds 5 --compile
     python scripts/benchmark_certify.py --cohen PATH/TO/core.py --cohen-batch 1000
 
-Three comparisons. (1) Our loop against the bare forward of the same prepared model, in the same layout,
+Two comparisons. (1) Our loop against the bare forward of the same prepared model, in the same layout,
 batch and arithmetic: what drawing, adding and counting cost. (2) Cohen et al.'s published loop, from a file
 given by path, as it stands but for two shims (a CPU in place of its fixed device, and a function that SciPy
-removed), on the model as it comes, against ours. (3) Samples that `decide` draws against `exact`, simulated.
+removed), on the model as it comes, against ours. How many samples `decide` saves: benchmark_samples.py.
 
 Speeds are ratios of process CPU time with one thread, in interleaved rounds: what else runs on the machine
-slows both sides. Weights are random, on which neither time nor sample counts of (1) and (2) depend. Labels in
-(2) make the stated share of first guesses right, because that share decides what the label skip saves.
+slows both sides. Weights are random, on which neither time nor sample counts depend. Labels in (2) make the
+stated share of first guesses right, because that share decides what the label skip saves.
 """
 
 from __future__ import annotations
@@ -24,24 +24,21 @@ from collections.abc import Callable
 from contextlib import contextmanager
 from pathlib import Path
 
-import numpy as np
 import scipy.stats
 import torch
 from measured import compared, machine, save
-from scipy.special import ndtr
 
 from robust_transfer.core import rng
 from robust_transfer.core.choices import ARITHMETICS
 from robust_transfer.models import build_model
 from robust_transfer.models.fast import fast_inference
 from robust_transfer.models.modes import eval_mode
-from robust_transfer.smoothing import certify, certify_counts
+from robust_transfer.smoothing import certify
 from robust_transfer.smoothing.counts import Unit
 from robust_transfer.smoothing.sampling import iter_votes
 from robust_transfer.smoothing.settings import BLOCK
-from robust_transfer.smoothing.stopping import interim_analyses
 
-SIGMA, ALPHA, FULL = 0.5, 0.001, 100_000
+SIGMA, ALPHA = 0.5, 0.001
 Row = dict[str, object]
 
 
@@ -52,7 +49,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--classes", type=int, default=10)
     parser.add_argument("--batch", type=int, default=100, help="samples per forward")
     parser.add_argument("--samples", type=int, default=1000, help="samples per measurement in (1)")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--arithmetic", nargs="+", choices=ARITHMETICS, default=["fp32", "bf16"])
     parser.add_argument("--compile", action="store_true", help="measure compiled models too")
     parser.add_argument("--cohen", type=Path, help="core.py of Cohen et al.'s code")
@@ -60,7 +57,6 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--images", type=int, default=3, help="images per measurement in (2)")
     parser.add_argument("--n", type=int, default=2000, help="samples per image in (2)")
     parser.add_argument("--guess-accuracy", type=float, default=2 / 3, help="share of right guesses in (2)")
-    parser.add_argument("--simulated", type=int, default=2000, help="simulated images in (3); 0: leave out")
     parser.add_argument("--json", type=Path, help="write the results here too")
     return parser.parse_args()
 
@@ -178,49 +174,6 @@ def against_cohen(
     ]
 
 
-def decide_against_exact(num_images: int) -> list[Row]:
-    """Draw pA = Phi(z), z normal; on the same votes, compare answers at radius 0 and 0.5, and samples."""
-    rows = []
-    for mean, deviation in ((1.0, 5.0), (1.0, 3.0), (1.0, 1.5)):
-        generator = np.random.default_rng(0)
-        probabilities = ndtr(generator.normal(mean, deviation, num_images))
-        analyses = interim_analyses("decide", n=FULL, alpha=ALPHA)
-        sizes = np.diff([0, *(analysis.samples for analysis in analyses)])
-        votes = generator.binomial(sizes, probabilities[:, None])
-        exact = [
-            certify_counts(lambda _, k=k: k, n=FULL, alpha=ALPHA, sigma=SIGMA) for k in votes.sum(1).tolist()
-        ]
-        found = []
-        for row in votes:
-            waiting = iter(row.tolist())
-            found.append(
-                certify_counts(lambda _, waiting=waiting: next(waiting), mode="decide", radii=(0.5,))
-            )
-        agree = [
-            np.mean(
-                [
-                    (a.prediction == 0 and a.radius >= r) == (b.prediction == 0 and b.radius >= r)
-                    for a, b in zip(found, exact, strict=True)
-                ]
-            )
-            for r in (0.0, 0.5)
-        ]
-        ra = [np.mean([c.radius >= 0.5 for c in certificates]) for certificates in (exact, found)]
-        samples = float(np.mean([c.samples_drawn for c in found]))
-        rows.append(
-            {
-                "pA": f"Phi(z), z ~ N({mean:g}, {deviation:g}^2)",
-                "samples": samples,
-                "fewer": FULL / samples,
-                "RA exact": ra[0],
-                "RA decide": ra[1],
-                "SA agrees": agree[0],
-                "RA agrees": agree[1],
-            }
-        )
-    return rows
-
-
 def table(title: str, rows: list[Row]) -> None:
     if not rows:
         return
@@ -247,11 +200,8 @@ def main() -> None:
         results["cohen"] = against_cohen(model, images, options)
         table(f"Published loop's CPU time (batch {options.cohen_batch}) / ours", results["cohen"])
         comparisons = comparisons + results["cohen"]
-    if options.simulated:
-        results["decide"] = decide_against_exact(options.simulated)
-        table("Samples of decide (SA and RA at 0.5) against exact, sigma 0.5, n = 100,000", results["decide"])
     if options.json:
-        save(options.json, comparisons, decide=results.get("decide", []))
+        save(options.json, comparisons)
 
 
 if __name__ == "__main__":

@@ -1,40 +1,118 @@
-"""Print the table of benchmarks from the files that the benchmark scripts wrote.
+"""Print the tables of benchmarks from the files that the benchmark scripts wrote.
 
     python scripts/benchmark_table.py            ours beside other software, for docs/benchmarks.md
     python scripts/benchmark_table.py --bounds   ours beside its bounds and its other settings
+    python scripts/benchmark_table.py --growth   how the cost of commands grows
+    python scripts/benchmark_table.py --goals    what benchmark_goals.toml asks for, and whether it is reached
+    python scripts/benchmark_table.py --write    all of them, into docs/benchmarks.md
 
 A ratio is the peer's cost over ours: above 1, ours is the cheaper one. It is the median over interleaved
-rounds on one machine, with the least and the greatest round.
+rounds on one machine, with the interval that `measured.compared` gives it.
 """
 
 from __future__ import annotations
 
+import re
+import statistics
 import sys
+import tomllib
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from measured import ROOT, load
+
+PAGE = ROOT / "docs" / "benchmarks.md"
+PATTERNS = ("what", "ours", "peer")
+RESULTS = ROOT / "results" / "benchmarks"
+GOALS = Path(__file__).with_name("benchmark_goals.toml")
 
 
 def table(folder: Path, *, bounds: bool = False) -> str:
     """Return the Markdown of all files in a folder, with the machines and the commands under the table."""
-    rows, sources = [], {}
+    rows, sources = [], []
     for path in sorted(folder.glob("cpu-*.json")):
         found = load(path)
         chosen = [row for row in found["comparisons"] if row["bound"] == bounds]
         if not chosen:
             continue
-        number = len(sources) + 1
-        sources[number] = (found["command"], found["machine"])
+        sources.append(found)
         for row in chosen:
-            spread = f"{row['ratio']:.3g} [{row['low']:.3g}, {row['high']:.3g}]"
-            rows.append(f"| {row['what']} | {row['ours']} | {row['peer']} | {spread} | {number} |")
-    lines = ["| what | ours | beside | cost beside / ours [range] | run |", "| --- | --- | --- | --- | --- |"]
-    lines += [*rows, ""]
-    lines += [f"{number}. `{command}`" for number, (command, _) in sources.items()]
-    machines = dict.fromkeys(machine for _, machine in sources.values())
-    lines += ["", *(f"Machine: {machine}." for machine in machines)]
+            cells = (row["what"], row["ours"], row["peer"], _spread(row), row["rounds"], len(sources))
+            rows.append(f"| {' | '.join(map(str, cells))} |")
+    head = "| what | ours | beside | cost beside / ours [interval] | rounds | run |"
+    return "\n".join([head, "|" + " --- |" * 6, *rows, *_sources(sources)]) + "\n"
+
+
+def growth(folder: Path) -> str:
+    """Return the Markdown of what commands cost by size."""
+    sources = [load(path) for path in sorted(folder.glob("cpu-growth*.json"))]
+    rows = [
+        f"| {row['what']} | {row['size']} | {statistics.median(row['seconds']):.2f} | {number} |"
+        for number, found in enumerate(sources, 1)
+        for row in found["growth"]
+    ]
+    head = "| what | size | CPU seconds | run |"
+    return "\n".join([head, "|" + " --- |" * 4, *rows, *_sources(sources)]) + "\n"
+
+
+def goals(folder: Path) -> str:
+    """Return the Markdown of every goal: the row that it is about, and whether the ratio is reached."""
+    rows = [row for path in sorted(folder.glob("cpu-*.json")) for row in load(path)["comparisons"]]
+    lines = ["| goal | asked | measured | reached |", "|" + " --- |" * 4]
+    for goal in tomllib.loads(GOALS.read_text(encoding="utf-8"))["goal"]:
+        found = [row for row in rows if all(re.search(goal[key], row[key]) for key in PATTERNS)]
+        best = max(found, key=lambda row: row["ratio"], default=None)
+        reached = "not measured" if best is None else "yes" if best["ratio"] >= goal["least"] else "no"
+        if best is not None and best["ratio"] < goal["least"] <= best["high"]:
+            reached = "no, but within the interval"
+        why = f": {goal['why']}" if reached != "yes" and "why" in goal else ""
+        measured = "-" if best is None else _spread(best)
+        lines.append(f"| {goal['name']} | {goal['least']:g} | {measured} | {reached}{why} |")
     return "\n".join(lines) + "\n"
 
 
+def _spread(row: dict[str, Any]) -> str:
+    return f"{row['ratio']:.3g} [{row['low']:.3g}, {row['high']:.3g}]"
+
+
+def _sources(found: Sequence[dict[str, Any]]) -> list[str]:
+    """Return the commands that measured, numbered, and the machines that they ran on."""
+    commands = []
+    for number, one in enumerate(found, 1):
+        load_text = f", load {one['load']}" if "load" in one else ""
+        commands.append(f"{number}. `{one['command']}` at commit {one['commit']}{load_text}")
+    machines = dict.fromkeys(f"Machine: {one['machine']}." for one in found)
+    return ["", *commands, "", *machines]
+
+
+TABLES = {
+    "": table,
+    " --bounds": lambda folder: table(folder, bounds=True),
+    " --growth": growth,
+    " --goals": goals,
+}
+
+
+def written(page: str, folder: Path) -> str:
+    """Return the page with the tables as the files in `folder` give them now."""
+    for option, make in TABLES.items():
+        mark = f"<!-- python scripts/benchmark_table.py{option} -->\n"
+        before, rest = page.split(mark)
+        page = before + mark + make(folder) + rest[rest.index("<!-- end -->") :]
+    return page
+
+
+def main() -> None:
+    """Print a table, or write all of them."""
+    option = "".join(f" {word}" for word in sys.argv[1:])
+    if option == " --write":
+        PAGE.write_text(written(PAGE.read_text(encoding="utf-8"), RESULTS), encoding="utf-8")
+    elif option in TABLES:
+        print(TABLES[option](RESULTS), end="")
+    else:
+        raise SystemExit(f"expected one of{', '.join(TABLES)} --write (found{option})")
+
+
 if __name__ == "__main__":
-    print(table(ROOT / "results" / "benchmarks", bounds="--bounds" in sys.argv), end="")
+    main()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import os
 import platform
 import shlex
 import statistics
@@ -31,13 +33,24 @@ def compared(
     *,
     bound: bool = False,
 ) -> dict[str, Any]:
-    """Return how many times a peer's cost is ours: the median over rounds, the least and the greatest.
+    """Return how many times a peer's cost is ours: the median over rounds with its interval.
 
     bound : the peer is no other software, but the least that ours could cost, or ours in another setting
     """
     ratios = [theirs / mine for theirs, mine in zip(peer_cost, our_cost, strict=True)]
-    spread = {"ratio": statistics.median(ratios), "low": min(ratios), "high": max(ratios)}
+    low, high = median_interval(ratios)
+    spread = {"ratio": statistics.median(ratios), "low": low, "high": high}
     return {"what": what, "ours": ours, "peer": peer, "bound": bound, **spread, "rounds": len(ratios)}
+
+
+def median_interval(values: Sequence[float]) -> tuple[float, float]:
+    """Return a 95 % interval of the median, from ranks alone; the whole range of fewer than 9 values."""
+    ordered, cut = sorted(values), 0
+    number = len(ordered)
+    # As many below the median as successes in fair coins: what is cut at both ends must be unlikely.
+    while 2 * sum(math.comb(number, k) for k in range(cut + 2)) <= 0.05 * 2**number:
+        cut += 1
+    return ordered[cut], ordered[-1 - cut]
 
 
 def machine(device: str = "cpu") -> str:
@@ -73,6 +86,7 @@ def command() -> str:
 def save(path: Path, comparisons: Sequence[dict], *, device: str = "cpu", **details: Any) -> None:
     """Write one benchmark's file."""
     facts = {"command": command(), "machine": machine(device), "commit": git_commit()}
+    facts["load"] = f"{os.getloadavg()[2]:.0f} on {os.cpu_count()} cores"
     write_json(path, {**facts, "comparisons": list(comparisons), **details})
 
 
