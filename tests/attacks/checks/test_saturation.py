@@ -90,8 +90,14 @@ def test_a_flat_dlr_is_flagged(images):
 
 @pytest.mark.parametrize("scale", [1e3, 1e6])
 def test_saturated_cross_entropy_is_attacked_as_hard_as_if_it_were_not(model, images, labels, scale):
-    """DLR alone leaves images that cross-entropy of the same model at another scale breaks."""
+    """DLR alone leaves images that cross-entropy of the same model at another scale breaks.
+
+    Whoever is left has been through three runs: saturated, by DLR, and by cross-entropy of rescaled logits.
+    """
     plain = autopgd(model, images, labels, **SETTINGS)
     found = autopgd(Scaled(model, scale), images, labels, **SETTINGS)
     assert found.flags[0].startswith("saturated")
     assert int(found.robust.sum()) <= int(plain.robust.sum())
+    left = [i for i, robust in enumerate(found.robust.tolist()) if robust and "saturated" in found.notes[i]]
+    runs = found.gradient_steps[left] / (SETTINGS["num_steps"] + 1)
+    assert len(left) and set(runs.tolist()) == {3.0}
