@@ -165,3 +165,23 @@ def test_a_class_map_gives_a_folder_the_labels_of_a_files_outputs(network, tmp_p
     with torch.no_grad():
         wanted = [int(network(F.to_tensor(Image.open(file))[None]).argmax()) for file in files]
     assert [int(row["prediction"]) for row in rows] == wanted
+
+
+def test_weights_by_name_are_evaluated_with_what_their_publisher_says(words, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    place = tmp_path / "models/cifar10/Linf/Sehwag2021Proxy_R18.pt"
+    words = [word for word in words if not word.startswith(("checkpoint=", "normalize="))]
+    named = "checkpoint=robustbench:Sehwag2021Proxy_R18"
+    assert main([*words, named, "--plan"]) == 2
+    assert "Sehwag2021Proxy_R18 is not here (expected models/cifar10" in capsys.readouterr().err
+    place.parent.mkdir(parents=True)
+    (tmp_path / "cifar.pth").rename(place)
+    assert main([*words, named, "--plan"]) == 0
+    by_name = capsys.readouterr()
+    assert "Sehwag2021Proxy_R18.pt: resnet18_small of width 4" in by_name.err.splitlines()[0]
+    assert main([*words, f"checkpoint={place}", "normalize=none", "--plan"]) == 0
+    assert capsys.readouterr().out == by_name.out  # the same key
+    assert main([*words, "checkpoint=torchvision:IMAGENET1K_V2", "--plan"]) == 2
+    assert "needs its network" in capsys.readouterr().err
+    assert main([*words, "checkpoint=https://huggingface.co/o/net", "--plan"]) == 2
+    assert "rt-eval: checkpoint=hf:o/net" in capsys.readouterr().err

@@ -18,7 +18,7 @@ PROGRAM = "rt-eval"
 PROBE_MEANING = "a pre-training by itself: train a last layer on it, then clean accuracy"
 HELP = """\
 rt-eval EVALUATOR checkpoint=C dataset=D [key=value ...]
-  Evaluate a checkpoint: a stage directory, a key of the store, or a file.
+  Evaluate a checkpoint: a stage directory, a key of the store, a file, or weights by name.
 
 {evaluators}
 

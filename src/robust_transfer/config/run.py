@@ -64,7 +64,7 @@ class TrainConfig(EvaluatorNodes):
 class EvaluateConfig(EvaluatorNodes):
     """Everything that rt-eval can be told."""
 
-    checkpoint: str = option("a stage directory, a key, or a file")
+    checkpoint: str = option("a stage directory, a key, a file, or weights by name as in rt-report zoo")
     model: ModelConfig | None = option("architecture that the checkpoint must have; null: whatever it has")
     format: str = option("format of a foreign file; auto: recognised by its keys")
     normalize: str | list[list[float]] | None = option("normalisation of a foreign file; null: its own")

@@ -84,7 +84,7 @@ def missing_file(path: Path) -> CheckpointError:
         return CheckpointError(
             f"{text} is on the Hugging Face hub, expected a file here",
             f"rt-train: pretrain.weights=hf:{name}",
-            f"rt-eval: hf download {' '.join(part for part in on_hub.groups() if part)} prints the file",
+            f"rt-eval: checkpoint=hf:{name}",
         )
     if "://" in text:
         return CheckpointError(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,8 +14,28 @@ from robust_transfer.config.model import DEFAULT_WIDTH
 from robust_transfer.config.run import EvaluateConfig
 from robust_transfer.core.errors import ConfigError
 from robust_transfer.data.sizes import resized_side
+from robust_transfer.models import zoo
 from robust_transfer.pipeline.stage import CheckpointMetadata, Stage, whole_image
 from robust_transfer.store.records import Lineage
+
+
+def by_name(config: EvaluateConfig) -> EvaluateConfig:
+    """Put the file, and what its publisher says of it, where `checkpoint=` names published weights."""
+    weights = config.checkpoint
+    if not re.match(r"[a-z]{2,}:[^/]", weights) or Path(weights).exists():
+        return config
+    from robust_transfer.models import published_weights
+
+    entry = zoo.catalogue().get(weights)
+    arch = config.model.arch if config.model else entry.arch if entry else ""
+    if not arch and not weights.startswith("hf:"):
+        raise ConfigError(f"checkpoint={weights} needs its network", "model=resnet50")
+    return dataclasses.replace(
+        config,
+        checkpoint=str(published_weights(weights, arch=arch)),
+        normalize=config.normalize or zoo.own_normalize(weights),
+        format="torchvision" if weights.startswith("torchvision:") else config.format,
+    )
 
 
 def file_metadata(path: Path, config: EvaluateConfig) -> CheckpointMetadata:

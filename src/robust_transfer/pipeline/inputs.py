@@ -23,10 +23,10 @@ from robust_transfer.core import named
 from robust_transfer.core.errors import CheckpointError, ConfigError
 from robust_transfer.data import catalogue
 from robust_transfer.data.selection import Selection
+from robust_transfer.models import zoo
 from robust_transfer.models.container import missing_file
 from robust_transfer.models.folders import is_weights_folder
 from robust_transfer.models.metadata import read_metadata
-from robust_transfer.models.zoo import own_normalize
 from robust_transfer.pipeline import foreign, plan
 from robust_transfer.pipeline.defence import defended
 from robust_transfer.pipeline.stage import CheckpointMetadata, DatasetMetadata, Stage
@@ -83,6 +83,7 @@ def _evaluators_references(config: TrainConfig | EvaluateConfig) -> dict[str, Ch
 
 def evaluation_stages(config: EvaluateConfig) -> list[Stage]:
     """Look up the checkpoint and the data set of an evaluation and plan its stages."""
+    config = foreign.by_name(config)
     if config.model is not None:
         config = dataclasses.replace(config, model=_resolved(config.model))
     _check_evaluators(config)
@@ -271,7 +272,7 @@ def _pretrained_file(config: TrainConfig, pretrain: CheckpointConfig) -> Checkpo
         path = Path(str(pretrain.path))
     if not path.exists():
         raise missing_file(path)
-    where, normalize = foreign.where(pretrain), pretrain.normalize or own_normalize(pretrain.weights)
+    where, normalize = foreign.where(pretrain), pretrain.normalize or zoo.own_normalize(pretrain.weights)
     described = describe_file(
         path,
         arch=config.model.arch,
