@@ -96,6 +96,7 @@ def with_files(words: tuple[str, ...], checkpoint: Path) -> list[str]:
     if any(re.match(r"experiment=(?!quickstart)", word) for word in words):
         # The sweeps over all sets are planned whole in tests/cli/test_presets.py.
         kept += [] if any(word.startswith("dataset=") for word in words) else ["dataset=cifar10"]
+        kept += [] if any(word.startswith("seed=") for word in words) else ["seed=0"]
     folder = f"dataset.root={checkpoint.parent / 'images'}"
     kept = [folder if re.fullmatch(r"dataset\.root=\w+", word) else word for word in kept]
     return [re.sub(r"=(FILE|KEY)$", f"={checkpoint}", word) for word in kept]
@@ -106,7 +107,18 @@ def test_there_are_commands_of_every_program():
     assert len(lines_of("rt-train")) > 20
 
 
-@pytest.mark.parametrize("line", lines_of("rt-train", "rt-eval"), ids=str)
+def is_long(line: Line) -> bool:
+    """Tell a sweep over many methods: each of their compositions takes a tenth of a second and more."""
+    return any(word.startswith("experiment=methods") for word in line.words)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        pytest.param(line, id=str(line), marks=[pytest.mark.slow] if is_long(line) else [])
+        for line in lines_of("rt-train", "rt-eval")
+    ],
+)
 def test_a_run_can_be_planned(line, checkpoint, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("RT_DATA", raising=False)

@@ -7,6 +7,7 @@ import pytest
 from robust_transfer.cli import compose, launching
 from robust_transfer.cli.train import main
 from robust_transfer.store import directories
+from tiny_runs import shipped_configs
 
 RUN = ["pretrain=simclr", "finetune=cr", "dataset=pets"]
 SHRINK = {"max_steps", "batch_size", "subset", "num_steps", "n", "generated", "parent"}
@@ -14,7 +15,7 @@ SHRINK = {"max_steps", "batch_size", "subset", "num_steps", "n", "generated", "p
 
 def trace(*words):
     """Return what each stage is, but for what a budget caps."""
-    with compose.hydra_session("rt-train", None):
+    with shipped_configs():
         (job,) = launching.planned(compose.read("train", [*RUN, *words], multirun=False))
     return [(stage.kind, stage.label, without_caps(stage.identity)) for stage in job.stages]
 

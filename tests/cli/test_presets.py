@@ -9,11 +9,12 @@ import yaml
 
 from robust_transfer.cli import compose, launching
 from robust_transfer.core.errors import ConfigError
+from tiny_runs import shipped_configs
 
 
 @functools.cache
 def planned(*words):
-    with compose.hydra_session("rt-train", None):
+    with shipped_configs():
         return launching.planned(compose.read("train", list(words), multirun=False))
 
 

@@ -8,13 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from planned import child
-from robust_transfer.cli.compose import conf_directory, data_sets, hydra_session, read
+from robust_transfer.cli.compose import conf_directory, data_sets, read
 from robust_transfer.config.evaluators import evaluators
 from robust_transfer.config.methods import FINETUNE, PRETRAIN
 from robust_transfer.config.run import TrainConfig, evaluate_config, train_config
 from robust_transfer.core.errors import ConfigError
 from robust_transfer.data import catalogue
-from tiny_runs import composed
+from tiny_runs import composed, shipped_configs
 from training_jobs import REQUIRED
 
 
@@ -24,7 +24,7 @@ def names(group):
 
 
 def values_of(*overrides, config_name="train"):
-    with hydra_session("rt-train", None):
+    with shipped_configs():
         composition = read(config_name, list(overrides), multirun=False)
     return [job.values for job in composition.jobs]
 
@@ -53,17 +53,15 @@ def test_every_shipped_choice_composes_and_parses(number):
 PARTS = {
     "lr_search": [["pretrain=none", "finetune=st", "dataset=digits"]],
     "natural": [["dataset=digits"], ["cell=natural/none_at"]],
+    "methods": [["pretrain=none", "finetune=at"]],
+    "methods_mini": [["cell=methods_mini/none", "finetune=at"]],
 }
 
 
-# The study's tables and all12 are planned, which begins with this, in cli/test_presets.py.
+# The study's tables and all12 are planned, which begins with this, in cli/test_presets.py; every method of
+# methods and methods_mini in test_docs.py.
 @pytest.mark.parametrize(
-    "experiment",
-    [
-        pytest.param(n, marks=[pytest.mark.slow] if n.startswith("methods") else [])
-        for n in names("experiment")
-        if not n.startswith("table") and n != "all12"
-    ],
+    "experiment", [n for n in names("experiment") if not n.startswith("table") and n != "all12"]
 )
 def test_every_experiment_composes_and_parses(experiment):
     for words in PARTS.get(experiment, [[]]):

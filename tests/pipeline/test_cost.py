@@ -8,10 +8,11 @@ import yaml
 from robust_transfer.cli import compose, launching
 from robust_transfer.pipeline import cost
 from small_model import small_model
+from tiny_runs import shipped_configs
 
 
 def stages(*words):
-    with compose.hydra_session("rt-train", None):
+    with shipped_configs():
         (job,) = launching.planned(compose.read("train", list(words), multirun=False))
     return {stage.kind: stage for stage in job.stages}
 

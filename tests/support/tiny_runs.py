@@ -5,8 +5,12 @@ from __future__ import annotations
 import copy
 import functools
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from hydra.core.global_hydra import GlobalHydra
 
 from robust_transfer.cli.compose import hydra_session, read
 from robust_transfer.config.run import TrainConfig, train_config
@@ -46,9 +50,27 @@ def composed(*overrides: str) -> TrainConfig:
 
 @functools.cache
 def _values(*overrides: str) -> dict[str, Any]:
-    with hydra_session("rt-train", None):
+    with shipped_configs():
         (job,) = read("train", list(overrides), multirun=False).jobs
     return job.values
+
+
+@contextmanager
+def shipped_configs() -> Iterator[None]:
+    """A session of Hydra on the shipped configs, whose files are read once for all tests of a process."""
+    shared = _hydra()
+    session = GlobalHydra.instance()
+    before, session.hydra = session.hydra, shared
+    try:
+        yield
+    finally:
+        session.hydra = before
+
+
+@functools.cache
+def _hydra() -> Any:
+    with hydra_session("rt-train", None):
+        return GlobalHydra.instance().hydra
 
 
 def snapshot(root: Path) -> dict[str, tuple[int, str]]:

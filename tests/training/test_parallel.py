@@ -51,10 +51,10 @@ def one_step_in_float64(config, context):
     return found | {n: buffer.clone() for n, buffer in trained.named_buffers()}
 
 
-def everything(root, methods, context):
+def everything(root, methods, jobs, context):
     """Do what the tests below compare, in processes that start once."""
     steps = {name: one_step_in_float64(config, context) for name, config in methods.items()}
-    train_on(root, context)
+    train_all(jobs, context)
     if context.world_size > 1:
         cut_and_resumed(root, context)
     return steps
@@ -64,10 +64,11 @@ def everything(root, methods, context):
 def runs(tmp_path_factory):
     """Return the folder of both runs, and the single steps of one process and of two."""
     root = tmp_path_factory.mktemp("parallel")
-    # Composed once, in this process: half a second each.
+    # Composed once, in this process.
     methods = {name: make_method(name, **short_attack(name)) for name in METHODS}
-    two = launch(everything, (root / "two", methods), devices=2, device_kind="cpu", batch_size=8)
-    return root, everything(root / "one", methods, single("cpu")), two
+    work = {number: (root / number, methods, jobs_in(root / number)) for number in ("one", "two")}
+    two = launch(everything, work["two"], devices=2, device_kind="cpu", batch_size=8)
+    return root, everything(*work["one"], single("cpu")), two
 
 
 @pytest.mark.slow
@@ -82,18 +83,27 @@ def test_one_step_of_every_objective_in_float64(runs):
 # One of each state that passes from step to step: running statistics and an attack in the step, a queue, two
 # BatchNorms with a slow copy, prototypes, perturbations, moved weights, averaged weights, frozen stages.
 SEVERAL = ("at", "moco", "dynacl", "swav", "free", "trades_awp", "byol_ema", "at_layer2")
-STEPS = 7  # over the end of an epoch, which has six
+STEPS = 4  # over the end of an epoch, which has three
 # Of methods whose steps amplify rounding tenfold each at the usual rate, from 1e-15 on.
 RATES = {"dynacl": 1e-4, "swav": 1e-4, "free": 0.005}
 
 
-def train_on(root, context):
-    """Train for several steps in float64: float32 amplifies rounding, differently by processor."""
+def jobs_in(root):
+    """Return the jobs of several steps on 30 images."""
+    jobs = []
     for name in SEVERAL:
         lr = RATES.get(name, 0.05 if make_method(name).spec.needs_labels else 0.002)
         job = make_job(
             name, root / name, max_steps=STEPS, epochs=9, batch_size=8, lr=lr, **short_attack(name)
         )
+        fewer = dataclasses.replace(job.stage, dataset=dataclasses.replace(job.stage.dataset, shots=3))
+        jobs.append(dataclasses.replace(job, stage=fewer))
+    return jobs
+
+
+def train_all(jobs, context):
+    """Train for several steps in float64: float32 amplifies rounding, differently by processor."""
+    for job in jobs:
         with pytest.MonkeyPatch.context() as patch:
             for loads in ("_starting_model", "_frozen"):
                 narrow = getattr(job_module, loads)
