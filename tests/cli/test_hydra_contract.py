@@ -71,6 +71,9 @@ def test_a_users_directory_comes_before_the_shipped_configs_and_only_in_its_sess
         read("train", [*words, "budget=own"], multirun=False)
 
 
+SINGLE = ["seed=0", "cell=natural/none_at", "dataset=digits"]  # one job of a preset's sweep
+
+
 def test_a_config_file_is_read_once_a_session(monkeypatch):
     words = ["pretrain=none", "finetune=at,cr", "dataset=digits,pets", "seed=0,1"]
     read_files = []
@@ -86,6 +89,17 @@ def test_a_config_file_is_read_once_a_session(monkeypatch):
         assert len(read("train", words, multirun=True).jobs) == 8
     assert {"train", "finetune/at", "finetune/cr"} <= set(read_files)
     assert len(read_files) == len(set(read_files))
+
+
+def test_compositions_of_a_session_see_nothing_of_each_other():
+    words = ["pretrain=none", "finetune=at", "dataset=digits"]
+    with hydra_session("rt-train", None):
+        [fresh] = read("train", words, multirun=False).jobs
+    with hydra_session("rt-train", None):
+        [preset] = read("train", ["experiment=natural", *SINGLE], multirun=False).jobs
+        [after] = read("train", words, multirun=False).jobs
+    assert preset.values["certify"]["subset"] != fresh.values["certify"]["subset"]
+    assert after == fresh
 
 
 def test_jobs_that_share_a_composition_see_nothing_of_each_other():

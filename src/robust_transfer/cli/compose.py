@@ -81,7 +81,7 @@ class ReadOnce:
     """Hydra's repository of config files, each read and parsed once a session.
 
     Hydra copies its repository for every composition and every list of a group's choices; the copy is this
-    one again. What is loaded is merged elsewhere, never changed.
+    one again. A composition merges into what it loaded, so each gets a copy of that.
     """
 
     def __init__(self, repository: Any) -> None:
@@ -102,7 +102,7 @@ class ReadOnce:
         """Return a config file's content, None where there is no such file."""
         if config_path not in self._loaded:
             self._loaded[config_path] = self._repository.load_config(config_path)
-        return self._loaded[config_path]
+        return copy.deepcopy(self._loaded[config_path])
 
 
 def data_sets(group: str) -> list[str]:
