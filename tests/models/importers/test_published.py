@@ -36,9 +36,11 @@ def test_the_published_resnet18_gives_its_own_classs_logits(path):
 REAL = os.environ.get("RT_REAL_DATA")
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(not REAL, reason="RT_REAL_DATA names no folder with cifar10-jpeg.tar")
-def test_the_published_resnet18_is_right_on_photographs_without_normalisation(path):
+@pytest.fixture
+def accuracy():
+    """The share of a hundred photographs that a file's network gets right."""
+    if not REAL:
+        pytest.skip("RT_REAL_DATA names no folder with cifar10-jpeg.tar")
     with tarfile.open(Path(REAL) / "cifar10-jpeg.tar") as archive:
         files = sorted(m.name for m in archive if m.isfile() and "/test/" in m.name)
         classes = sorted({name.split("/")[-2] for name in files})
@@ -48,9 +50,19 @@ def test_the_published_resnet18_is_right_on_photographs_without_normalisation(pa
         )
     labels = torch.tensor([classes.index(name.split("/")[-2]) for name in chosen])
 
-    def accuracy(normalize):
-        model, _ = import_checkpoint(path, arch="resnet18_small", normalize=normalize, keep_head=True)
+    def measure(path, normalize):
+        arch = describe_file(path, normalize=normalize)["arch"]
+        model, _ = import_checkpoint(path, arch=arch, normalize=normalize, keep_head=True)
         with torch.no_grad():
-            return (model.eval()(images).argmax(1) == labels).float().mean().item()
+            return arch, (model.eval()(images).argmax(1) == labels).float().mean().item()
 
-    assert accuracy("none") > 0.8 > accuracy("cifar") + 0.2
+    return measure
+
+
+@pytest.mark.slow
+def test_published_networks_are_right_on_photographs_with_their_own_statistics(path, accuracy):
+    (arch, right), (_, wrong) = accuracy(path, "none"), accuracy(path, "cifar")
+    assert arch == "resnet18_small" and right > 0.8 > wrong + 0.2
+    for file in sorted(Path(REAL).glob("weights/akamaster-resnet*.th")):
+        arch, right = accuracy(file, "imagenet")
+        assert arch == f"cifar_{file.name.split('-')[1]}_a" and right > 0.75, file.name
