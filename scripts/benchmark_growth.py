@@ -98,7 +98,7 @@ def works(scratch: Path, chosen: list[str]) -> Iterator[tuple[str, str, Callable
             folder = copied(scratch / f"copied-{number}", source, number)
             yield "index of a store", f"{number:,} evaluations", indexing(folder)
     for name, text, words in (
-        ("table", "table of the natural study", ("table", "natural")),
+        ("table", "table of the natural study", ("table", "natural2")),
         ("page", "html page", ("html",)),
     ):
         for label, (num_sets, num_seeds) in STORES.items() if name in chosen else ():
