@@ -1,3 +1,4 @@
+import json
 import subprocess
 import sys
 
@@ -189,6 +190,17 @@ def test_html_is_one_page(run, tmp_path):
     quickstart(tmp_path, seeds=(0,))
     assert run("html", "--store", tmp_path)[0] == 0
     assert (tmp_path / "report" / "index.html").read_text().startswith("<!doctype html>")
+
+
+def test_zoo_lists_every_name_with_its_published_accuracy(run):
+    code, out, _ = run("zoo")
+    rows = {line.split()[0]: line for line in out.splitlines()}
+    assert code == 0 and "73.16 %" in rows["madrylab:resnet50_l2_eps0.5"]
+    assert "wideresnet28_10" in rows["robustbench:Carmon2019Unlabeled"]
+    assert " - " in rows["robustbench:L2/Sehwag2021Proxy_R18"]
+    code, out, _ = run("zoo", "--json")
+    entries = json.loads(out)
+    assert len(entries) == len(rows) - 1 and {entry["name"] for entry in entries} < set(rows)
 
 
 def test_export_of_an_evaluation_is_its_model_with_a_card(run, tmp_path):
