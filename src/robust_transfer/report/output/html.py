@@ -208,7 +208,8 @@ def _curve_runs(found: dict[str, Table]) -> dict[str, list[Run]]:
     for table in found.values():
         for result in table.ordered:
             run = result.runs[0]
-            if "acr" in run.spec.measured(run.settings) and result.cell not in seen:
+            # Without noise every radius is 0.
+            if run.cell.sigma and "acr" in run.spec.measured(run.settings) and result.cell not in seen:
                 seen.add(result.cell)
                 groups.setdefault(run.cell.target, []).append(run)
     return {name: runs[:MOST_CURVES] for name, runs in groups.items()}
