@@ -140,7 +140,8 @@ ENDLESS = ("pretrain.max_steps=100000", "pretrain.epochs=null")
 
 
 def test_a_time_limit_saves_and_the_requeued_job_goes_on_from_there(slurm, tmp_path):
-    limit = ("hydra.launcher.timeout_min=1", "hydra.launcher.signal_delay_s=30")
+    # Ninety seconds to the warning: a busy machine needs thirty for the imports alone.
+    limit = ("hydra.launcher.timeout_min=2", "hydra.launcher.signal_delay_s=30")
     many = "hydra.launcher.max_num_timeout=50"
     sweep = Sweep(slurm, tmp_path / "sweep", *LONG, *ENDLESS, *limit, many)
     sweep.until(lambda: sweep.stage("pretrain") and (sweep.stage("pretrain").path / "last.pt").is_file())
