@@ -77,7 +77,9 @@ class Sweep:
     def until(self, happened):
         deadline = time.monotonic() + PATIENCE_SECONDS
         while not (answer := happened()):
-            assert self.process.poll() is None and time.monotonic() < deadline, self.said()
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                self.process.kill()
+                raise AssertionError(self.said())
             time.sleep(0.2)
         return answer
 
