@@ -61,16 +61,16 @@ def over_sets(results: Sequence[Result], metric: str, measure: Measure) -> SetsM
     by_set: dict[str, list[Estimate]] = {}
     for result in results:
         by_set.setdefault(result.cell.dataset, []).append(getattr(result, measure)[metric])
-    means = {name: float(np.mean([e.value for e in found])) for name, found in by_set.items()}
+    means = {name: float(np.mean([e.value for e in estimates])) for name, estimates in by_set.items()}
     value = float(np.mean(list(means.values())))
     like, new = over_like_sets(list(means.values()))
-    arrays = aligned([[e.sample for e in found] for found in by_set.values()])
+    arrays = aligned([[e.sample for e in estimates] for estimates in by_set.values()])
     if arrays is None:
         return SetsMean(value, None, None, None, "", *like, *new, None, means)
-    found = crossed.mean(*arrays)
+    mean = crossed.mean(*arrays)
     own = [crossed.mean(values) for values in arrays]
     share = _heterogeneity([m.value for m in own], [m.high - m.low for m in own])
-    return SetsMean(value, found.low, found.high, found.p, found.method, *like, *new, share, means)
+    return SetsMean(value, mean.low, mean.high, mean.p, mean.method, *like, *new, share, means)
 
 
 def over_like_sets(means: Sequence[float]) -> tuple[tuple[float | None, float | None], ...]:
@@ -98,14 +98,14 @@ def _heterogeneity(means: Sequence[float], widths: Sequence[float]) -> float | N
 
 def aligned(sets: Sequence[Sequence[Sample | None]]) -> list[Array] | None:
     """Return each set's values (P, S, N), averaged over its targets, at the places that all share."""
-    known = [[sample for sample in found if sample is not None] for found in sets]
+    known = [[sample for sample in samples if sample is not None] for samples in sets]
     if any(len(ours) < len(theirs) for ours, theirs in zip(known, sets, strict=True)):
         return None
-    every = [sample for found in known for sample in found]
+    every = [sample for samples in known for sample in samples]
     common = [place for place in every[0].at if all(place in other.at for other in every)]
     if not common:
         return None
-    return [np.mean([sample.kept(common).values for sample in found], axis=0) for found in known]
+    return [np.mean([sample.kept(common).values for sample in samples], axis=0) for samples in known]
 
 
 def having(results: Sequence[Result], metric: str) -> list[Result]:

@@ -52,12 +52,12 @@ def band(values: Sequence[Array], *, differences: bool = False) -> Band:
     replicated = (pretrainings if pretrainings > 1 else replicates) >= FEWEST
     interval = crossed.mean if differences else crossed.proportion
     drawn = values if replicated else [points.reshape(1, 1, -1) for points in images]
-    found = [interval(points, level=level) for points in drawn]
+    means = [interval(points, level=level) for points in drawn]
     bottom = -1.0 if differences else 0.0
     return Band(
-        np.array([mean.value for mean in found]),
-        np.array([max(bottom, mean.low) for mean in found]),
-        np.array([min(1.0, mean.high) for mean in found]),
+        np.array([mean.value for mean in means]),
+        np.array([max(bottom, mean.low) for mean in means]),
+        np.array([min(1.0, mean.high) for mean in means]),
         level,
         replicated,
     )

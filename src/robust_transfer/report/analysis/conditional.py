@@ -39,8 +39,8 @@ def conditional(first: Result, second: Result) -> Result | None:
     value = float(won.values.mean()) / share
     # Its spread for small deviations of both means; the test is that of `won` alone.
     sample = combined(lambda one, two: value + (one - value * two) / share, won, both)
-    found = crossed.mean(sample.values)
-    estimate = Estimate(value, found.low, found.high, found.method, found.p, None, sample)
+    mean = crossed.mean(sample.values)
+    estimate = Estimate(value, mean.low, mean.high, mean.method, mean.p, None, sample)
     return replace(first, differences={"ra": estimate})
 
 

@@ -100,25 +100,25 @@ def _chi_square(degrees: int, axes: Axes) -> Array:
 def _effects(values: Array) -> dict[Axes, Array]:
     """Return the effect of each set of axes that have more than one value."""
     varying = [axis for axis in range(3) if values.shape[axis] > 1]
-    found = {}
+    effects = {}
     for count in range(1, len(varying) + 1):
         for axes in itertools.combinations(varying, count):
             effect = values
             for axis in range(3):
                 mean = effect.mean(axis=axis, keepdims=True)
                 effect = effect - mean if axis in axes else mean
-            found[axes] = effect
-    return found
+            effects[axes] = effect
+    return effects
 
 
 def _products(one: Mapping[Axes, Array], other: Mapping[Axes, Array]) -> dict[Axes, tuple[float, int]]:
     """Return (mean product / size, degrees of freedom) of two arrays' effects; of one: its mean squares."""
-    found = {}
+    products = {}
     for axes, effect in one.items():
         degrees = int(np.prod([effect.shape[axis] - 1 for axis in axes]))
         # An effect that is constant along an axis counts once for each value there; so does the size.
-        found[axes] = (float(np.sum(effect * other[axes])) / degrees / effect.size, degrees)
-    return found
+        products[axes] = (float(np.sum(effect * other[axes])) / degrees / effect.size, degrees)
+    return products
 
 
 def _squares(sets: Sequence[Array]) -> _Squares:
@@ -181,11 +181,11 @@ def covariance(*samples: Array) -> Array:
         squares = _squares([values])
         return float(squares.variance(squares.estimated))
 
-    found = np.empty((len(samples), len(samples)))
+    covariances = np.empty((len(samples), len(samples)))
     for i, one in enumerate(samples):
         for j, other in enumerate(samples):
-            found[i, j] = (variance(one + other) - variance(one - other)) / 4
-    return found
+            covariances[i, j] = (variance(one + other) - variance(one - other)) / 4
+    return covariances
 
 
 def proportion(values: Array, *, level: float = LEVEL) -> Mean:

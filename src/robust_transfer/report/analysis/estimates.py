@@ -77,17 +77,17 @@ class Result:
 def from_published(cells: Sequence[Cell]) -> dict[Cell, Result]:
     """Return the published values of cells, with differences and gains and without intervals."""
     known = published.all_cells()
-    found = {}
+    results = {}
     for cell in cells:
         ours = known[cell]
         reference = (known.get(cell.reference) or {}) if cell.pretrain != "none" else {}
-        found[cell] = Result(
+        results[cell] = Result(
             cell,
             {metric: Estimate(value) for metric, value in ours.items()},
             {m: Estimate(ours[m] - value) for m, value in reference.items()},
             {m: Estimate(ours[m] / value - 1) for m, value in reference.items() if value > 0},
         )
-    return found
+    return results
 
 
 def from_runs(index: Index, choice: Choice) -> dict[Cell, Result]:
@@ -157,8 +157,8 @@ def _estimate(metric: str, sample: Sample, runs: Sequence[Run]) -> Estimate:
     means = sample.values.mean(axis=2)
     deviation = float(means.std(ddof=1)) if means.size > 1 else None
     # Radii have no upper end that a count of images could stand for.
-    found = crossed.mean(sample.values) if metric == "acr" else crossed.proportion(sample.values)
-    return Estimate(value, max(0.0, found.low), found.high, found.method, None, deviation, sample)
+    interval = crossed.mean(sample.values) if metric == "acr" else crossed.proportion(sample.values)
+    return Estimate(value, max(0.0, interval.low), interval.high, interval.method, None, deviation, sample)
 
 
 def difference(first: Result, second: Result, metric: str) -> Estimate | None:
@@ -167,10 +167,10 @@ def difference(first: Result, second: Result, metric: str) -> Estimate | None:
     if pair is None:
         return None
     sample = combined(np.subtract, *pair)
-    found = crossed.mean(sample.values)
+    mean = crossed.mean(sample.values)
     # No two accuracies differ by more than 1, which an interval from few models does not know.
-    low, high = (found.low, found.high) if metric == "acr" else (max(-1.0, found.low), min(1.0, found.high))
-    return Estimate(found.value, low, high, found.method, found.p, None, sample)
+    low, high = (mean.low, mean.high) if metric == "acr" else (max(-1.0, mean.low), min(1.0, mean.high))
+    return Estimate(mean.value, low, high, mean.method, mean.p, None, sample)
 
 
 def gain(first: Result, second: Result, metric: str) -> Estimate | None:
@@ -179,13 +179,13 @@ def gain(first: Result, second: Result, metric: str) -> Estimate | None:
     The sample's mean is the gain, and its spread that of the gain for small deviations.
     """
     pair = _pair(first, second, metric)
-    found = crossed.ratio(pair[0].values, pair[1].values) if pair else None
-    if pair is None or found is None:
+    ratio = crossed.ratio(pair[0].values, pair[1].values) if pair else None
+    if pair is None or ratio is None:
         return None
     base = pair[1].values.mean()
-    value = found.value
+    value = ratio.value
     sample = combined(lambda ours, theirs: value + (ours - (1 + value) * theirs) / base, *pair)
-    return Estimate(found.value, max(-1.0, found.low), found.high, found.method, found.p, None, sample)
+    return Estimate(ratio.value, max(-1.0, ratio.low), ratio.high, ratio.method, ratio.p, None, sample)
 
 
 def _pair(first: Result, second: Result, metric: str) -> tuple[Sample, Sample] | None:

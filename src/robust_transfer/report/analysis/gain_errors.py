@@ -15,9 +15,9 @@ def gain_covariance(ours: Result, theirs: Result, metric: str) -> Array | None:
     From runs by their images and replicates; of published accuracies by their number of images, models taken
     as independent. None for a published ACR, whose spread is not printed.
     """
-    found = [ours.gains[m].sample for m in ("sa", metric)]
-    if found[0] is not None and found[1] is not None:
-        return crossed.covariance(found[0].values, found[1].values)
+    samples = [ours.gains[m].sample for m in ("sa", metric)]
+    if samples[0] is not None and samples[1] is not None:
+        return crossed.covariance(samples[0].values, samples[1].values)
     if metric != "ra" or not (ours.num_images and theirs.num_images):
         return None
     covariance = np.zeros((2, 2))

@@ -34,8 +34,8 @@ def ratio_change(ours: Result, theirs: Result) -> Estimate | None:
     if min(float(sample.values.mean()) for sample in sa) == 0:
         return None
     sample = combined(np.subtract, _linear(sa[0], ra[0]), _linear(sa[1], ra[1]))
-    found = crossed.mean(sample.values)
-    return Estimate(found.value, found.low, found.high, found.method, found.p, None, sample)
+    mean = crossed.mean(sample.values)
+    return Estimate(mean.value, mean.low, mean.high, mean.method, mean.p, None, sample)
 
 
 def _linear(sa: Sample, ra: Sample) -> Sample:

@@ -62,8 +62,10 @@ def meta_regression(
     bounds = fitted.conf_int(alpha=1 - LEVEL)
     names = ("mean", *covariates)
     numbers = zip(names, fitted.params, bounds, fitted.pvalues, strict=True)
-    found = tuple(Coefficient(n, float(v), float(b[0]), float(b[1]), float(p)) for n, v, b, p in numbers)
-    return Regression(found, math.sqrt(between))
+    coefficients = tuple(
+        Coefficient(n, float(v), float(b[0]), float(b[1]), float(p)) for n, v, b, p in numbers
+    )
+    return Regression(coefficients, math.sqrt(between))
 
 
 def _paule_mandel(y: Array, within: Array, design: Array) -> float:
@@ -99,12 +101,12 @@ def mixed_model(effects: Mapping[str, Sequence[float]]) -> Mixed | None:
 
     None for fewer than three sets, or where no set has several models.
     """
-    if len(effects) < 3 or not any(np.ptp(np.asarray(found)) > 0 for found in effects.values()):
+    if len(effects) < 3 or not any(np.ptp(np.asarray(of_set)) > 0 for of_set in effects.values()):
         return None
     from scipy.special import stdtr, stdtrit
 
     centre, error, between, within = _reml(
-        [np.asarray(found, dtype=np.float64) for found in effects.values()]
+        [np.asarray(of_set, dtype=np.float64) for of_set in effects.values()]
     )
     degrees = len(effects) - 1
     half = float(stdtrit(degrees, (1 + LEVEL) / 2)) * error

@@ -62,15 +62,15 @@ def _csv_row(spec: TableSpec, cell: Cell, metric: str, result: Result | None) ->
     if result is None or metric not in result.estimates:
         empty = len(COLUMNS) - len(place) - 2
         return [*place, unit, *[None] * empty, spec.commands([cell])[0] if result is None else None]
-    found, cost = result.estimates[metric], result.cost
-    scaled = [_scaled(v, scale) for v in (found.value, found.low, found.high)]
+    estimate, cost = result.estimates[metric], result.cost
+    scaled = [_scaled(v, scale) for v in (estimate.value, estimate.low, estimate.high)]
     change, gain = result.differences.get(metric), result.gains.get(metric)
     changes = [_scaled(v, scale) for v in _bounds(change)] + [change.p if change else None]
     changes += [_scaled(v, 100.0) for v in _bounds(gain)]
     costs = [cost.pretrain, cost.finetune, cost.evaluate, cost.device] if cost else [None] * 4
     units = [result.pretrainings, result.seeds, " ".join(result.varies), result.num_images]
     return [
-        *[*place, unit, *scaled, found.method, _scaled(found.deviation, scale)],
+        *[*place, unit, *scaled, estimate.method, _scaled(estimate.deviation, scale)],
         *(units if result.runs else [None] * 4),
         *[*changes, *costs],
         "; ".join(result.notices),
@@ -79,8 +79,8 @@ def _csv_row(spec: TableSpec, cell: Cell, metric: str, result: Result | None) ->
     ]
 
 
-def _bounds(found: Estimate | None) -> tuple[float | None, float | None, float | None]:
-    return (found.value, found.low, found.high) if found else (None, None, None)
+def _bounds(estimate: Estimate | None) -> tuple[float | None, float | None, float | None]:
+    return (estimate.value, estimate.low, estimate.high) if estimate else (None, None, None)
 
 
 def _scaled(value: float | None, scale: float) -> float | None:

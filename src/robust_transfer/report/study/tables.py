@@ -125,25 +125,26 @@ def main_grid(table: Table) -> Grid:
 
 def _best(results: Sequence[Result | None], columns: Sequence[Column]) -> list[int]:
     """Return the columns of a row that are best in their metric, or whose interval reaches the best."""
-    found = []
+    positions = []
     for metric in TITLES:
-        known = {
+        estimates = {
             position: result.estimates[metric]
             for position, (result, column) in enumerate(zip(results, columns, strict=True))
             if result is not None and column.metric == metric and metric in result.estimates
         }
-        best = max((estimate.value for estimate in known.values()), default=0.0)
-        if len(known) > 1:
-            found += [p for p, e in known.items() if (e.value if e.high is None else e.high) >= best]
-    return found
+        best = max((estimate.value for estimate in estimates.values()), default=0.0)
+        if len(estimates) > 1:
+            positions += [p for p, e in estimates.items() if (e.value if e.high is None else e.high) >= best]
+    return positions
 
 
 def _value(result: Result | None, metric: str, symbols: Mapping[str, str]) -> str:
     if result is None or metric not in result.estimates:
         return "–"
-    found = result.estimates[metric]
-    spread = "" if found.deviation is None else f"±{metric_text(metric, found.deviation)}"
-    return metric_text(metric, found.value) + spread + "".join(symbols[notice] for notice in result.notices)
+    estimate = result.estimates[metric]
+    spread = "" if estimate.deviation is None else f"±{metric_text(metric, estimate.deviation)}"
+    marks = "".join(symbols[notice] for notice in result.notices)
+    return metric_text(metric, estimate.value) + spread + marks
 
 
 def detail_grids(table: Table) -> list[Grid]:
@@ -212,10 +213,11 @@ def _mean(results: Sequence[Result], metric: str, part: tuple[str, str]) -> tupl
 
 
 def _interval(result: Result, metric: str) -> str:
-    found = result.estimates.get(metric)
-    if found is None:
+    estimate = result.estimates.get(metric)
+    if estimate is None:
         return "–"
-    return f"{metric_text(metric, found.value)} {interval_text(metric, found.low, found.high)}".strip()
+    interval = interval_text(metric, estimate.low, estimate.high)
+    return f"{metric_text(metric, estimate.value)} {interval}".strip()
 
 
 def cost_grid(table: Table) -> Grid:
