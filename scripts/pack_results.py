@@ -1,34 +1,39 @@
 """Pack what tables and findings are made from: records, summaries and settings of a store, without weights.
 
-    python scripts/pack_results.py STORE results/NAME/stages.zip
+    python scripts/pack_results.py STORE results/NAME/stages.tar.xz
 
 Unpacked, the archive is a store: `rt-report table N --store DIR` makes the same table from it.
 """
 
 from __future__ import annotations
 
+import io
 import sys
-import zipfile
+import tarfile
 from pathlib import Path
 
 from robust_transfer.store import directories
 
 KEPT = ("config.yaml", "env.json", "status.json", "records.csv", "summary.json")
-DATED = (1980, 1, 1, 0, 0, 0)  # the same stages give the same bytes
 
 
 def pack(store: Path, archive: Path) -> int:
-    """Write the finished stages of `store` to a zip file; return how many there are."""
+    """Write the finished stages of `store` to an archive; return how many there are."""
     done = [
         stage
         for stage in directories.scan(store)
         if stage.status().state == directories.DONE and not stage.changed()
     ]
     archive.parent.mkdir(parents=True, exist_ok=True)
-    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as packed:
+    with tarfile.open(archive, "w:xz") as packed:
         for path in sorted(stage.path / name for stage in done for name in KEPT):
             if path.exists():
-                packed.writestr(zipfile.ZipInfo(str(path.relative_to(store)), DATED), path.read_bytes())
+                content = path.read_bytes()
+                member = tarfile.TarInfo(
+                    str(path.relative_to(store))
+                )  # without dates: equal stages, equal bytes
+                member.size = len(content)
+                packed.addfile(member, io.BytesIO(content))
     return len(done)
 
 

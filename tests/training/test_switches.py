@@ -10,7 +10,6 @@ from robust_transfer.core.errors import ConfigError
 from robust_transfer.data.loaders import Batch
 from robust_transfer.distributed.context import single
 from robust_transfer.distributed.launch import launch
-from small_model import small_model
 from small_training import lines, pixels, train
 from training_jobs import make_runtime
 
@@ -63,8 +62,6 @@ def two_steps(folder, row, context):
         folder,
         batches=batches_of(context),
         context=context,
-        # compile chooses layouts itself, and torch corrupts memory where fewer than 8 channels are strided
-        model=small_model(3, width=8),
         runtime=make_runtime(**{name: value for name, value in row.items() if name not in changes}),
         batch_size=SIZE,
         max_steps=2,

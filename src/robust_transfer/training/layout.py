@@ -12,9 +12,18 @@ FLOATS_PER_REGISTER = 8
 
 def memory_layout(model: nn.Module, device: torch.device, *, channels_last: bool) -> torch.memory_format:
     """Return the layout in which `model` can be trained on `device`; results are equal up to rounding."""
-    if channels_last and not (device.type == "cpu" and _is_narrow(model)):
+    if channels_last and not _is_unsafe(model, device):
         return torch.channels_last
     return torch.contiguous_format
+
+
+def compile_options(model: nn.Module, device: torch.device) -> dict[str, bool] | None:
+    """Return what torch.compile must be told: on CPUs it lays out channels last by itself."""
+    return {"layout_optimization": False} if _is_unsafe(model, device) else None
+
+
+def _is_unsafe(model: nn.Module, device: torch.device) -> bool:
+    return device.type == "cpu" and _is_narrow(model)
 
 
 def _is_narrow(model: nn.Module) -> bool:

@@ -23,7 +23,7 @@ from robust_transfer.distributed.context import Context, accumulating
 from robust_transfer.objectives import Metrics, Objective, Progress, Views
 from robust_transfer.training.activation_checkpointing import checkpoint_blocks
 from robust_transfer.training.gradient_cache import cached_backward
-from robust_transfer.training.layout import memory_layout
+from robust_transfer.training.layout import compile_options, memory_layout
 from robust_transfer.training.noise import KeyedNoise
 from robust_transfer.training.sync_batchnorm import synchronise
 
@@ -44,7 +44,7 @@ def prepare(
         checkpoint_blocks(trained)
     if runtime.compile:
         # In place: the attack, which calls the module inside the wrapper, runs compiled too.
-        trained.compile()
+        trained.compile(options=compile_options(trained, context.device))
     return trained
 
 
