@@ -110,7 +110,7 @@ def _cell(result: Result | None, metric: str, symbols: dict[str, str], directory
         return "–"
     found, change = result.estimates[metric], result.differences.get(metric)
     spread = "" if found.deviation is None else f" ± {metric_text(metric, found.deviation)}"
-    marks = "".join(symbols[notice] for notice in result.notices)
+    marks = "".join(dict.fromkeys(symbols[notice] for notice in result.notices))
     text = _link(result.runs[0], f"{metric_text(metric, found.value)}{spread}{marks}", directory)
     more = (
         [_link(run, str(i), directory) for i, run in enumerate(result.runs, start=1)]

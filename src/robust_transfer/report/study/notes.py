@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from robust_transfer.data import catalogue
@@ -15,6 +16,7 @@ from robust_transfer.report.study.spec import TableSpec
 from robust_transfer.report.study.wording import change_text, percent
 
 SYMBOLS = "*†‡§¶"
+NUMBER = re.compile(r"\d+(?:,\d{3})*(?:\.\d+)?")
 MOST_LEFT_OUT = 6
 ACR_CAUTION = "ACR can rise on images that are easy already (arXiv 2410.06895): read it beside RA"
 ACR_SPLIT = "`rt-report analysis radii` splits its changes by difficulty"
@@ -91,19 +93,39 @@ def caution(results: Iterable[Result]) -> list[str]:
 
 
 def symbols(results: Iterable[Result]) -> dict[str, str]:
-    """Give each tag and warning that occurs a symbol."""
+    """Give each tag and warning that occurs a symbol, the same to those that differ in numbers alone."""
     found = sorted({notice for result in results for notice in result.notices})
-    return {notice: SYMBOLS[i] if i < len(SYMBOLS) else f"({i})" for i, notice in enumerate(found)}
+    kinds = {kind: i for i, kind in enumerate(dict.fromkeys(map(_kind, found)))}
+    places = {notice: kinds[_kind(notice)] for notice in found}
+    return {notice: SYMBOLS[i] if i < len(SYMBOLS) else f"({i})" for notice, i in places.items()}
 
 
 def noticed(results: Sequence[Result]) -> list[str]:
-    """Return each tag and warning after its symbol, with the targets where not all have it."""
-    lines = []
+    """Return each kind of tag and warning after its symbol, with the targets where not all have it."""
+    kinds: dict[str, list[str]] = {}
     for notice, symbol in symbols(results).items():
-        targets = list(dict.fromkeys(r.cell.target for r in results if notice in r.notices))
+        kinds.setdefault(symbol, []).append(notice)
+    lines = []
+    for symbol, notices in kinds.items():
+        targets = list(dict.fromkeys(r.cell.target for r in results if not {*notices}.isdisjoint(r.notices)))
         everywhere = len(targets) == len({r.cell.target for r in results})
-        lines.append(f"{symbol} {notice}" + ("" if everywhere else f" ({', '.join(targets)})"))
+        lines.append(f"{symbol} {_ranged(notices)}" + ("" if everywhere else f" ({', '.join(targets)})"))
     return lines
+
+
+def _kind(notice: str) -> str:
+    return NUMBER.sub("#", notice)
+
+
+def _ranged(notices: Sequence[str]) -> str:
+    """Write notices of one kind as one, with the range of every number that differs."""
+    numbers = iter(zip(*(NUMBER.findall(notice) for notice in notices), strict=True))
+
+    def written(_: re.Match[str]) -> str:
+        values = sorted({*next(numbers)}, key=lambda value: float(value.replace(",", "")))
+        return values[0] if len(values) == 1 else f"{values[0]} to {values[-1]}"
+
+    return NUMBER.sub(written, notices[0])
 
 
 def falls(results: Iterable[Result]) -> list[str]:

@@ -143,7 +143,7 @@ def _value(result: Result | None, metric: str, symbols: Mapping[str, str]) -> st
         return "–"
     estimate = result.estimates[metric]
     spread = "" if estimate.deviation is None else f"±{metric_text(metric, estimate.deviation)}"
-    marks = "".join(symbols[notice] for notice in result.notices)
+    marks = "".join(dict.fromkeys(symbols[notice] for notice in result.notices))
     return metric_text(metric, estimate.value) + spread + marks
 
 
