@@ -37,3 +37,15 @@ def test_the_last_layers_cells_are_files_of_the_preset():
 def test_the_last_layers_pretraining_is_that_of_the_other_cells():
     plain = yaml.safe_load((CONF / "cell" / "natural" / "cr_linear_plain.yaml").read_text())
     assert plain["pretrain"]["sigma"] == PRESET["certify"]["sigma"] and plain["certify"]["sigma"] == 0
+
+
+def test_long_cells_differ_in_steps_alone_and_fill_a_table_of_their_own():
+    folder = CONF / "cell" / "natural"
+    long = {path.stem: yaml.safe_load(path.read_text()) for path in folder.glob("*_long.yaml")}
+    assert set(long) == {f"{c.pretrain}_{c.finetune}_long" for c in natural.LONG.cells(None)}
+    for name, cell in long.items():
+        track = name.removesuffix("_long").split("_")[1]
+        steps = yaml.safe_load((folder / f"_to_{track}.yaml").read_text())["finetune"]["max_steps"]
+        short = yaml.safe_load((folder / f"{name.removesuffix('_long')}.yaml").read_text())
+        assert cell.pop("defaults") == short["defaults"]
+        assert cell == {"finetune": {"max_steps": 10 * steps}, "label": natural.LONG.requirements.experiment}

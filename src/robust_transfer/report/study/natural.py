@@ -57,12 +57,21 @@ def _table(
         f"natural{number}",
         f"Table {number} on small photographs: {sentence}",
         lambda index: cells(),
-        Requirements(source="tiny_imagenet", experiment="natural", threat=("l2", EPS), own=True),
+        _requirements("natural"),
         arrangement,
         "rt-train experiment=natural",
         figure="gains" if gains else None,
         small=True,
     )
+
+
+def _requirements(experiment: str) -> Requirements:
+    return Requirements(source="tiny_imagenet", experiment=experiment, threat=("l2", EPS), own=True)
+
+
+def unpretrained() -> list[Cell]:
+    """Return the cells without pre-training."""
+    return [cell for track in TRACKS for cell in compared((track,)) if cell.pretrain == "none"]
 
 
 TABLES = (
@@ -72,3 +81,12 @@ TABLES = (
     _table("5", paper.LAST_LAYER, last_layer, paper.BY_SIGMA),
 )
 NAMES = tuple(spec.name for spec in TABLES)
+LONG = TableSpec(
+    "natural_long",
+    "Small photographs: no pre-training, and ten times the steps of fine-tuning",
+    lambda index: unpretrained(),
+    _requirements("natural_long"),
+    paper.BY_TRACK,
+    "rt-train experiment=natural cell=natural/{pretrain}_{finetune}_long dataset={datasets}",
+    small=True,
+)

@@ -15,7 +15,7 @@ GROUP = "robust_transfer.tables"
 @cache
 def tables() -> dict[str, TableSpec]:
     """Return every table by its name, in the order of a report."""
-    ours = (quickstart.TABLE, *natural.TABLES, *methods.TABLES, *paper.TABLES)
+    ours = (quickstart.TABLE, *natural.TABLES, natural.LONG, *methods.TABLES, *paper.TABLES)
     known = {spec.name: spec for spec in ours}
     for extension in extensions(GROUP):
         spec = extension.load(TableSpec)
