@@ -5,6 +5,7 @@ import sys
 import pytest
 
 from robust_transfer.cli.report import main
+from robust_transfer.report.study.natural import EPS
 from synthetic_store import add_attack, add_certificates, natural, quickstart, study
 
 
@@ -144,7 +145,7 @@ def test_findings_are_printed_and_written_with_their_origin(run, tmp_path):
     code, out, _ = run("findings", "--store", store)
     assert code == 0 and (store / "report" / "findings.md").read_text() == out
     assert "With AT fine-tuning, this SimCLR pre-trained network instead of none" in " ".join(out.split())
-    assert "AutoPGD: L2 eps 0.2" in out and "rt-train experiment=natural" in out
+    assert f"AutoPGD: L2 eps {EPS}" in out and "rt-train experiment=natural" in out
     assert "commit: 0123456789ab" in out
     header = (store / "report" / "findings.csv").read_text().splitlines()[0]
     assert header.startswith(
