@@ -3,8 +3,8 @@
     python scripts/benchmark_samples.py [--images 1000] [--seeds 10] [--json FILE]
 
 The probability of the guessed class is Phi(z), z normal, in three spreads: sure images, in between, hesitant.
-All rules see the same votes of up to n = 100,000 samples, and look at them every 100 or less often; ours is
-held against the library's own on some images. Beside n samples for every image stand, built here alone:
+All rules see the same votes of up to n = 100,000 samples, with an interim analysis every 100 or less often;
+ours is held against the library's own on some images. Beside n samples for every image stand, built here:
 
 - the betting boundary of Voracek (2024, arXiv 2406.17830): the Krichevsky-Trofimov mixture's confidence
   sequence, which answers a radius as soon as its probability is outside;
@@ -45,7 +45,7 @@ from robust_transfer.smoothing.stopping import UNPROMISING, Progress, StoppingRu
 SIGMA, ALPHA, N, N0 = 0.5, 0.001, 100_000, 100
 RADII = (0.0, 0.5)
 SPREADS = {"5": 5.0, "3": 3.0, "1.5": 1.5}
-LOOKS = np.arange(BLOCK, N + 1, BLOCK)
+SIZES = np.arange(BLOCK, N + 1, BLOCK)
 NUM_DEVICES, NUM_SHARED = 8, 500
 NUM_CHECKED = 10
 Array = npt.NDArray[np.float64]
@@ -67,7 +67,7 @@ class Population:
         generator = rng.numpy_generator("benchmark_samples", int(10 * deviation), seed=seed)
         probability = ndtr(generator.normal(1.0, deviation, num_images))
         selected = generator.binomial(N0, probability)
-        votes = generator.binomial(BLOCK, probability[:, None], (num_images, len(LOOKS)))
+        votes = generator.binomial(BLOCK, probability[:, None], (num_images, len(SIZES)))
         return cls(probability, selected, votes.cumsum(1))
 
 
@@ -151,7 +151,7 @@ def probabilities() -> Array:
 
 
 def log_likelihood(count: npt.ArrayLike, probability: npt.ArrayLike) -> Array:
-    return xlogy(count, probability) + xlog1py(LOOKS - count, -probability)
+    return xlogy(count, probability) + xlog1py(SIZES - count, -probability)
 
 
 @cache
@@ -178,12 +178,12 @@ def boundaries(a: Array, b: Array) -> tuple[Counts, Counts]:
     for q in probabilities():
 
         def is_evidence(count: Counts, q: float = float(q)) -> Flags:
-            mixture = betaln(count + a, LOOKS - count + b) - betaln(a, b)
+            mixture = betaln(count + a, SIZES - count + b) - betaln(a, b)
             return mixture - log_likelihood(count, q) >= -np.log(ALPHA)
 
         # The count at which evidence is least: there the mixture predicts a vote with probability q.
-        least = np.clip(np.floor(q * (LOOKS + a + b) - a), 0, LOOKS).astype(np.int64)
-        ends = np.full_like(least, -1), np.broadcast_to(LOOKS + 1, least.shape).copy()
+        least = np.clip(np.floor(q * (SIZES + a + b) - a), 0, SIZES).astype(np.int64)
+        ends = np.full_like(least, -1), np.broadcast_to(SIZES + 1, least.shape).copy()
         low.append(bisected(is_evidence, inside=least, outside=ends[0]))
         high.append(bisected(is_evidence, inside=least, outside=ends[1]))
     return np.stack(low, -1), np.stack(high, -1)
@@ -201,13 +201,13 @@ def bisected(is_evidence, *, inside: Counts, outside: Counts) -> Counts:
 
 def stopped(yes: Flags, no: Flags) -> Answers:
     """Answer each radius at its first crossing, (I, 1000, R) each; draw until both are answered, or to n."""
-    first = [np.where(flags.any(1), flags.argmax(1), len(LOOKS)) for flags in (yes, no)]
+    first = [np.where(flags.any(1), flags.argmax(1), len(SIZES)) for flags in (yes, no)]
     certified = first[0] < first[1]
-    needed = np.minimum(*first).clip(max=len(LOOKS) - 1)
+    needed = np.minimum(*first).clip(max=len(SIZES) - 1)
     # Who is not certified at all has no radius.
     certified[:, 1] &= certified[:, 0]
-    look = np.where(certified[:, 0] | (first[1][:, 0] == len(LOOKS)), needed.max(1), needed[:, 0])
-    return Answers(certified, LOOKS[look])
+    last = np.where(certified[:, 0] | (first[1][:, 0] == len(SIZES)), needed.max(1), needed[:, 0])
+    return Answers(certified, SIZES[last])
 
 
 RULES = {

@@ -71,13 +71,13 @@ def test_a_goal_is_reached_where_its_rows_ratio_is(script, monkeypatch, tmp_path
 def test_boundaries_are_those_of_a_search_through_all_counts(script, monkeypatch):
     boundaries = script("benchmark_samples")["boundaries"]
     looks = np.array([100, 300])
-    monkeypatch.setitem(boundaries.__globals__, "LOOKS", looks)
+    monkeypatch.setitem(boundaries.__globals__, "SIZES", looks)
     a, b = np.array([[0.5], [97.0]]), np.array([[0.5], [5.0]])
     low, high = boundaries(a, b)
     weigh = boundaries.__globals__
     for prior in range(2):
         for look, samples in enumerate(looks):
-            monkeypatch.setitem(weigh, "LOOKS", samples)
+            monkeypatch.setitem(weigh, "SIZES", samples)
             counts = np.arange(samples + 1)
             mixture = weigh["betaln"](counts + a[prior], samples - counts + b[prior]) - weigh["betaln"](
                 a[prior], b[prior]

@@ -25,6 +25,7 @@ from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from robust_transfer.cli.read_once import ReadOnce
 from robust_transfer.config.evaluators import evaluators
 from robust_transfer.core.errors import ConfigError, did_you_mean
 from robust_transfer.core.extensions import config_folders
@@ -75,34 +76,6 @@ class _MoreDirectories(SearchPathPlugin):
             search_path.prepend("command-line", f"file://{self.path}")
         for name, folder in config_folders().items():
             search_path.append(name, f"file://{folder}")
-
-
-class ReadOnce:
-    """Hydra's repository of config files, each read and parsed once a session.
-
-    Hydra copies its repository for every composition and every list of a group's choices; the copy is this
-    one again. A composition merges into what it loaded, so each gets a copy of that.
-    """
-
-    def __init__(self, repository: Any) -> None:
-        self._repository = repository
-        self._loaded: dict[str, Any] = {}
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._repository, name)
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> ReadOnce:
-        return self
-
-    def __reduce__(self) -> tuple[type[ReadOnce], tuple[Any]]:
-        """Pickle for the way to a launcher's job, which reads the files itself."""
-        return ReadOnce, (self._repository,)
-
-    def load_config(self, config_path: str) -> Any:
-        """Return a config file's content, None where there is no such file."""
-        if config_path not in self._loaded:
-            self._loaded[config_path] = self._repository.load_config(config_path)
-        return copy.deepcopy(self._loaded[config_path])
 
 
 def data_sets(group: str) -> list[str]:

@@ -25,7 +25,7 @@ class Wrapped(nn.Module):
 
     Raises
     ------
-    EvaluationError : what cannot be called, and a class, of which there is no model yet
+    EvaluationError : what cannot be called, and a class instead of an instance
     """
 
     def __init__(self, model: Model) -> None:

@@ -64,8 +64,9 @@ def _test_images(name: str, data: DataConfig, classifier: Classifier) -> ImageDa
     from robust_transfer.data import open_dataset
 
     images = open_dataset(name, data.root, "test", verify=False)
-    if (there := len(images.class_names)) != classifier.num_classes:
-        raise DataError(f"{there} of its {classifier.num_classes} classes are there")
+    num_classes = len(images.class_names)
+    if num_classes != classifier.num_classes:
+        raise DataError(f"{num_classes} of its {classifier.num_classes} classes are there")
     return images
 
 
