@@ -12,6 +12,7 @@ import pytest
 from patience import PATIENCE_SECONDS
 from robust_transfer.cli.train import main
 from robust_transfer.core.errors import DataError
+from robust_transfer.data import catalogue
 from robust_transfer.pipeline import run as module
 from robust_transfer.pipeline.inputs import training_stages
 from robust_transfer.store import directories
@@ -38,10 +39,16 @@ def whole(tmp_path_factory):
 
 
 @pytest.mark.parametrize(("pretrain", "finetune"), RECIPES)
-def test_a_run_from_end_to_end_and_once_more(pretrain, finetune, tmp_path, capsys):
+def test_a_run_from_end_to_end_and_once_more(pretrain, finetune, tmp_path, capsys, monkeypatch):
     root = tmp_path / "runs"
     words = tiny(pretrain, finetune, root)
-    train(*words)
+    listed, list_split = [], catalogue.list_split
+    with monkeypatch.context() as patched:
+        patched.setattr(
+            catalogue, "list_split", lambda *split: listed.append(split[:3]) or list_split(*split)
+        )
+        train(*words)
+    assert len(listed) == len(set(listed)) >= 2
     first = capsys.readouterr()
     evaluators = ["certify"] if finetune == "cr" else ["autopgd", "certify"]
     stages = list(directories.scan(root))

@@ -12,6 +12,7 @@ from pathlib import Path
 from robust_transfer.cli.arguments import Arguments, parse
 from robust_transfer.config.evaluators import evaluators
 from robust_transfer.core.errors import ConfigError
+from robust_transfer.data.once import reading_once
 from robust_transfer.distributed.environment import is_first_process
 
 
@@ -57,7 +58,8 @@ def main(
             overrides = rewrite(overrides)
             arguments = dataclasses.replace(arguments, overrides=tuple(overrides))
         return _hydra_query(program, config_name, flags, arguments)
-    return action(arguments, rewrite(list(arguments.overrides)))
+    with reading_once():
+        return action(arguments, rewrite(list(arguments.overrides)))
 
 
 def _hydra_query(program: str, config_name: str, flags: list[str], arguments: Arguments) -> int:

@@ -18,9 +18,10 @@ from robust_transfer.cli.gpu_claim import claim, visible_gpus
 from robust_transfer.cli.scheduled import announced_jobs, launcher_error
 from robust_transfer.config.run import TrainConfig, train_config
 from robust_transfer.core.errors import ConfigError, UserError
+from robust_transfer.data.once import reading_once
 from robust_transfer.distributed.environment import started_by_launcher
 from robust_transfer.pipeline.checks import check_devices
-from robust_transfer.pipeline.inputs import DataOnDisk, training_stages
+from robust_transfer.pipeline.inputs import training_stages
 from robust_transfer.pipeline.run import check_inputs, check_machine, execute
 from robust_transfer.pipeline.stage import Stage, unfinished
 from robust_transfer.store import directories
@@ -43,10 +44,9 @@ class PlannedJob:
 def planned(composition: Composition) -> list[PlannedJob]:
     """Plan every job before anything runs; an error anywhere refuses the whole sweep."""
     jobs = []
-    disk = DataOnDisk()
     for job in composition.jobs:
         config = train_config(job.values)
-        stages = training_stages(config, disk)
+        stages = training_stages(config)
         due = unfinished(stages, config.store)
         check_devices(due, config.runtime)
         jobs.append(PlannedJob(config, stages, due, job.overrides))
@@ -143,5 +143,6 @@ def launched_job(config: DictConfig) -> list[str]:
     job = train_config(plain_values(config))
     if HydraConfig.get().runtime.choices.get("hydra/launcher") == "gpus" and job.runtime.device != "cpu":
         claim(Path(job.store) / ".gpus", visible_gpus())
-    directories = _run(job, training_stages(job), print)
+    with reading_once():
+        directories = _run(job, training_stages(job), print)
     return [str(directory.path.resolve()) for directory in directories]

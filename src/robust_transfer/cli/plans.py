@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import json
 import textwrap
 from collections.abc import Callable, Sequence
@@ -12,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from robust_transfer.config.data import DataConfig
 from robust_transfer.config.evaluators import evaluator_spec
 from robust_transfer.core.columns import columns, terminal_width
-from robust_transfer.data import catalogue
 from robust_transfer.pipeline import cost
 from robust_transfer.pipeline.inputs import missing_input
 from robust_transfer.pipeline.stage import Stage, older_stages
@@ -38,7 +36,6 @@ def show(jobs: Sequence[PlannedJob], *, measure: bool, as_json: bool = False) ->
     lines: list[tuple[str, ...]] = []
     facts: list[dict[str, Any]] = []
     lacks: dict[str, str] = {}
-    missing = functools.cache(catalogue.missing)
     due: list[tuple[str, cost.Cost]] = []
     for stage, job in stages.values():
         state = stage.directory(job.config.store).state()
@@ -47,7 +44,7 @@ def show(jobs: Sequence[PlannedJob], *, measure: bool, as_json: bool = False) ->
         if state == "done":
             lines.append((*start, state, "-", "-", "-"))
             continue
-        if (lack := missing_input(stage, job.config.data, missing)) is not None:
+        if (lack := missing_input(stage, job.config.data)) is not None:
             state, lacks[stage.dataset.shown_name] = "blocked", lack
         found = cost.cost(stage, rates.get(cost.recipe(stage.identity, stage.lineage)))
         due.append((stage.kind, found))
@@ -105,10 +102,10 @@ def _of_kind(kind: str, due: Sequence[tuple[str, cost.Cost]]) -> str:
 
 def show_evaluations(stages: Sequence[Stage], root: str, data: DataConfig) -> int:
     """Print the evaluations of a checkpoint with their states."""
-    lines, lacks, missing = [], [], functools.cache(catalogue.missing)
+    lines, lacks = [], []
     for stage in stages:
         state = stage.directory(root).state()
-        lack = None if state == "done" else missing_input(stage, data, missing)
+        lack = None if state == "done" else missing_input(stage, data)
         if lack:
             state = "blocked"
             lacks.append(lack)

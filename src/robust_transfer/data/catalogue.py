@@ -12,13 +12,12 @@ from robust_transfer.data import splits
 from robust_transfer.data.checksums import RUN_ANYWAY
 from robust_transfer.data.entries import Archive, Entry, entries, get, names
 from robust_transfer.data.lists import read_lines
+from robust_transfer.data.once import once
 from robust_transfer.data.selection import Selection
 from robust_transfer.data.sources import list_split
 from robust_transfer.data.whole import check_something, check_whole
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from robust_transfer.data.listing import Listing
 
 __all__ = [
@@ -35,6 +34,7 @@ __all__ = [
 ]
 
 ALL = Selection()
+SPLITS_HELD = 4  # train and test of the two sets of a run; the images of an array set come with its lists
 
 
 def check_partition(entry: Entry, partition: int | None) -> int | None:
@@ -48,18 +48,11 @@ def check_partition(entry: Entry, partition: int | None) -> int | None:
     return partition
 
 
-def identity(
-    name: str,
-    selection: Selection = ALL,
-    *,
-    root: str | Path | None = None,
-    folder_hash: Callable[[Path], str] | None = None,
-) -> dict[str, Any]:
+def identity(name: str, selection: Selection = ALL, *, root: str | Path | None = None) -> dict[str, Any]:
     """Return what a stage key holds of a data set; needs no data on disk, but for `imagefolder`.
 
     Options that change nothing are left out: the seed where nothing is drawn, the partition where there is
-    one split. `root` (the folder itself) is read for `imagefolder` only: its key is the hash of its listing,
-    which `folder_hash` may remember.
+    one split. `root` (the folder itself) is read for `imagefolder` only: its key is the hash of its listing.
     """
     entry = get(name)
     values: dict[str, Any] = {"name": name, "version": entry.version}
@@ -68,7 +61,7 @@ def identity(
     if name == "imagefolder":
         if root is None:
             raise ConfigError("an imagefolder data set needs its folder", "dataset.root=DIR")
-        values["listing_sha256"] = (folder_hash or hash_folder)(Path(root))
+        values["listing_sha256"] = once(hash_folder)(Path(root))
         if selection.class_map is not None:
             values["class_map"] = _class_order(selection.class_map)
     drawn = {
@@ -88,7 +81,7 @@ def hash_folder(root: Path) -> str:
     digest, lacks = hashlib.sha256(), []
     for split in ("train", "test"):
         try:
-            paths = list_split(get("imagefolder"), root, split).paths
+            paths = once(list_split, SPLITS_HELD)(get("imagefolder"), root, split, None).paths
         except DataError as error:
             lacks.append(error)
             continue  # a source needs no test part, an evaluation no training part
@@ -109,12 +102,17 @@ def official_listing(
     DataError : nothing of it is there; with `verify`, also what keeps it from being whole
     """
     partition = check_partition(entry, selection.partition)
-    listing = list_split(entry, Path(root), split, partition)
-    check_something(entry, Path(root), split, listing)
-    if verify:
-        check_whole(entry, Path(root), split, partition, listing)
+    listing = once(_listing, SPLITS_HELD)(entry, Path(root), split, partition, verify)
     if selection.class_map is not None:
         return listing.with_classes(_class_order(selection.class_map))
+    return listing
+
+
+def _listing(entry: Entry, root: Path, split: str, partition: int | None, verify: bool) -> Listing:
+    listing = once(list_split, SPLITS_HELD)(entry, root, split, partition)
+    check_something(entry, root, split, listing)
+    if verify:
+        check_whole(entry, root, split, partition, listing)
     return listing
 
 

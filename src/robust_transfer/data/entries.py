@@ -32,7 +32,7 @@ class Archive:
     inner: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # one object a name: what is read of it is kept by it
 class Entry:
     """One set; what its fields mean stands at the top of catalogue.toml."""
 

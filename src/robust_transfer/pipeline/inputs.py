@@ -6,10 +6,8 @@ Reads files, imports no torch unless a foreign checkpoint must be looked at; han
 from __future__ import annotations
 
 import dataclasses
-import functools
 import importlib.util
 import re
-from collections.abc import Callable
 from pathlib import Path
 
 from robust_transfer.config.data import DataConfig, DatasetConfig
@@ -22,6 +20,7 @@ from robust_transfer.config.runtime import BudgetConfig
 from robust_transfer.core import named
 from robust_transfer.core.errors import CheckpointError, ConfigError
 from robust_transfer.data import catalogue
+from robust_transfer.data.once import once
 from robust_transfer.data.selection import Selection
 from robust_transfer.models import zoo
 from robust_transfer.models.container import missing_file
@@ -33,15 +32,7 @@ from robust_transfer.pipeline.stage import CheckpointMetadata, DatasetMetadata, 
 from robust_transfer.store import directories
 
 
-class DataOnDisk:
-    """What is read of data folders to plan: of each once, however many jobs of a sweep ask."""
-
-    def __init__(self) -> None:
-        self.coverage = functools.cache(catalogue.coverage)
-        self.hash_folder = functools.cache(catalogue.hash_folder)
-
-
-def training_stages(config: TrainConfig, disk: DataOnDisk | None = None) -> list[Stage]:
+def training_stages(config: TrainConfig) -> list[Stage]:
     """Look up what a run's configuration refers to and plan its stages."""
     config = dataclasses.replace(config, model=_resolved(config.model))
     _check_evaluators(config)
@@ -49,9 +40,9 @@ def training_stages(config: TrainConfig, disk: DataOnDisk | None = None) -> list
     if isinstance(config.pretrain, CheckpointConfig):
         checkpoint = _pretrained_file(config, config.pretrain)
     elif not isinstance(config.pretrain, NoneConfig):
-        source = dataset_metadata(config.source, config.budget, config.data, disk)
+        source = dataset_metadata(config.source, config.budget, config.data)
     if config.dataset is not None:
-        target = dataset_metadata(config.dataset, config.budget, config.data, disk)
+        target = dataset_metadata(config.dataset, config.budget, config.data)
     return plan.plan_training(
         config, source=source, target=target, checkpoint=checkpoint, references=_references(config)
     )
@@ -126,14 +117,11 @@ def _probe_stages(config: EvaluateConfig) -> list[Stage]:
     return plan.plan_training(run, source=None, target=target, start=start)
 
 
-def dataset_metadata(
-    dataset: DatasetConfig, budget: BudgetConfig, data: DataConfig, disk: DataOnDisk | None = None
-) -> DatasetMetadata:
+def dataset_metadata(dataset: DatasetConfig, budget: BudgetConfig, data: DataConfig) -> DatasetMetadata:
     """Return the catalogue's identity of a data set's training part and of the part that is evaluated.
 
     Beside it, which is not part of a key, how many images of each split are on disk.
     """
-    disk = disk or DataOnDisk()
     entry = catalogue.get(dataset.name)
     if dataset.label in catalogue.names():
         raise ConfigError(
@@ -144,11 +132,11 @@ def dataset_metadata(
     whole = Selection(partition=dataset.partition, class_map=dataset.class_map, generated=generated)
     images = {}
     if generated is None:
-        images = disk.coverage(dataset.name, dataset.root or data.root, whole, verify=data.verify)
-    training = catalogue.identity(dataset.name, selection, root=dataset.root, folder_hash=disk.hash_folder)
+        images = once(catalogue.coverage)(dataset.name, dataset.root or data.root, whole, verify=data.verify)
+    training = catalogue.identity(dataset.name, selection, root=dataset.root)
     evaluated = training
     if dataset.evaluate_on == "test":
-        evaluated = catalogue.identity(dataset.name, whole, root=dataset.root, folder_hash=disk.hash_folder)
+        evaluated = catalogue.identity(dataset.name, whole, root=dataset.root)
     return DatasetMetadata(
         train_identity=training,
         test_identity={**evaluated, "split": dataset.evaluate_on},
@@ -168,18 +156,13 @@ def expected_train_images(dataset: DatasetConfig) -> int | None:
     return kept if dataset.train_fraction is None else round(kept * dataset.train_fraction)
 
 
-def missing_input(
-    stage: Stage, data: DataConfig, missing: Callable[..., str | None] = catalogue.missing
-) -> str | None:
-    """Say in one line what a stage that must run would not find, or None.
-
-    missing : who asks of many stages passes `functools.cache(catalogue.missing)`, which lists a split once
-    """
+def missing_input(stage: Stage, data: DataConfig) -> str | None:
+    """Say in one line what a stage that must run would not find, or None."""
     if stage.kind == "pretrain" and isinstance(stage.config, CheckpointConfig):
         return None  # its file was read to plan it
     dataset = stage.dataset
     split = dataset.evaluate_on if stage.kind == "eval" else "train"
-    selection = Selection.of(dataset, stage.generated)
+    selection, missing = Selection.of(dataset, stage.generated), once(catalogue.missing)
     return missing(dataset.name, dataset.root or data.root, split, selection, verify=data.verify)
 
 

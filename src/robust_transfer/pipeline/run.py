@@ -6,7 +6,6 @@ jobs that share it compute it once.
 
 from __future__ import annotations
 
-import functools
 import itertools
 import signal
 import threading
@@ -24,7 +23,6 @@ from robust_transfer.config.runtime import RuntimeConfig
 from robust_transfer.core import files
 from robust_transfer.core.errors import DataError, Interrupted, UserError
 from robust_transfer.core.signals import SIGNALS
-from robust_transfer.data import catalogue
 from robust_transfer.distributed.environment import started_by_launcher
 from robust_transfer.pipeline import cost
 from robust_transfer.pipeline.inputs import missing_input
@@ -43,11 +41,10 @@ MESSAGE_SECONDS, MESSAGES_TOLD = 5.0, 12
 
 
 def check_inputs(jobs: Iterable[tuple[Sequence[Stage], DataConfig]]) -> None:
-    """Refuse jobs whose stages would not find their data; lists a split once and reads no image."""
-    missing = functools.cache(catalogue.missing)
+    """Refuse jobs whose stages would not find their data; reads no image."""
     for stages, data in jobs:
         for stage in stages:
-            if lack := missing_input(stage, data, missing):
+            if lack := missing_input(stage, data):
                 raise DataError(lack, f"rt-data status {stage.dataset.name}")
 
 
