@@ -2,7 +2,7 @@
 
     python scripts/gpu_check.py
     python scripts/gpu_check.py --batch 256 --robustness PATH/TO/CHECKOUT --out results/benchmarks
-    python scripts/gpu_check.py --only memory scaling
+    python scripts/gpu_check.py --only memory scaling      beside what the file of this commit holds
     python scripts/gpu_check.py --device cpu --out OUT
 
 It exits 1 where a test or a check fails. What it wrote is worth committing: the README claims nothing that no
@@ -27,6 +27,7 @@ from benchmark_data import write_images
 from gpu_checks import CHECKS, Scale
 
 ROOT = Path(__file__).resolve().parents[1]
+GPU_TESTS = "tests/training/test_on_gpu.py"
 SMALL = {
     "arch": "resnet18_small",
     "width": 4,
@@ -41,7 +42,7 @@ SMALL = {
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
-    parser.add_argument("--only", nargs="+", choices=CHECKS, help="these checks; no tests, no benchmarks")
+    parser.add_argument("--only", nargs="+", choices=(*CHECKS, "tests"), help="these alone")
     parser.add_argument("--batch", type=int, default=128, help="images per training step")
     parser.add_argument("--robustness", type=Path, help="checkout of MadryLab/robustness to time too")
     parser.add_argument("--out", type=Path, default=ROOT / "results" / "benchmarks")
@@ -58,15 +59,22 @@ def main(argv: Sequence[str] | None = None) -> int:
         "cuda": torch.version.cuda,
         "cudnn": torch.backends.cudnn.version() if on_gpu else None,
         "commit": commit(),
-        "checks": run_checks(options.only or list(CHECKS), options.device, options.batch),
+        "checks": run_checks(
+            [c for c in options.only or CHECKS if c in CHECKS], options.device, options.batch
+        ),
     }
     passed = all(check["ok"] for check in report["checks"].values())
-    if on_gpu and not options.only:
+    if on_gpu and "tests" in (options.only or ["tests"]):
         report["tests"] = run_tests()
-        report["training"] = [benchmark(options, compile=compiled) for compiled in (False, True)]
         passed &= report["tests"]["exit_code"] == 0
+    if on_gpu and not options.only:
+        report["training"] = [benchmark(options, compile=compiled) for compiled in (False, True)]
     options.out.mkdir(parents=True, exist_ok=True)
     path = options.out / (re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") + ".json")
+    if options.only and path.is_file():
+        before = json.loads(path.read_text(encoding="utf-8"))
+        if before["commit"] == report["commit"]:
+            report = before | report | {"checks": before["checks"] | report["checks"]}
     path.write_text(json.dumps(report, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     print(f"wrote {path}")
     return 0 if passed else 1
@@ -90,8 +98,8 @@ def run_checks(names: Sequence[str], device: str, batch: int) -> dict[str, Any]:
 
 
 def run_tests() -> dict[str, Any]:
-    """Run pytest over the marker gpu and return its counts."""
-    command = [sys.executable, "-m", "pytest", "-m", "gpu", "-q", "-p", "no:cacheprovider", "tests"]
+    """Run the tests that need a GPU and return their counts."""
+    command = [sys.executable, "-m", "pytest", "-m", "gpu", "-q", "-p", "no:cacheprovider", GPU_TESTS]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     print(done.stdout)
     counts = re.findall(r"(\d+) (passed|failed|skipped|errors?)", done.stdout[-200:])

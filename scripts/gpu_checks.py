@@ -269,7 +269,7 @@ def command_of(scale: Scale, name: str, method: str, *more: str) -> tuple[list[s
     )
     given = {word.partition("=")[0] for word in more}
     kept = [word for word in words if word.partition("=")[0] not in given]
-    return [str(Path(sys.executable).with_name("rt-train")), *kept, *more], store
+    return [sys.executable, "-m", "robust_transfer.cli.train", *kept, *more], store
 
 
 def run(command: list[str]) -> int:

@@ -139,7 +139,7 @@ def bring(options: argparse.Namespace, *words: str) -> list[Stage]:
         stage = waiting[0]
         check_images(options, stage)
         large = bool(recall(options, "too large", stage))
-        command = [str(Path(sys.executable).with_name("rt-train")), *words, *runtime(options, large)]
+        command = [sys.executable, "-m", "robust_transfer.cli.train", *words, *runtime(options, large)]
         to_kill = stage.kind == "pretrain" and stage.config.name == KILLED
         kill = to_kill and not recall(options, "killed", stage)
         code = run_and_kill(options, stage, command) if kill else run(command)

@@ -19,7 +19,7 @@ def script(monkeypatch):
     import gpu_checks
 
     # Imports would be most of the time; the run that is killed has a process of its own.
-    monkeypatch.setattr(gpu_checks, "run", lambda command: train.main(command[1:]))
+    monkeypatch.setattr(gpu_checks, "run", lambda command: train.main(command[3:]))
     return gpu_check
 
 
