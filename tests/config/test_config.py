@@ -15,7 +15,6 @@ from robust_transfer.config.run import TrainConfig, evaluate_config, train_confi
 from robust_transfer.core.errors import ConfigError
 from robust_transfer.data import catalogue
 from tiny_runs import composed, shipped_configs
-from training_jobs import REQUIRED
 
 
 def names(group):
@@ -38,7 +37,6 @@ def test_every_shipped_choice_composes_and_parses(number):
     """Every group's choices in turn, all groups at once: composing takes most of the time."""
     chosen = {group: choices[number % len(choices)] for group, choices in CHOICES.items()}
     more = [ASKING[name].format(group) for group, name in chosen.items() if name in ASKING]
-    more += [word for name in chosen.values() for word in REQUIRED.get(name, ())]
     config = composed(*(f"{group}={name}" for group, name in chosen.items()), *more)
     for group, name in chosen.items():
         parsed = getattr(config, group)

@@ -1,8 +1,9 @@
-"""RoLI and LwF as their papers have them: the last layer first, then the whole network from there."""
+"""What runs before: a last layer (RoLI, LwF as their papers have them), and the teachers of CRT and DeACL."""
 
 import pytest
 import torch
 
+from robust_transfer.core.errors import ConfigError
 from robust_transfer.models.checkpoint import load_model
 from robust_transfer.pipeline.inputs import training_stages
 from robust_transfer.pipeline.run import execute
@@ -18,15 +19,14 @@ def run(words, store):
     ].path
 
 
-@pytest.mark.parametrize(("first", "second"), [("at_linear", "at"), ("st_linear", "lwf")])
-def test_the_second_stage_begins_where_the_first_one_ended(first, second, tmp_path):
-    (pretrained, head_trained), directory = run(tiny("at", first, tmp_path), tmp_path)
+def test_the_second_stage_begins_where_the_first_one_ended(tmp_path):
+    (pretrained, head_trained), directory = run(tiny("at", "st_linear", tmp_path), tmp_path)
     for name, value in pretrained.items():
         if not name.startswith("backbone.fc."):
             assert torch.equal(head_trained[name], value), name  # BatchNorm's statistics too
     start = ("pretrain.path=" + str(directory / "model.safetensors"), "finetune.keep_head=true")
     words = [
-        word for word in tiny("checkpoint", second, tmp_path, *start) if not word.startswith("pretrain.m")
+        word for word in tiny("checkpoint", "lwf", tmp_path, *start) if not word.startswith("pretrain.m")
     ]
     words = [word for word in words if not word.startswith("pretrain.batch")]
     (parent, _), _ = run(words, tmp_path)
@@ -36,3 +36,68 @@ def test_the_second_stage_begins_where_the_first_one_ended(first, second, tmp_pa
         assert torch.equal(parent[name], value), name
         if "running" not in name and "tracked" not in name:
             torch.testing.assert_close(still[name], value, rtol=1e-6, atol=1e-7, msg=name)
+
+
+def planned(*words):
+    return training_stages(composed(*words, "until=finetune"))
+
+
+@pytest.mark.parametrize(
+    ("run", "before", "after"),
+    [
+        (("at", "at_roli"), ("at", "at_linear"), "at_roli"),
+        (("at", "crt", "finetune.batch_size=20"), ("at", "smoothadv", "finetune.batch_size=20"), "crt"),
+        (("deacl", "st"), ("simclr", "st"), "deacl"),
+    ],
+)
+def test_what_runs_before_is_the_stage_of_a_run_of_its_own(run, before, after, tmp_path):
+    words = tiny(*run[:2], tmp_path, *run[2:])
+    if after == "deacl":
+        words += ["pretrain.teacher.max_steps=2", "pretrain.teacher.batch_size=10", "pretrain.seed=3"]
+    stages = planned(*words)
+    alone = planned(
+        *tiny(*before[:2], tmp_path, *before[2:], *(["pretrain.seed=3"] if after == "deacl" else []))
+    )
+    kind = "pretrain" if after == "deacl" else "finetune"
+    earlier, later = (stage for stage in stages if stage.kind == kind)
+    assert earlier.key == next(stage.key for stage in alone if stage.kind == kind)
+    assert getattr(later.lineage, kind) == after
+    start = stages[0].key[:12] if kind == "finetune" else None
+    assert later.lineage.pretrain_key == start and later.lineage.pretrain == run[0]
+    if after == "at_roli":
+        assert later.parent is earlier
+    else:
+        assert (
+            later.references == {"teacher": earlier}
+            and later.identity["references"]["teacher"] == earlier.key
+        )
+
+
+def test_a_cell_of_the_miniature_is_taught_by_the_cell_beside_it():
+    words = ("experiment=methods_mini", "finetune=st_linear", "seed=1", "hydra.mode=RUN")
+    taught, alone = (planned(*words, f"cell=methods_mini/{name}") for name in ("deacl", "simclr"))
+    assert taught[0].key == alone[0].key and taught[0].lineage.pretrain_seed == 1
+
+
+def test_a_run_trains_what_it_needs_before(tmp_path):
+    words = tiny("at", "at_roli", tmp_path, "finetune.lr=1e-12", "finetune.first.lr=0.1")
+    (_, first, second), _ = run(words, tmp_path)
+    for name, value in first.items():
+        if "running" not in name and "tracked" not in name:
+            torch.testing.assert_close(second[name], value, rtol=1e-6, atol=1e-7, msg=name)
+    states, directory = run(tiny("at", "crt", tmp_path), tmp_path)
+    assert len(states) == 3 and (directory / "model.safetensors").is_file()
+
+
+@pytest.mark.parametrize(
+    ("words", "what"),
+    [
+        (("at", "at_roli", "finetune.keep_head=false"), "throws away"),
+        (("at", "crt", "finetune.teacher.name=none"), "'none' is unknown"),
+        (("deacl", "st", "pretrain.teacher.name=checkpoint"), "'checkpoint' is unknown"),
+        (("deacl", "st", "pretrain.teacher=3"), "expected a text or a mapping of values"),
+    ],
+)
+def test_what_cannot_run_before_is_refused(words, what, tmp_path):
+    with pytest.raises(ConfigError, match=what):
+        planned(*tiny(*words[:2], tmp_path, *words[2:]))

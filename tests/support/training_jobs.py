@@ -52,6 +52,7 @@ COMMON = {
     "precision": "fp32",
     "freeze": "none",
     "freeze_statistics": True,
+    "first": None,
     "keep_head": False,
     "weight_average": NoAverage(),
 }
@@ -109,8 +110,6 @@ SMALLER: dict[str, dict] = {
     "byol": {"projection_hidden": 16, "projection_dim": 8},
     "moco": {"projection_dim": 8, "queue_size": 9, "bn_group": 2},
 }
-# What a method has no value for in conf/.
-REQUIRED = {"crt": ("finetune.teacher=teacher",), "deacl": ("pretrain.teacher=teacher",)}
 # Methods with an option that changes their steps, by the names of their recipes.
 VARIANTS: dict[str, tuple[str, dict]] = {
     "at_awp": ("at", {"weight_perturbation": AdversarialWeights(radius=0.01, start_epoch=0)}),
@@ -171,11 +170,9 @@ def shipped(name: str) -> tuple[type[TrainingConfig], dict]:
     from tiny_runs import composed
 
     if name in FINETUNE:
-        config = composed(
-            "pretrain=none", f"finetune={name}", "dataset=pets", *REQUIRED.get(name, ())
-        ).finetune
+        config = composed("pretrain=none", f"finetune={name}", "dataset=pets").finetune
     else:
-        config = composed(f"pretrain={name}", "until=pretrain", *REQUIRED.get(name, ())).pretrain
+        config = composed(f"pretrain={name}", "until=pretrain").pretrain
     values = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
     return type(config), {name: value for name, value in values.items() if name not in COMMON}
 

@@ -109,9 +109,11 @@ def shared_pretrainings(jobs: Sequence[PlannedJob]) -> list[PlannedJob]:
     """Return one job for each pre-training that several jobs would compute."""
     by_key: dict[str, list[PlannedJob]] = {}
     for job in jobs:
-        if job.stages[0].kind == "pretrain":
-            by_key.setdefault(job.stages[0].key, []).append(job)
-    return [sharing[0] for sharing in by_key.values() if len(sharing) > 1]
+        for stage in job.stages:
+            if stage.kind == "pretrain":
+                by_key.setdefault(stage.key, []).append(job)
+    shared = [sharing[0] for sharing in by_key.values() if len(sharing) > 1]
+    return list({id(job): job for job in shared}.values())
 
 
 def _launch_batch(composition: Composition, batch: list[list[str]], say: Say) -> list[Outcome]:

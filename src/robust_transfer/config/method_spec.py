@@ -25,8 +25,9 @@ class MethodSpec:
     caches : whether it is a loss of the outputs of one call of the network, with all views one after another:
         micro-batches then pass twice, and the loss is that of the whole batch
     default_evaluators : (config, evaluators of its parent, () where unknown) -> those of `evaluators=auto`
-    references : name -> a frozen model that the steps read: a finished stage (directory, key or its file) or
-        PARENT. Its key enters the stage's, so the field that names it is declared with identity=False
+    references : name -> a frozen model that the steps read: a finished stage (directory, key or its file),
+        PARENT, or the values of a method that makes it of the same data before. Its key enters the stage's,
+        so the field of that name is declared with identity=False
     check_references : (config, {name: lineage of the reference}, own lineage) -> None; raises ConfigError
         where a reference does not fit
     freezes : whether the method itself says which parameters stay as they are
@@ -44,7 +45,7 @@ class MethodSpec:
         "autopgd",
         "certify",
     )
-    references: Callable[[Any], Mapping[str, str]] = lambda config: {}
+    references: Callable[[Any], Mapping[str, str | dict[str, Any]]] = lambda config: {}
     check_references: Callable[[Any, Mapping[str, Any], Any], None] = lambda config, references, own: None
     freezes: bool = False
     repeats: Callable[[Any], int] = lambda config: 1

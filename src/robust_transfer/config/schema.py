@@ -240,6 +240,8 @@ def _convert(hint: Any, value: Any) -> Any:
             return _NO
         items = [_convert(typing.get_args(hint)[0], item) for item in value]
         return _NO if any(item is _NO for item in items) else items
+    if origin is dict:
+        return value if isinstance(value, dict) else _NO
     if hint is type(None):
         return None if value is None else _NO
     if isinstance(value, bool) and hint is not bool:
@@ -302,5 +304,7 @@ def type_name(hint: Any) -> str:
         return " or ".join(type_name(h) for h in typing.get_args(hint))
     if typing.get_origin(hint) is list:
         return f"a list of {type_name(typing.get_args(hint)[0])}"
+    if typing.get_origin(hint) is dict:
+        return "a mapping of values"
     names = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
     return names.get(hint, "null" if hint is type(None) else str(hint))

@@ -55,6 +55,8 @@ class AdversarialLinear(HeadOnly, Adversarial):
     """The head's adversarial training; the attack goes through the frozen network (RoLI's first stage).
 
     Hua et al. 2024 (arXiv 2312.05716): the head that it finds is the start of adversarial fine-tuning
-    (`keep_head`). Note: the release takes the attack's iterate of largest loss, compared over the whole batch
-    by mistake, for one more pass; here it is the last one, as in all our training.
+    (`finetune=at_roli`).
+
+    Note: the release takes the attack's iterate of largest loss, compared over the whole batch by mistake,
+    for one more pass; here it is the last one, as in all our training.
     """

@@ -61,6 +61,8 @@ def check_kept_head(
         raise ConfigError(
             "finetune.keep_head=true keeps no head of pretrain=none", "finetune.keep_head=false"
         )
+    if isinstance(parent, Stage) and parent.kind == "finetune":
+        return  # on the same data set, before this one
     origin = parent.parent if isinstance(parent, Stage) else parent
     num_classes, expected = getattr(origin, "num_classes", None), target.num_classes
     if None not in (num_classes, expected) and num_classes != expected:

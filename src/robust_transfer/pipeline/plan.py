@@ -6,7 +6,8 @@ What is known of files (a checkpoint's content, the catalogue) is read before an
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+import itertools
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from robust_transfer.config import schema
@@ -14,10 +15,17 @@ from robust_transfer.config.data import DatasetConfig
 from robust_transfer.config.evaluator import EvaluatorConfig
 from robust_transfer.config.evaluators import PROBED_BY, evaluators
 from robust_transfer.config.method_spec import PARENT
-from robust_transfer.config.methods import CheckpointConfig, NoneConfig, TrainingConfig
+from robust_transfer.config.methods import (
+    FINETUNE,
+    PRETRAIN,
+    CheckpointConfig,
+    NoneConfig,
+    TrainingConfig,
+)
 from robust_transfer.config.model import ModelConfig
 from robust_transfer.config.run import EvaluateConfig, TrainConfig
 from robust_transfer.config.schedules import PlateauSchedule
+from robust_transfer.config.schema import parse_choice
 from robust_transfer.core.errors import ConfigError
 from robust_transfer.pipeline.checks import (
     check_builder,
@@ -66,8 +74,9 @@ def plan_training(
     pretrain: Stage | CheckpointMetadata | None = start
     finished = references or {}
     if not isinstance(config.pretrain, NoneConfig):
-        pretrain = _pretrain_stage(config, source, checkpoint, finished)
-        stages.append(pretrain)
+        pretrained = _pretrain_stage(config, config.pretrain, source, checkpoint, finished)
+        stages += _with_references(pretrained)
+        pretrain = pretrained
     elif config.until == "pretrain":
         raise ConfigError(
             "until=pretrain with pretrain=none leaves nothing to run", "pretrain=st, at, cr, simclr"
@@ -75,8 +84,14 @@ def plan_training(
     if config.until == "pretrain":
         return stages
     assert target is not None and config.dataset is not None and config.finetune is not None
-    finetune = _finetune_stage(config, config.finetune, config.dataset, target, pretrain, finished)
-    stages.append(finetune)
+    parent = pretrain
+    if config.finetune.first is not None:
+        method = _method(FINETUNE, config.finetune.first, "finetune.first")
+        first = _finetune_stage(config, method, config.dataset, target, pretrain, finished)
+        stages += _with_references(first)
+        parent = first
+    finetune = _finetune_stage(config, config.finetune, config.dataset, target, parent, finished)
+    stages += _with_references(finetune)
     if config.until != "finetune":
         for name in chosen_evaluators(config, config.finetune, pretrain):
             stages.append(
@@ -160,13 +175,27 @@ def evaluator_settings(config: TrainConfig | EvaluateConfig, name: str) -> Evalu
 # ---------------------------------------------------------------- stages
 
 
+def _with_references(stage: Stage) -> list[Stage]:
+    """Return the stages that a stage reads beside its parent, planned with it, and the stage behind them."""
+    beside = [m for m in stage.references.values() if isinstance(m, Stage) and m is not stage.parent]
+    return [*itertools.chain.from_iterable(map(_with_references, beside)), stage]
+
+
+def _method(classes: Mapping[str, type], values: Mapping[str, Any], path: str) -> TrainingConfig:
+    """Return the method of a stage that runs before another one and is told by its values."""
+    trained = {name: cls for name, cls in classes.items() if issubclass(cls, TrainingConfig)}
+    method: TrainingConfig = parse_choice(trained, values, path)
+    return method
+
+
 def _pretrain_stage(
     config: TrainConfig,
+    method: Any,
     source: DatasetMetadata | None,
     checkpoint: CheckpointMetadata | None,
     finished: Mapping[str, CheckpointMetadata],
 ) -> Stage:
-    method, model = config.pretrain, config.model
+    model = config.model
     references: Mapping[str, Stage | CheckpointMetadata] = {}
     if isinstance(method, CheckpointConfig):
         assert checkpoint is not None
@@ -178,7 +207,14 @@ def _pretrain_stage(
         method = limited_method(method, config.budget)
         check_builder(method)
         check_selection(method, config.source, "source")
-        references = _references(method, None, finished)
+        references = _references(
+            method,
+            None,
+            finished,
+            lambda name, values: _pretrain_stage(
+                config, _method(PRETRAIN, values, f"pretrain.{name}"), source, None, finished
+            ),
+        )
         identity = {
             **training_identity(method, config, config.source, source, references),
             "model": {**model_identity(model), "normalize": model.normalize},
@@ -221,7 +257,14 @@ def _finetune_stage(
     check_builder(method)
     check_selection(method, dataset, "dataset")
     check_kept_head(method, pretrain, target)
-    references = _references(method, pretrain, finished)
+    references = _references(
+        method,
+        pretrain,
+        finished,
+        lambda name, values: _finetune_stage(
+            config, _method(FINETUNE, values, f"finetune.{name}"), dataset, target, pretrain, finished
+        ),
+    )
     model = model_identity(config.model)
     if pretrain is None:
         model["normalize"] = config.model.normalize  # pre-trained weights bring their own
@@ -242,7 +285,7 @@ def _finetune_stage(
         split_seed=dataset.split_seed,
         train_sigma=method.train_sigma,
         experiment=config.label,
-        pretrain_key=pretrain.key[:12] if pretrain else None,
+        pretrain_key=_pretrain_key(pretrain),
     )
     method.spec.check_references(method, {n: m.lineage for n, m in references.items()}, lineage)
     label = f"{method.shown_name}-{dataset.shown_name}-{lineage.pretrain or 'none'}-{config.model.arch}"
@@ -264,12 +307,23 @@ def _finetune_stage(
     )
 
 
+def _pretrain_key(parent: Stage | CheckpointMetadata | None) -> str | None:
+    """Return the key of the pre-training that a fine-tuning comes from, through one that runs before it."""
+    if isinstance(parent, Stage) and parent.kind == "finetune":
+        return parent.lineage.pretrain_key
+    return parent.key[:12] if parent else None
+
+
 def _references(
     method: TrainingConfig,
     parent: Stage | CheckpointMetadata | None,
     finished: Mapping[str, CheckpointMetadata],
+    planned: Callable[[str, Mapping[str, Any]], Stage],
 ) -> dict[str, Stage | CheckpointMetadata]:
-    """Return the models that a method reads beside the one that it trains, by their names in its spec."""
+    """Return the models that a method reads beside the one that it trains, by their names in its spec.
+
+    planned : plans the stage of a reference that is told by the values of a method
+    """
     models: dict[str, Stage | CheckpointMetadata] = {}
     for name, where in method.spec.references(method).items():
         if where == PARENT and parent is None:
@@ -277,7 +331,10 @@ def _references(
                 f"method {method.name} keeps the model that it starts from ({name}), and it starts from none",
                 "pretrain=NAME other than none",
             )
-        models[name] = parent if where == PARENT and parent is not None else finished[where]
+        if isinstance(where, dict):
+            models[name] = planned(name, where)
+        else:
+            models[name] = parent if where == PARENT and parent is not None else finished[where]
     return models
 
 

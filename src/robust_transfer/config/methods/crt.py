@@ -16,13 +16,13 @@ def _check_teacher(config: CRTConfig, references: Mapping[str, Any], own: Any) -
     teacher = references["teacher"]
     if teacher.finetune is None or teacher.dataset != own.dataset:
         raise ConfigError(
-            f"the teacher {config.teacher} has not learnt the classes of {own.dataset} "
+            f"the teacher has not learnt the classes of {own.dataset} "
             f"(found {teacher.finetune or 'a pre-training'} on {teacher.dataset or teacher.source})",
             f"finetune.teacher=DIR of a model that is fine-tuned on {own.dataset}",
         )
     if teacher.train_sigma not in (None, config.sigma):
         raise ConfigError(
-            f"the teacher {config.teacher} was trained under noise of sigma {teacher.train_sigma:g} "
+            f"the teacher was trained under noise of sigma {teacher.train_sigma:g} "
             f"(expected {config.sigma:g})",
             f"finetune.sigma={teacher.train_sigma:g}",
         )
@@ -40,9 +40,9 @@ class CRTConfig(TrainingConfig):
         check_references=_check_teacher,
     )
 
-    teacher: str = option(
-        "the teacher, a finished fine-tuning on the same data set under the same noise: "
-        "directory, key or model file",
+    teacher: str | dict[str, Any] = option(
+        "the teacher, a fine-tuning on the same data set under the same noise: directory, key or model file, "
+        "or the values of a method, which then runs before",
         identity=False,
     )
     sigma: float = option("standard deviation of the noise, in [0, 1] pixel units", above=0)

@@ -18,7 +18,7 @@ def _check_teacher(config: DeACLConfig, references: Mapping[str, Any], own: Any)
     teacher = references["teacher"]
     if (teacher.arch, teacher.width) != (own.arch, own.width):
         raise ConfigError(
-            f"the teacher {config.teacher} is {teacher.arch} of width {teacher.width} "
+            f"the teacher is {teacher.arch} of width {teacher.width} "
             f"(expected {own.arch} of width {own.width}, which starts from its weights)"
         )
 
@@ -37,6 +37,10 @@ class DeACLConfig(TrainingConfig, OwnViews):
         check_references=_check_teacher,
     )
 
-    teacher: str = option("the plain pre-training: directory, key or model file", identity=False)
+    teacher: str | dict[str, Any] = option(
+        "the plain pre-training: directory, key or model file, or the values of a method, which then runs "
+        "before",
+        identity=False,
+    )
     attack: AttackConfig = option("the attack inside the step")
     robustness_weight: float = option("weight of attacked against clean features", low=0)

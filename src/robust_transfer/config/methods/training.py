@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from robust_transfer.config.eps_schedules import RampEps
 from robust_transfer.config.method_spec import MethodSpec
@@ -68,6 +68,11 @@ class TrainingConfig:
     keep_head: bool = option(
         "start from the parent's last layer, which is for the same classes", default_for_hash=False
     )
+    first: dict[str, Any] | None = option(
+        "values of a fine-tuning that runs before, and whose model this one starts from; null: none",
+        identity=False,  # its key stands in the stage's, as its parent
+        default_for_hash=None,
+    )
     weight_average: WeightAverage = option("average of the weights", default_for_hash=NoAverage())
 
     def __init_subclass__(cls) -> None:
@@ -88,9 +93,16 @@ class TrainingConfig:
             "awp": isinstance(getattr(self, "weight_perturbation", None), AdversarialWeights),
             "ema": isinstance(self.weight_average, MovingAverage),
             self.freeze: self.freeze != "none",
-            "kept": self.keep_head,
+            self._after: self.first is not None,
+            "kept": self.keep_head and self.first is None,
         }
         return "_".join([self.name, *(name for name, on in options.items() if on)])
+
+    @property
+    def _after(self) -> str:
+        """What the name says of a fine-tuning before: its last layer's alone is RoLI (Hua et al. 2024)."""
+        before = (self.first or {}).get("name")
+        return "roli" if before == f"{self.name}_linear" else f"after_{before}"
 
     def inert(self) -> frozenset[str]:
         """Return the fields that change nothing here: of other optimisers, of stages that are not frozen."""
@@ -108,6 +120,11 @@ class TrainingConfig:
         if path == "pretrain" and (self.freeze != "none" or self.keep_head):
             field = "keep_head=true" if self.keep_head else f"freeze={self.freeze}"
             raise ConfigError(f"{path}.{field} of random weights", f"finetune.{field}")
+        if self.first is not None and not self.keep_head:
+            raise ConfigError(
+                f"{path}.first trains a last layer that {path}.keep_head=false throws away",
+                f"{path}.keep_head=true",
+            )
         if self.spec.freezes and self.freeze != "none":
             raise ConfigError(f"{path}.freeze={self.freeze} (expected none: {self.name} freezes by itself)")
         if self.epochs is None and self.max_steps is None and not until_plateau:

@@ -20,47 +20,28 @@ SIGMA = 0.5
 MEASURED_BY = {"attacked": ("autopgd", None), "certified": ("certify", SIGMA)}
 FINETUNINGS = {
     "attacked": (
-        *(
-            "st",
-            "lwf",
-            "at_linear",
-            "at",
-            "at_ramp",
-            "at_ema",
-            "at_awp",
-            "trades",
-            "trades_awp",
-            "free",
-            "twins",
-        ),
+        *("st", "lwf", "at_linear", "at", "at_roli", "at_ramp", "at_ema", "at_awp"),
+        *("trades", "trades_awp", "free", "twins"),
     ),
-    "certified": ("gaussian", "cr_linear", "cr", "macer", "smoothmix", "smoothadv"),
+    "certified": ("st", "gaussian", "cr_linear", "cr", "macer", "smoothmix", "smoothadv", "crt"),
 }
 PROBES = {"attacked": ("st_linear", "at"), "certified": ("cr",)}
 STARTS = ("st", "at")  # what all fine-tunings start from
 PRETRAININGS = (
     *("none", "st", "at", "trades", "free", "gaussian", "cr", "macer", "smoothmix", "smoothadv"),
-    *(
-        "simclr",
-        "byol",
-        "moco",
-        "swav",
-        "acl",
-        "dynacl",
-        "rotation_plain",
-        "rotation",
-        "jigsaw_plain",
-        "jigsaw",
-    ),
+    *("simclr", "byol", "moco", "swav", "deacl", "acl", "dynacl"),
+    *("rotation_plain", "rotation", "jigsaw_plain", "jigsaw"),
 )
 # (methods that should be better, than which, in what); of fine-tunings from each start, of pre-trainings
 # after a linear probe.
 BETTER_FINETUNINGS = (
     (("smoothadv", "macer", "smoothmix", "cr"), "gaussian", "acr"),
+    (("crt",), "st", "acr"),
     (("at", "at_awp", "trades", "trades_awp", "free", "twins"), "st", "ra"),
+    (("at_roli",), "at", "ra"),
 )
 BETTER_PRETRAININGS = (
-    (("acl", "dynacl"), "simclr", "ra"),
+    (("deacl", "acl", "dynacl"), "simclr", "ra"),
     (("rotation",), "rotation_plain", "ra"),
     (("jigsaw",), "jigsaw_plain", "ra"),
 )
