@@ -27,6 +27,6 @@ def test_a_file_that_was_trusted_is_not_trusted_again_and_must_be_the_same(tmp_p
     with pytest.raises(EvaluationError, match="not the file that stage measured"):
         measured_model.reopen_model(noted, lineage, "stage")
     file.unlink()
-    with pytest.raises(EvaluationError, match="is not there"):
+    with pytest.raises(EvaluationError, match="is missing"):
         measured_model.reopen_model(noted, lineage, "stage")
     assert len(read) == 1

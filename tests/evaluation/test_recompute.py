@@ -14,7 +14,7 @@ from robust_transfer.config.data import DataConfig
 from robust_transfer.core.binomial import lower_bound
 from robust_transfer.core.errors import EvaluationError, UserError
 from robust_transfer.evaluation.reattack import reattack
-from robust_transfer.evaluation.recompute import Findings, labels_at_hand, to_text, verify
+from robust_transfer.evaluation.recompute import Findings, labels_on_disk, to_text, verify
 from robust_transfer.evaluation.redraw import redraw
 from robust_transfer.report.index.collect import collect
 from robust_transfer.smoothing.bounds import certified_radius
@@ -44,7 +44,7 @@ def stages(finished, tmp_path):
 @pytest.fixture(scope="module")
 def labels(finished):
     [stage] = (finished / "eval").glob("certify-*")
-    return labels_at_hand(stage, DATA)
+    return labels_on_disk(stage, DATA)
 
 
 @pytest.mark.parametrize("name", ["certify", "autopgd"])
@@ -215,7 +215,7 @@ def test_another_choice_of_images_is_found(stages, labels, name):
     forger.write_journal(stage, rows)
     forger.rebuild(stage, labels)
     for known in (labels, None):
-        assert any(f"1 others [{other}]" in line for line in verify(stage, labels=known).differences)
+        assert any(f"1 extra [{other}]" in line for line in verify(stage, labels=known).differences)
 
 
 @BOTH

@@ -41,16 +41,16 @@ COLUMNS = (
     "near_tie",
     "notes",
 )
-# Images that the guards try a model on, spread over all that an evaluation attacks.
-NUM_TRIED = 32
+# Images on which the guards test a model, spread over all that an evaluation attacks.
+NUM_GUARD_IMAGES = 32
 Attack = Callable[..., AttackResult]
-Given = Callable[[EvalContext], dict[str, Any]]
+Options = Callable[[EvalContext], dict[str, Any]]
 RunAttack = Callable[[EvalContext, torch.Tensor, torch.Tensor, "Outcomes"], None]
 RowsOf = Callable[[torch.Tensor, Any, torch.Tensor], list[Row]]
 
 
 class AttackEvaluator(RowPerImage):
-    """Attack every image, some batches at once; the journal has a row per image.
+    """Attack every image, several batches at once; the journal has a row per image.
 
     run : attacks images (B, C, H, W) with labels (B,) and hands every outcome to `Outcomes`
     columns, rows_of : of the journal, and how they are filled from a result
@@ -71,7 +71,7 @@ class AttackEvaluator(RowPerImage):
         self._batches_at_once = batches_at_once
 
     def measure(self, context: EvalContext, images: ImageBatch, rows: Rows, journal: Journal) -> None:
-        """Attack the images, some batches at once."""
+        """Attack the images, several batches at once."""
         size = self.config.batch_size * self._batches_at_once
         for first in range(0, len(images), size):
             part = slice(first, first + size)
@@ -84,12 +84,12 @@ class AttackEvaluator(RowPerImage):
         return [_record(row, labels) for row in sorted(rows, key=lambda row: int(row["index"]))]
 
     def flags(self, rows: Rows) -> list[str]:
-        """Return the flags that were noted of images; journals of an older version have none."""
+        """Return the flags of single images; journals of an older version have none."""
         return flags_of([row.get("notes", "") for row in rows])
 
 
 class GradientAttack:
-    """One of the gradient attacks, its gradients by a fast copy; the unchanged model confirms hits."""
+    """A gradient attack: a fast copy gives the gradients, the unchanged model confirms broken images."""
 
     def __init__(self, config: AttackEvaluatorConfig, attack: Attack) -> None:
         self.config, self._attack = config, attack
@@ -97,15 +97,15 @@ class GradientAttack:
     def __call__(
         self, context: EvalContext, pixels: torch.Tensor, labels: torch.Tensor, outcomes: Outcomes
     ) -> None:
-        """Attack; where arithmetic is low, first only to find hits early, never to call an image robust."""
+        """Attack; low precision comes first and only breaks images early, it never calls one robust."""
         if self.config.arithmetic != "fp32":
-            everyone = range(len(pixels))
-            low = self._once(context, pixels, labels, everyone, outcomes, self.config.arithmetic, hits=True)
-            outcomes.add(everyone, low, hits=True)
+            every = range(len(pixels))
+            low = self._once(context, pixels, labels, every, outcomes, self.config.arithmetic, broken=True)
+            outcomes.add(every, low, broken=True)
             outcomes.spent = low.gradient_steps.cpu()
-        if left := outcomes.open:
-            full = self._once(context, pixels, labels, left, outcomes, "fp32")
-            outcomes.add(left, full)
+        if remaining := outcomes.open:
+            full = self._once(context, pixels, labels, remaining, outcomes, "fp32")
+            outcomes.add(remaining, full)
 
     def _once(
         self,
@@ -116,11 +116,11 @@ class GradientAttack:
         outcomes: Outcomes,
         kind: str,
         *,
-        hits: bool = False,
+        broken: bool = False,
     ) -> AttackResult:
         where = torch.tensor(positions, device=pixels.device)
         options = options_of(self.config, compiled=context.compile)
-        options |= tried(context, "fast" if hits else self.config.guards)
+        options |= guard_options(context, "fast" if broken else self.config.guards)
         with arithmetic("fp32"):
             return self._attack(
                 context.model,
@@ -129,34 +129,37 @@ class GradientAttack:
                 index=outcomes.indices[where.cpu()],
                 gradient_model=context.fast_model(kind),
                 **options,
-                on_finalised=lambda some, part: outcomes.add([positions[i] for i in some], part, hits=hits),
+                on_finalised=lambda rows, part: outcomes.add(
+                    [positions[i] for i in rows], part, broken=broken
+                ),
             )
 
 
 class OneCall:
     """One call of an attack in float32 that hands all outcomes back at its end.
 
-    given : what the attack is given beside its configuration, which the evaluation holds
+    extra : options of the attack that come from the evaluation, not from its configuration
     """
 
     def __init__(
-        self, config: AutoAttackConfig | MinimalNormConfig | TransferConfig, attack: Attack, given: Given
+        self, config: AutoAttackConfig | MinimalNormConfig | TransferConfig, attack: Attack, extra: Options
     ) -> None:
-        self.config, self._attack, self._given = config, attack, given
+        self.config, self._attack, self._extra = config, attack, extra
 
     def __call__(
         self, context: EvalContext, pixels: torch.Tensor, labels: torch.Tensor, outcomes: Outcomes
     ) -> None:
         """Attack, and journal every image."""
-        options = options_of(self.config, compiled=context.compile) | tried(context, self.config.guards)
+        options = options_of(self.config, compiled=context.compile)
+        options |= guard_options(context, self.config.guards)
         with arithmetic("fp32"):
-            options |= self._given(context)
+            options |= self._extra(context)
             result = self._attack(context.model, pixels, labels, index=outcomes.indices, **options)
         outcomes.add(range(len(pixels)), result)
 
 
 def fast_gradients(context: EvalContext) -> dict[str, Any]:
-    """Give an attack the fast copy of the model for its gradients."""
+    """Return the option that takes an attack's gradients from the fast copy of the model."""
     return {"gradient_model": context.fast_model("fp32")}
 
 
@@ -169,17 +172,17 @@ def options_of(config: EvaluatorConfig, *, compiled: bool) -> dict[str, Any]:
     return {**options, "shapes": "one"} if compiled else options
 
 
-def tried(context: EvalContext, guards: str) -> dict[str, Any]:
-    """Return the options by which guards try the model on the same images in every part of an evaluation.
+def guard_options(context: EvalContext, guards: str) -> dict[str, Any]:
+    """Return the options by which guards test the model on the same images in every part of an evaluation.
 
     The cross-checks of guards=full run once, on a twentieth of all images.
     """
     if context.sample is None:
         return {"guards": guards}
     share = SHARE if guards == "full" else 0
-    images = context.sample(max(NUM_TRIED, math.ceil(share * context.num_images)))
+    images = context.sample(max(NUM_GUARD_IMAGES, math.ceil(share * context.num_images)))
     sample = Sample(images[: len(images)], images.labels, images.indices, context.num_images)
-    if guards == "full" and not (context.leads and context.once("cross_checks")):
+    if guards == "full" and not (context.is_main and context.once("cross_checks")):
         guards = "fast"
     return {"sample": sample, "guards": guards}
 
@@ -203,20 +206,20 @@ class Outcomes:
         """Positions of the images that have no row yet."""
         return [position for position, written in enumerate(self._written) if not written]
 
-    def add(self, positions: Sequence[int], result: AttackResult, *, hits: bool = False) -> None:
-        """Journal the result's images that are open; with `hits` the broken ones alone. Flags come first."""
+    def add(self, positions: Sequence[int], result: AttackResult, *, broken: bool = False) -> None:
+        """Journal the result's open images, with `broken` the broken ones alone. Flags come first."""
         self._context.warnings.note(result.model_flags)
         where = torch.as_tensor(positions)
         steps = self.spent[where] + result.gradient_steps.cpu()
         rows = self._rows_of(self.indices[where], result, steps)
-        kept = [
+        final = [
             (position, row)
             for position, row, robust in zip(positions, rows, result.robust.tolist(), strict=True)
-            if not self._written[position] and not (hits and robust)
+            if not self._written[position] and not (broken and robust)
         ]
-        self._journal.append(row for _, row in kept)
-        self._context.progress.step(len(kept))
-        for position, _ in kept:
+        self._journal.append(row for _, row in final)
+        self._context.progress.step(len(final))
+        for position, _ in final:
             self._written[position] = True
 
 

@@ -64,7 +64,7 @@ class CertifyEvaluator:
         }
 
     def flags(self, rows: Rows) -> list[str]:
-        """Return none: nothing is noted of single images."""
+        """Return none: single images get no flags."""
         return []
 
     def measure(self, context: EvalContext, images: ImageBatch, rows: Rows, journal: Journal) -> None:
@@ -81,10 +81,10 @@ class CertifyEvaluator:
         waiting = list(enumerate(order))
         while waiting:
             progress = {index: counts[index].progress(self.rule, labels[index]) for _, index in waiting}
-            due = {index: self.rule.next(some) for index, some in progress.items()}
-            earliest = min((analysis.samples for analysis in due.values() if analysis), default=0)
-            context.progress.step(sum(analysis is None for analysis in due.values()))
-            waiting = [(p, index) for p, index in waiting if due[index]]
+            following = {index: self.rule.next(state) for index, state in progress.items()}
+            earliest = min((analysis.samples for analysis in following.values() if analysis), default=0)
+            context.progress.step(sum(analysis is None for analysis in following.values()))
+            waiting = [(p, index) for p, index in waiting if following[index]]
             units = [
                 Unit(p, index, start, stop)
                 for p, index in waiting
@@ -151,8 +151,8 @@ class CertifyEvaluator:
     def records(self, rows: Rows, labels: Sequence[int]) -> list[dict[str, Any]]:
         """Return one record per image, recomputed from the counts."""
         images = by_image(rows)
-        if len(known := {counts.num_classes for counts in images.values()}) > 1:
-            raise EvaluationError(f"the journals are of models with {sorted(known)} classes (expected one)")
+        if len(sizes := {counts.num_classes for counts in images.values()}) > 1:
+            raise EvaluationError(f"the journals are of models with {sorted(sizes)} classes (expected one)")
         return [
             _record(index, labels[index], self._certificate(index, counts, labels[index]))
             for index, counts in sorted(images.items())
@@ -188,6 +188,6 @@ def _record(index: int, label: int, certificate: Certificate) -> dict[str, Any]:
         "nonfinite": certificate.nonfinite,
         "near_ties": certificate.near_ties,
     }
-    if certificate.radius_two_class is not None:  # a journal of an older version knows the guess alone
+    if certificate.radius_two_class is not None:  # a journal of an older version has the guess's count alone
         record["radius_two_class"] = certificate.radius_two_class
     return record

@@ -1,4 +1,4 @@
-"""What a certification's journal says: class counts of units of noise samples, put together by image."""
+"""The class counts in a certification's journal: units of noise samples, put together by image."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class UnitCounts(NamedTuple):
 
     @classmethod
     def read(cls, row: Mapping[str, Any]) -> UnitCounts:
-        """Read a journal's row; one without the cell `counts`, of an older version, knows the guess alone."""
+        """Read a journal's row; an older version's lacks the cell `counts` and counts the guess alone."""
         ties, near_ties, nonfinite = (int(row[name]) for name in ("ties", "near_ties", "nonfinite"))
         guess = int(row["guess"])
         votes, num_classes = Counter({guess: int(row["count"])}), 0
@@ -43,7 +43,7 @@ class UnitCounts(NamedTuple):
         return cls(int(row["stop"]), guess, ClassCounts(votes, ties, near_ties, nonfinite, num_classes))
 
     def impossible(self, samples: int) -> str | None:
-        """Say what cannot be about the counts of `samples` samples; None if all of it can."""
+        """Say what is impossible about the counts of `samples` samples; None if nothing is."""
         votes, counts = self.counts.votes, self.counts
         if min(*votes.values(), 0, counts.ties, counts.nonfinite) < 0:
             return "a negative count"
@@ -67,7 +67,7 @@ class ImageCounts:
         return self._units.get((SELECT, 0))
 
     def add(self, row: Mapping[str, Any]) -> None:
-        """Count a row once: a unit that stands twice must be the same draw."""
+        """Count a row once: a unit that appears twice must be the same draw."""
         unit = UnitCounts.read(row)
         first = self._units.setdefault((row["purpose"], int(row["start"])), unit)
         if first != unit:
@@ -105,11 +105,11 @@ class ImageCounts:
         return progress
 
     def check(self, rule: StoppingRule, index: int) -> None:
-        """Refuse units that an honest run would not have: other samples, other sums, another guess.
+        """Refuse units that no run writes: other samples, other sums, another guess.
 
         Raises
         ------
-        EvaluationError : the first that cannot be
+        EvaluationError : the first impossible unit
         """
         for (purpose, start), unit in self._units.items():
             reason = unit.impossible(unit.stop - start if rule.settings.sigma else 1)
@@ -160,7 +160,7 @@ def read(stage: Path) -> dict[int, ClassCounts]:
 
 
 def write_cell(counts: ClassCounts) -> str:
-    """Write the number of classes and the votes of each that has any: `10;3:412;7:88`."""
+    """Write the number of classes and the votes of each class that has any: `10;3:412;7:88`."""
     votes = sorted((+counts.votes).items())
     return ";".join([str(counts.num_classes), *(f"{name}:{number}" for name, number in votes)])
 

@@ -38,10 +38,10 @@ class CleanEvaluator(RowPerImage):
 
     def records(self, rows: Rows, labels: Sequence[int]) -> list[dict[str, Any]]:
         """Return one record per image."""
-        found = {int(row["index"]): int(row["prediction"]) for row in rows}
+        predictions = {int(row["index"]): int(row["prediction"]) for row in rows}
         return [
-            {"index": i, "label": labels[i], "prediction": found[i], "correct": found[i] == labels[i]}
-            for i in sorted(found)
+            {"index": i, "label": labels[i], "prediction": predicted, "correct": predicted == labels[i]}
+            for i, predicted in sorted(predictions.items())
         ]
 
 

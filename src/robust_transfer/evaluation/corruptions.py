@@ -49,8 +49,8 @@ class CorruptionsEvaluator(RowPerImage):
             with torch.inference_mode():
                 logits = batching.forward(model, pixels.to(context.device).float().div(255), size)
             check_finite(logits, indices)
-            found: list[int] = logits.argmax(1).tolist()
-            return found
+            classes: list[int] = logits.argmax(1).tolist()
+            return classes
 
         for first in range(0, len(images), size):
             part, indices = images.pixels[first : first + size], images.indices[first : first + size].tolist()
@@ -87,7 +87,7 @@ def corrupted(
 
     Raises
     ------
-    EvaluationError : an image that is too small, another kind, the package imagecorruptions is missing
+    EvaluationError : an image that is too small, an unknown kind, or the package imagecorruptions is missing
     """
     try:
         with warnings.catch_warnings():
@@ -111,13 +111,13 @@ def corrupted(
     pixels: Pixels = image.permute(1, 2, 0).contiguous().numpy()
     purpose = f"corruption_{kind}"
     # One kind asks NumPy for a generator of its own, unless it is given a seed.
-    own = {"seed": rng.key(seed, purpose, index, severity) % 2**31} if kind == "glass_blur" else {}
+    options = {"seed": rng.key(seed, purpose, index, severity) % 2**31} if kind == "glass_blur" else {}
     with rng.numpy_state(seed, purpose, index, severity):
         if kind == "impulse_noise":
-            found = impulse_noise(pixels, severity)
+            changed = impulse_noise(pixels, severity)
         else:
-            found = corrupt(pixels, severity=severity, corruption_name=kind, **own)
-    return torch.from_numpy(np.array(found)).permute(2, 0, 1)
+            changed = corrupt(pixels, severity=severity, corruption_name=kind, **options)
+    return torch.from_numpy(np.array(changed)).permute(2, 0, 1)
 
 
 def impulse_noise(pixels: Pixels, severity: int) -> Pixels:
@@ -127,8 +127,8 @@ def impulse_noise(pixels: Pixels, severity: int) -> Pixels:
     """
     share = (0.03, 0.06, 0.09, 0.17, 0.27)[severity - 1]
     chance = np.random.uniform(size=pixels.shape)
-    found: Pixels = np.where(chance < share, np.where(chance < share / 2, 0, 255), pixels).astype(np.uint8)
-    return found
+    noisy: Pixels = np.where(chance < share, np.where(chance < share / 2, 0, 255), pixels).astype(np.uint8)
+    return noisy
 
 
 def corruptions_row(settings: Settings, row: Row, entries: list[Row], findings: Findings) -> None:

@@ -47,14 +47,14 @@ def evaluate(job: StageJob, context: Context) -> dict[str, Any]:
     _check_head(model, len(dataset.class_names), stage.dataset.name)
     evaluator: Evaluator = config.spec.build(config)
     rule = config.spec.subset_rule(settings(config))
-    wanted = subset_indices(len(dataset), config.subset, rule=rule)
+    subset = subset_indices(len(dataset), config.subset, rule=rule)
     labels = dataset.labels
     rows = _all_rows(job.directory)
     finished = evaluator.finished(rows, labels)
-    pending = [index for index in wanted if index not in finished]
+    pending = [index for index in subset if index not in finished]
     context.barrier()  # every process has read the journals before one writes to its own
-    shown = ProgressBar(config.spec.name, total=len(pending), shown=context.is_main)
-    with deterministic(), closing(shown) as progress:
+    bar = ProgressBar(config.spec.name, total=len(pending), shown=context.is_main)
+    with deterministic(), closing(bar) as progress:
         warnings = Warnings(job.directory, context.rank)
         eval_context = EvalContext(
             model,
@@ -62,15 +62,15 @@ def evaluate(job: StageJob, context: Context) -> dict[str, Any]:
             job.runtime.compile,
             progress,
             warnings,
-            sample=functools.cache(functools.partial(_sample, job, dataset, wanted)),
-            num_images=len(wanted),
+            sample=functools.cache(functools.partial(_sample, job, dataset, subset)),
+            num_images=len(subset),
             references={
                 name: _load(file, context).to(context.device).eval() for name, file in job.references.items()
             },
-            leads=context.rank == 0,
+            is_main=context.rank == 0,
         )
-        mine = pending[context.rank :: context.world_size]
-        _measure(job, evaluator, eval_context, dataset, mine, rows, context.rank)
+        share = pending[context.rank :: context.world_size]
+        _measure(job, evaluator, eval_context, dataset, share, rows, context.rank)
     context.barrier()
     device = device_name(context.device)
     reported: dict[str, Any] = {"fingerprint": dataset.fingerprint(), "device": device}
@@ -78,7 +78,7 @@ def evaluate(job: StageJob, context: Context) -> dict[str, Any]:
     if context.is_main:
         metrics, records = _finish(job, evaluator, labels, device, time.time() - started)
         if job.runtime.loggers:
-            _tell_boards(job, metrics, records, _sample(job, dataset, wanted, NUM_EXAMPLES))
+            _show_on_boards(job, metrics, records, _sample(job, dataset, subset, NUM_EXAMPLES))
         result = {name: files.sha256(job.directory / name) for name in directories.RESULT}
         reported["files"] = result
     context.barrier()
@@ -107,20 +107,20 @@ def _measure(
     for other in journals(job.directory):
         if other != path:
             Journal.check_header(other, header, evaluator.journal_columns)
-    mine = set(indices)
-    known = [row for row in rows if int(row["index"]) in mine]
+    share = set(indices)
+    journalled = [row for row in rows if int(row["index"]) in share]
     with Journal(path, header=header, columns=evaluator.journal_columns) as journal:
         workers = choose_workers(job.runtime.num_workers, device=eval_context.device)
         for images in _parts(job, dataset, indices, PART, workers):
             eval_context.warnings.note(unreadable=images.unreadable)
             if len(images):
-                evaluator.measure(eval_context, images, known, journal)
+                evaluator.measure(eval_context, images, journalled, journal)
 
 
-def _sample(job: StageJob, dataset: Any, wanted: Sequence[int], count: int) -> ImageBatch:
+def _sample(job: StageJob, dataset: Any, subset: Sequence[int], count: int) -> ImageBatch:
     """Read at most `count` of the images that the evaluation measures, evenly spread."""
-    count = min(len(wanted), count)
-    chosen = [wanted[i * len(wanted) // count] for i in range(count)]
+    count = min(len(subset), count)
+    chosen = [subset[i * len(subset) // count] for i in range(count)]
     (images,) = _parts(job, dataset, chosen, count, 0)
     return images
 
@@ -179,10 +179,10 @@ def _finish(
     return metrics, list(records)
 
 
-def _tell_boards(
+def _show_on_boards(
     job: StageJob, metrics: dict[str, float | None], records: list[dict[str, Any]], examples: ImageBatch
 ) -> None:
-    """Show an evaluation where `runtime.loggers` says: metrics, a table of its records, a few images."""
+    """Show an evaluation on the boards of `runtime.loggers`: metrics, a table of records, a few images."""
     check_loggers(job.runtime.loggers)
     for board in open_boards(job.directory, job.runtime):
         if len(examples):
@@ -192,7 +192,7 @@ def _tell_boards(
 
 
 def _load(file: ModelFile, context: Context) -> Classifier:
-    """Load a model, and tell what was done to a foreign file."""
+    """Load a model, and log what was done to a foreign file."""
     model, lines = open_model(file)
     for line in lines if context.is_main else ():
         logger.info(line)

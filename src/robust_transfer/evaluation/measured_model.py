@@ -1,4 +1,4 @@
-"""The model that an evaluation measures: a stage's, or a file of no stage, each perhaps behind a denoiser."""
+"""The model that an evaluation measures: a stage's, or a file of no stage, optionally behind a denoiser."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def open_model(file: ModelFile) -> tuple[Classifier, list[str]]:
 
 
 def noted(file: ModelFile) -> dict[str, Any] | None:
-    """Return what status.json keeps of a model that no key finds in the store; None: its key does."""
+    """Return what status.json records of a model that has no key in the store; None where it has one."""
     if file.reading is None and file.denoiser is None:
         return None
     reading = None if file.reading is None else dict(file.reading)
@@ -40,7 +40,7 @@ def noted(file: ModelFile) -> dict[str, Any] | None:
 
 
 def reopen_model(noted: Mapping[str, Any], lineage: Lineage, stage: str) -> Classifier:
-    """Load a model again that `noted` was kept of; no code in its files runs, whatever was allowed then.
+    """Load the model that `noted` describes again; no code in its files runs, whatever was allowed then.
 
     Parameters
     ----------
@@ -57,7 +57,7 @@ def reopen_model(noted: Mapping[str, Any], lineage: Lineage, stage: str) -> Clas
         if path is None:
             continue
         if not path.exists():
-            raise EvaluationError(f"{path}, which {stage} measured, is not there", "put it back")
+            raise EvaluationError(f"{path}, which {stage} measured, is missing", "put it back")
         if not content_sha256(path).startswith(digest):
             raise EvaluationError(f"{path} is not the file that {stage} measured (another sha256)")
     reading = None if noted["reading"] is None else {**noted["reading"], "trust": False}
@@ -65,7 +65,7 @@ def reopen_model(noted: Mapping[str, Any], lineage: Lineage, stage: str) -> Clas
 
 
 def noted_loading(noted: Mapping[str, Any]) -> str:
-    """Write the Python that loads a model that `noted` was kept of."""
+    """Return the Python code that loads the model that `noted` describes."""
     options = "".join(f", {name}={value!r}" for name, value in (noted["reading"] or {}).items())
     lines = ["from robust_transfer.models import Denoised, import_checkpoint, load_model, read_denoiser", ""]
     if noted["reading"] is None:

@@ -15,13 +15,13 @@ from robust_transfer.evaluation.recompute import Findings, Row
 def minimal_norm_evaluator(config: MinimalNormConfig) -> AttackEvaluator:
     """Search around every image; `distance` is infinite where no misclassified point was found.
 
-    No image leaves early, so that one batch at once will do.
+    No image finishes early, so one batch at a time will do.
     """
     return AttackEvaluator(config, OneCall(config, _search, fast_gradients), batches_at_once=1)
 
 
 def _search(*arguments: Any, radii: list[float], **options: Any) -> AttackResult:
-    """Search without the radii, which are of the summary alone."""
+    """Search without the radii, which only the summary uses."""
     return minimal_norm(*arguments, **options)
 
 
@@ -30,6 +30,6 @@ def minimal_norm_row(settings: Settings, row: Row, entries: list[Row], findings:
     image, distance = f"image {row['index']}", float(row["distance"])
     findings.check(f"{image}: robust", row["robust"], str(int(distance > float(settings["eps"]))))
     findings.check(f"{image}: distance is 0", distance == 0, row["clean_prediction"] != row["label"])
-    found = row["adversarial_prediction"] != row["label"]
-    findings.check(f"{image}: distance is finite", distance < float("inf"), found)
+    misclassified = row["adversarial_prediction"] != row["label"]
+    findings.check(f"{image}: distance is finite", distance < float("inf"), misclassified)
     findings.check(f"{image}: rows in the journal", len(entries), 1)

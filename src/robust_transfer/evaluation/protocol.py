@@ -21,14 +21,14 @@ Rows = Sequence[dict[str, str]]
 
 @dataclass(frozen=True)
 class EvalContext:
-    """The model under evaluation, where it stands, and how the user is told of progress.
+    """The model under evaluation, its device, and where progress and warnings go.
 
     model : in eval mode, on `device`
-    sample : returns so many of all images that are to be measured, evenly spread and whatever is left to do;
-        None: a few images are measured again
-    num_images : how many there are in all
+    sample : returns that many of the images to be measured, evenly spread, whether done or not; None: a few
+        images are measured again
+    num_images : number of images that the whole evaluation measures
     references : the models that the evaluator's spec names, in eval mode, on `device`
-    leads : whether this process makes the checks that are made once an evaluation
+    is_main : whether this process makes the checks that are made once per evaluation
     """
 
     model: Classifier
@@ -39,18 +39,18 @@ class EvalContext:
     sample: Callable[[int], ImageBatch] | None = None
     num_images: int = 0
     references: Mapping[str, Classifier] = field(default_factory=dict)
-    leads: bool = True
+    is_main: bool = True
     _fast: dict[str, nn.Module] = field(default_factory=dict, repr=False, compare=False)
-    _met: set[str] = field(default_factory=set, repr=False, compare=False)
+    _asked: set[str] = field(default_factory=set, repr=False, compare=False)
 
     def once(self, name: str) -> bool:
         """Tell whether this is the first time in the evaluation that the process asks for `name`."""
-        first = name not in self._met
-        self._met.add(name)
+        first = name not in self._asked
+        self._asked.add(name)
         return first
 
     def fast_model(self, arithmetic: str) -> nn.Module:
-        """Return the model's fast copy, folded and compiled once an evaluation."""
+        """Return the model's fast copy, folded and compiled once per evaluation."""
         if arithmetic not in self._fast:
             self._fast[arithmetic] = fast_inference(self.model, arithmetic=arithmetic, compile=self.compile)
         return self._fast[arithmetic]
@@ -76,7 +76,7 @@ class Evaluator(Protocol):
         ...
 
     def measure(self, context: EvalContext, images: ImageBatch, rows: Rows, journal: Journal) -> None:
-        """Complete `images`, of which `rows` are known; journal as it goes, flags before rows."""
+        """Complete `images` beyond their journalled `rows`; journal as it goes, flags before rows."""
         ...
 
     def records(self, rows: Rows, labels: Sequence[int]) -> list[dict[str, Any]]:
@@ -89,10 +89,10 @@ class Evaluator(Protocol):
 
 
 class RowPerImage:
-    """What evaluators share whose journal has one row an image, the same on every kind of device."""
+    """What evaluators share whose journal has one row per image, the same on every kind of device."""
 
     def header(self, context: EvalContext) -> dict[str, Any]:
-        """Return nothing: there is nothing more that must not be mixed."""
+        """Return nothing: there is nothing further that must not be mixed."""
         return {}
 
     def finished(self, rows: Rows, labels: Sequence[int]) -> set[int]:
@@ -100,5 +100,5 @@ class RowPerImage:
         return {int(row["index"]) for row in rows}
 
     def flags(self, rows: Rows) -> list[str]:
-        """Return none: nothing is noted of single images."""
+        """Return none: single images get no flags."""
         return []

@@ -28,7 +28,7 @@ from robust_transfer.store import directories, journal
 from robust_transfer.store.records import Summary
 from robust_transfer.store.stage_config import StageConfig, read_stage_config
 
-MOST_SHOWN = 10
+MAX_SHOWN = 10
 DISTANCE_ROUNDING = 1e-4  # of a float32 projection and of pixels that are clamped after it
 RELATIVE = 1e-12  # sums in another order, another SciPy; everything else is compared exactly
 STATED = (
@@ -70,7 +70,7 @@ def verify(directory: Path, *, labels: Sequence[int] | None = None) -> Findings:
     Parameters
     ----------
     directory : of a finished evaluation
-    labels : of the whole test set, where it is at hand: shows swapped labels and another choice of images,
+    labels : of the whole test set, where it is on disk: shows swapped labels and another choice of images,
         which the files alone can hide
 
     Raises
@@ -80,22 +80,22 @@ def verify(directory: Path, *, labels: Sequence[int] | None = None) -> Findings:
     stage, findings = directories.StageDirectory(directory), Findings()
     config, stated = read_stage_config(directory), stage.summary()
     if stated is None:
-        raise EvaluationError(f"{directory / 'summary.json'} is missing", _rebuilt())
+        raise EvaluationError(f"{directory / 'summary.json'} is missing", _rebuild_hint())
     rows = _records(directory / "records.csv")
     for name in stage.changed():
         findings.differences.append(f"{name} was changed after it was finished")
     findings.check("key of config.yaml", config.key, content_key(config.identity))
     settings = _settings(config, stated, findings)
     entries = _journal_rows(directory, config, stated, findings)
-    known = _labels(rows, labels)
-    folded = _folded(config.config, entries, known, findings)
-    if folded is None:
+    known_labels = _labels(rows, labels)
+    refolded = _folded(config.config, entries, known_labels, findings)
+    if refolded is None:
         return findings
-    records, noted = folded
+    records, image_flags = refolded
     _rows(rows, records, findings)
     _own_checks(config.config.spec, settings, rows, entries, findings)
     _images(stage, config, records, labels, findings)
-    _summary(stage, config, settings, stated, records, noted, known, findings)
+    _summary(stage, config, settings, stated, records, image_flags, known_labels, findings)
     return findings
 
 
@@ -108,8 +108,8 @@ def _settings(config: StageConfig, stated: Summary, findings: Findings) -> Setti
         if name in stated.settings or value != fields[name]
     }
     older = config.identity.get("format", 1) < 2
-    named_there = {n: v for n, v in stated.settings.items() if n in settings or not older}
-    findings.check("settings", named_there, settings)
+    comparable = {n: v for n, v in stated.settings.items() if n in settings or not older}
+    findings.check("settings", comparable, settings)
     return settings
 
 
@@ -118,13 +118,13 @@ def _records(path: Path) -> list[Row]:
         with open(path, encoding="utf-8", newline="") as stream:
             rows = list(csv.DictReader(stream))
     except FileNotFoundError as error:
-        raise EvaluationError(f"{path} is missing", _rebuilt()) from error
+        raise EvaluationError(f"{path} is missing", _rebuild_hint()) from error
     if not rows or any(None in row or None in row.values() for row in rows):
-        raise EvaluationError(f"{path} is not whole", _rebuilt())
+        raise EvaluationError(f"{path} is not whole", _rebuild_hint())
     return rows
 
 
-def _rebuilt() -> str:
+def _rebuild_hint() -> str:
     return "run the same command again: it is rebuilt from journals"
 
 
@@ -132,12 +132,12 @@ def _journal_rows(directory: Path, config: StageConfig, stated: Summary, finding
     """Return the rows of all journals, which must say that they belong to this evaluation."""
     rows: list[Row] = []
     for path in journal.journals(directory):
-        header, some = journal.read_journal(path)
+        header, part = journal.read_journal(path)
         findings.check(f"key of {path.name}", header.get("key"), config.key[:12])
         findings.check(f"arithmetic of {path.name}", header.get("arithmetic"), config.config.arithmetic)
         for name in FROM_HEADER:
             findings.check(f"{name} of summary.json", getattr(stated, name), header.get(name))
-        rows += some
+        rows += part
     if any("index" not in row for row in rows):
         raise EvaluationError(f"a journal of {directory} lacks the column index")
     return rows
@@ -187,7 +187,7 @@ def _rows(rows: Sequence[Row], records: Sequence[dict[str, Any]], findings: Find
 def _own_checks(
     spec: EvaluatorSpec, settings: Settings, rows: Sequence[Row], entries: Sequence[Row], findings: Findings
 ) -> None:
-    """Run what an evaluator checks beside: relations that its own fold does not compute."""
+    """Run an evaluator's own checks: relations that its records do not compute."""
     if not spec.recompute:
         return
     check = named.load(spec.recompute)
@@ -205,9 +205,9 @@ def attack_row(settings: Settings, row: Row, entries: list[Row], findings: Findi
         robust = row["clean_prediction"] == row["label"] == row["adversarial_prediction"]
         findings.check(f"image {row['index']}: robust", row["robust"], str(int(robust)))
     eps = float(settings["eps"])
-    inside = float(row["distance"]) <= eps * (1 + DISTANCE_ROUNDING)
+    within = float(row["distance"]) <= eps * (1 + DISTANCE_ROUNDING)
     what = f"image {row['index']}: distance {row['distance']} within eps {eps}"
-    findings.check(what, inside, True)
+    findings.check(what, within, True)
     findings.check(f"image {row['index']}: rows in the journal", len(entries), 1)
 
 
@@ -223,16 +223,16 @@ def _images(
     on_disk = stage.status().images.get(split)
     total = len(labels) if labels is not None else on_disk[0] if on_disk else None
     if total is None:
-        return  # of an older version, and the test set is not at hand
+        return  # of an older version, and the test set is not on disk
     rule = config.spec.subset_rule(schema.settings(config))
     unreadable = set(all_warnings(stage.path)[1])
-    wanted = [index for index in subset_indices(total, config.subset, rule=rule) if index not in unreadable]
-    found = [record["index"] for record in records]
-    if found != wanted:
-        missing, more = sorted({*wanted} - {*found}), sorted({*found} - {*wanted})
+    expected = [index for index in subset_indices(total, config.subset, rule=rule) if index not in unreadable]
+    measured = [record["index"] for record in records]
+    if measured != expected:
+        missing, extra = sorted({*expected} - {*measured}), sorted({*measured} - {*expected})
         findings.differences.append(
             f"the images are not those of subset={config.subset} of {total}: "
-            f"{len(missing)} missing {missing[:5]}, {len(more)} others {more[:5]}"
+            f"{len(missing)} missing {missing[:5]}, {len(extra)} extra {extra[:5]}"
         )
 
 
@@ -242,7 +242,7 @@ def _summary(
     settings: Settings,
     stated: Summary,
     records: Sequence[dict[str, Any]],
-    noted: Sequence[str],
+    image_flags: Sequence[str],
     labels: Mapping[int, int],
     findings: Findings,
 ) -> None:
@@ -257,7 +257,7 @@ def _summary(
         "images": status.images,
         "subset": config.config.subset,
         "counts": summary.counts_of(records),
-        "flags": tuple(summary.flags_of(stage.path, noted, records, metrics, labels.values())),
+        "flags": tuple(summary.flags_of(stage.path, image_flags, records, metrics, labels.values())),
         "marks": config.marks,
         "key": stage.key,
         "parent": (status.parent or "")[:12],
@@ -274,12 +274,12 @@ def _summary(
 def to_text(name: str, findings: Findings) -> str:
     """Say what was compared and list what differs."""
     head = f"{name}: {findings.compared:,} numbers recomputed, {len(findings.differences)} differ\n"
-    shown = "".join(f"  {line}\n" for line in findings.differences[:MOST_SHOWN])
-    more = len(findings.differences) - MOST_SHOWN
+    shown = "".join(f"  {line}\n" for line in findings.differences[:MAX_SHOWN])
+    more = len(findings.differences) - MAX_SHOWN
     return head + shown + (f"  and {more} more\n" if more > 0 else "")
 
 
-def labels_at_hand(directory: Path, data: DataConfig) -> Sequence[int] | None:
+def labels_on_disk(directory: Path, data: DataConfig) -> Sequence[int] | None:
     """Return the labels of the whole test set; None where it is not on disk, or not the one evaluated."""
     config = read_stage_config(directory)
     try:

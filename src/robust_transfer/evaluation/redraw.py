@@ -11,11 +11,11 @@ import torch
 from robust_transfer.config.data import DataConfig
 from robust_transfer.core import rng
 from robust_transfer.core.errors import EvaluationError
-from robust_transfer.evaluation.again import Row, reopen, same_weights
 from robust_transfer.evaluation.certify import CertifyEvaluator
 from robust_transfer.evaluation.class_counts import ESTIMATE, SELECT, UnitCounts
 from robust_transfer.evaluation.images import ImageBatch
 from robust_transfer.evaluation.recompute import Findings
+from robust_transfer.evaluation.reopening import Row, other_weights, reopen
 from robust_transfer.smoothing.counts import ClassCounts, Unit
 
 # What a unit may cost on average: small units are drawn along with few large ones.
@@ -38,7 +38,7 @@ class Redrawn:
 def redraw(stage_dir: Path, *, blocks: int, seed: int, data: DataConfig) -> Redrawn:
     """Draw up to `blocks` journalled units of a certification again and compare the counts of every class.
 
-    Which ones is drawn by `seed` among all units; a unit that would take the total above 4,000 samples a
+    They are drawn by `seed` among all units; a unit that would take the total above 4,000 samples a
     block is passed over for a smaller one. They are drawn on the kind of device, with the noise sampler, the
     arithmetic, the kernels and the forward shape of the journal; votes may then differ by the near ties met
     now, whose logits another kernel rounds the other way. What the journal says of near ties gives no room.
@@ -55,15 +55,15 @@ def redraw(stage_dir: Path, *, blocks: int, seed: int, data: DataConfig) -> Redr
         sampler, device or kernel, other images
     """
     assert blocks >= 1, blocks
-    measured = reopen(stage_dir, data)
+    evaluation = reopen(stage_dir, data)
     redrawn = Redrawn(Findings(), "units redrawn ({:,} noise samples)")
-    if other := same_weights(measured):
-        redrawn.findings.differences.append(f"the journal is of other weights ({other[:12]})")
+    if stated := other_weights(evaluation):
+        redrawn.findings.differences.append(f"the journal is of other weights ({stated[:12]})")
         return redrawn
-    chosen = choose(measured.rows, blocks=blocks, seed=seed)
-    images = measured.images(sorted({int(row["index"]) for row in chosen}))
-    evaluator = CertifyEvaluator(measured.config.config)
-    with measured.context(stage_dir, total=len(chosen)) as context:
+    chosen = choose(evaluation.rows, blocks=blocks, seed=seed)
+    images = evaluation.images(sorted({int(row["index"]) for row in chosen}))
+    evaluator = CertifyEvaluator(evaluation.config.config)
+    with evaluation.context(stage_dir, total=len(chosen)) as context:
         for purpose in (ESTIMATE, SELECT):
             rows = [row for row in chosen if row["purpose"] == purpose]
             units = [_unit(row, images) for row in rows]
@@ -79,13 +79,13 @@ def choose(rows: Sequence[Row], *, blocks: int, seed: int) -> list[Row]:
     """Pick units in an order keyed by `seed`, each that the number of samples still leaves room for."""
     units = {(int(row["index"]), row["purpose"], int(row["start"])): row for row in rows}
     ordered = [units[name] for name in sorted(units)]
-    left = max(blocks * SAMPLES_PER_BLOCK, min(_samples(row) for row in ordered))
+    budget = max(blocks * SAMPLES_PER_BLOCK, min(_samples(row) for row in ordered))
     chosen: list[Row] = []
     for position in torch.randperm(len(ordered), generator=rng.generator(seed, "redraw")).tolist():
         row = ordered[position]
-        if len(chosen) < blocks and _samples(row) <= left:
+        if len(chosen) < blocks and _samples(row) <= budget:
             chosen.append(row)
-            left -= _samples(row)
+            budget -= _samples(row)
     return chosen
 
 
@@ -116,8 +116,8 @@ def _compare(row: Row, drawn: ClassCounts, findings: Findings) -> None:
     findings.check(f"{what}: near ties", unit.counts.near_ties, near)
     findings.check(f"{what}: nonfinite", unit.counts.nonfinite, drawn.nonfinite)
     if row["purpose"] == SELECT:
-        nearly = unit.guess >= 0 and drawn.votes[drawn.top] - drawn.votes[unit.guess] <= 2 * slack
-        findings.check(f"{what}: guess", unit.guess, unit.guess if nearly else drawn.top)
+        near_tie = unit.guess >= 0 and drawn.votes[drawn.top] - drawn.votes[unit.guess] <= 2 * slack
+        findings.check(f"{what}: guess", unit.guess, unit.guess if near_tie else drawn.top)
 
 
 def _within(stated: int, drawn: int, slack: int) -> int:

@@ -17,7 +17,7 @@ from robust_transfer.evaluation.warnings import all_warnings
 from robust_transfer.store.journal import format_cell
 
 DISTANCES = ("acr", "area")  # metrics in the units of pixels
-NEAR_CHANCE_FROM = 200  # images from which an accuracy near chance says something
+NEAR_CHANCE_FROM = 200  # fewer images say nothing of an accuracy near chance
 
 
 def write_records(path: Path, records: Sequence[dict[str, Any]]) -> None:
@@ -64,17 +64,17 @@ def counts_of(records: Sequence[dict[str, Any]]) -> dict[str, int]:
 
 def flags_of(
     directory: Path,
-    noted: Sequence[str],
+    image_flags: Sequence[str],
     records: Sequence[dict[str, Any]],
     metrics: dict[str, float | None],
     labels: Iterable[int],
 ) -> list[str]:
-    """Return what speaks against the numbers: what was found while measuring, and what they show.
+    """Return the warnings about the numbers: those raised while measuring, and what the numbers show.
 
-    noted : an evaluator's flags that count images
+    image_flags : an evaluator's flags that count images
     """
     flags, unreadable = all_warnings(directory)
-    flags = [*flags, *noted]
+    flags = [*flags, *image_flags]
     flags += _near_chance(metrics["sa"], len(records), len(set(labels)))
     if unreadable:
         flags.append(f"unreadable: {len(unreadable)} images were left out: {unreadable[:10]}")
@@ -83,8 +83,8 @@ def flags_of(
 
 def _near_chance(accuracy: float | None, num_images: int, num_classes: int) -> list[str]:
     """Flag an accuracy that wrong labels, a wrong head or a wrong normalisation would give."""
-    least = 2 / num_classes
-    if accuracy is None or num_images < NEAR_CHANCE_FROM or num_classes < 4 or accuracy >= least:
+    threshold = 2 / num_classes
+    if accuracy is None or num_images < NEAR_CHANCE_FROM or num_classes < 4 or accuracy >= threshold:
         return []
     hint = "are label order and normalisation correct?"
-    return [f"near chance: accuracy {accuracy:.3f} is below 2/K = {least:.3f}; {hint}"]
+    return [f"near chance: accuracy {accuracy:.3f} is below 2/K = {threshold:.3f}; {hint}"]

@@ -1,4 +1,4 @@
-"""Accuracy on adversarial images that were made on another model."""
+"""Accuracy on adversarial images transferred from another model."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from robust_transfer.evaluation.protocol import EvalContext
 
 
 def transfer_evaluator(config: TransferConfig) -> AttackEvaluator:
-    """Make images on the source and judge them; no image leaves early, so that one batch at once will do."""
+    """Attack the source and evaluate on its images; no image finishes early: one batch at a time will do."""
     return AttackEvaluator(config, OneCall(config, transfer, _source), batches_at_once=1)
 
 

@@ -1,4 +1,4 @@
-"""What speaks against a number: flags and unreadable images, kept per shard as they are found."""
+"""Warnings about a number: flags and unreadable images, kept per shard as they occur."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Warnings:
         self.flags, self.unreadable = _read(self._path)
 
     def note(self, flags: Sequence[str] = (), unreadable: Sequence[int] = ()) -> None:
-        """Add what an interrupted run of this shard had not found yet."""
+        """Add what this shard, interrupted runs included, has not recorded yet."""
         merged = list(dict.fromkeys([*self.flags, *flags])), sorted({*self.unreadable, *unreadable})
         if merged != (self.flags, self.unreadable):
             self.flags, self.unreadable = merged
@@ -31,5 +31,5 @@ def all_warnings(directory: Path) -> tuple[list[str], list[int]]:
 
 
 def _read(path: Path) -> tuple[list[str], list[int]]:
-    found = files.read_json(path) or {}
-    return found.get("flags", []), found.get("unreadable", [])
+    stored = files.read_json(path) or {}
+    return stored.get("flags", []), stored.get("unreadable", [])

@@ -21,12 +21,12 @@ DEFAULT_REDRAW = 3
 def verify(arguments: argparse.Namespace) -> int:
     """Recompute an evaluation; exit 2 if a number differs."""
     from robust_transfer.config.data import DataConfig
-    from robust_transfer.evaluation.recompute import labels_at_hand, to_text, verify
+    from robust_transfer.evaluation.recompute import labels_on_disk, to_text, verify
 
     run = evaluation(arguments, arguments.key, index_of(arguments))
     root = arguments.root or os.environ.get("RT_DATA") or "data/"
     data = DataConfig(root=root, verify=True, on_error="stop")
-    labels = labels_at_hand(run.path, data)
+    labels = labels_on_disk(run.path, data)
     if labels is None:
         print("the test set is not at hand: labels and the choice of images are taken as the records say")
     findings = verify(run.path, labels=labels)

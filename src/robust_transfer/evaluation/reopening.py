@@ -1,4 +1,4 @@
-"""What a finished evaluation was measured with, opened again: journal, device, model, images."""
+"""Reopen a finished evaluation: its journal, device, model and images."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ Row = dict[str, str]
 
 
 @dataclass(frozen=True)
-class Measured:
-    """A finished evaluation with what it takes to measure some of it again.
+class FinishedEvaluation:
+    """A finished evaluation with what it takes to measure part of it again.
 
     header, rows : of its journals
     """
@@ -56,9 +56,9 @@ class Measured:
 
     @property
     def _references(self) -> dict[str, str]:
-        """Keys of the models that were read beside the one that was measured."""
-        found: dict[str, str] = self.config.identity.get("references", {})
-        return found
+        """Keys of the models that the evaluator read beside the measured one."""
+        references: dict[str, str] = self.config.identity.get("references", {})
+        return references
 
     def images(self, indices: Sequence[int]) -> ImageBatch:
         """Read the test images at `indices`.
@@ -67,10 +67,10 @@ class Measured:
         ------
         EvaluationError : an index beyond the test set
         """
-        beyond = [index for index in indices if not 0 <= index < len(self.dataset)]
-        if beyond:
+        out_of_range = [index for index in indices if not 0 <= index < len(self.dataset)]
+        if out_of_range:
             raise EvaluationError(
-                f"{self.path.name} names images {beyond[:5]} (expected 0..{len(self.dataset) - 1})"
+                f"{self.path.name} names images {out_of_range[:5]} (expected 0..{len(self.dataset) - 1})"
             )
         (images,) = read_parts(
             self.dataset,
@@ -84,7 +84,7 @@ class Measured:
 
     @contextmanager
     def context(self, directory: Path, *, total: int) -> Iterator[EvalContext]:
-        """Set the model up as it was; flags that it meets now go to `directory`.
+        """Set the model up as it was; warnings raised now go to `directory`.
 
         Raises
         ------
@@ -99,16 +99,16 @@ class Measured:
                 Warnings(directory, 0),
                 references={name: _trained(self.path, key) for name, key in self._references.items()},
             )
-            here, there = context.kernels(self.config.config.arithmetic), self.header.get("kernels")
-            if "kernels" in self.header and here != there:
+            kernels, recorded = context.kernels(self.config.config.arithmetic), self.header.get("kernels")
+            if "kernels" in self.header and kernels != recorded:
                 raise EvaluationError(
-                    f"{self.path.name} was computed by kernels '{there}' (found '{here}' here)",
+                    f"{self.path.name} was computed by kernels '{recorded}' (found '{kernels}' here)",
                     "in low precision another kernel is another classifier: run it where it was computed",
                 )
             yield context
 
 
-def reopen(stage_dir: Path, data: DataConfig) -> Measured:
+def reopen(stage_dir: Path, data: DataConfig) -> FinishedEvaluation:
     """Open a finished evaluation.
 
     Parameters
@@ -118,8 +118,8 @@ def reopen(stage_dir: Path, data: DataConfig) -> Measured:
 
     Raises
     ------
-    EvaluationError, DataError : it cannot be measured again here: not finished, the model is not in the
-        store nor where its file was, or another one, another noise sampler or device, other images
+    EvaluationError, DataError : it is not finished, or cannot be measured again: the model is not in the
+        store nor where its file was or has changed, another noise sampler or device, other images
     """
     stage = directories.StageDirectory(stage_dir)
     summary, config = stage.summary(), read_stage_config(stage_dir)
@@ -129,11 +129,11 @@ def reopen(stage_dir: Path, data: DataConfig) -> Measured:
         raise EvaluationError(
             f"{stage_dir.name} does not say how its images were cut", _checkout(summary.commit)
         )
-    read = [read_journal(path) for path in journals(stage_dir)]
-    rows = [row for _, some in read for row in some]
+    contents = [read_journal(path) for path in journals(stage_dir)]
+    rows = [row for _, part in contents for row in part]
     if not rows:
         raise EvaluationError(f"{stage_dir.name} has no journal (expected journal.0.csv)")
-    header = read[0][0]
+    header = contents[0][0]
     device = _device(header, stage_dir.name, summary.commit)
     noted = stage.status().model_file
     model = (
@@ -149,13 +149,13 @@ def reopen(stage_dir: Path, data: DataConfig) -> Measured:
             f"(found {dataset.fingerprint()[:12]})",
             f"rt-data status {config.dataset.name}",
         )
-    return Measured(stage_dir, summary, config, header, rows, device, model, dataset)
+    return FinishedEvaluation(stage_dir, summary, config, header, rows, device, model, dataset)
 
 
-def same_weights(measured: Measured) -> str | None:
-    """Return what the journal says of the weights if the model has others; None where they agree."""
-    stated = measured.header.get("weights")
-    return stated if stated is not None and stated != weights_hash(measured.model) else None
+def other_weights(evaluation: FinishedEvaluation) -> str | None:
+    """Return the weights' hash in the journal if the model has another; None where they agree."""
+    stated = evaluation.header.get("weights")
+    return stated if stated is not None and stated != weights_hash(evaluation.model) else None
 
 
 def _checkout(commit: str | None) -> str:
@@ -164,20 +164,20 @@ def _checkout(commit: str | None) -> str:
 
 def _device(header: dict[str, Any], name: str, commit: str | None) -> torch.device:
     """Return a device of the journal's kind, or say that this machine has none."""
-    wanted = header.get("device")
+    recorded = header.get("device")
     device = torch.device("cpu")
-    if wanted != "cpu" and torch.cuda.is_available():
+    if recorded != "cpu" and torch.cuda.is_available():
         device = torch.device("cuda")
-    if wanted != device_name(device):
+    if recorded != device_name(device):
         raise EvaluationError(
-            f"{name} was drawn with device '{wanted}' (found '{device_name(device)}' here)",
+            f"{name} was drawn with device '{recorded}' (found '{device_name(device)}' here)",
             "run it where it was drawn",
         )
-    sampler, here = header.get("noise_backend"), noise_backend(device)
-    if sampler is not None and sampler != here:
+    sampler, backend = header.get("noise_backend"), noise_backend(device)
+    if sampler is not None and sampler != backend:
         older = not str(sampler).startswith(f"{SCHEME}-")
         raise EvaluationError(
-            f"{name} was drawn with noise sampler '{sampler}' (found '{here}' here)",
+            f"{name} was drawn with noise sampler '{sampler}' (found '{backend}' here)",
             _checkout(commit) if older else "run it where it was drawn",
         )
     return device
