@@ -155,7 +155,9 @@ def add_evaluation(
         )
     if acr is not None:
         intervals["acr"] = dict(zip(("low", "high", "method"), mean_interval(correct * radius), strict=True))
-    write_json(path / "status.json", {"state": state, "wall_seconds": 12.0, "device": "cpu"})
+    write_json(
+        path / "status.json", {"state": state, "wall_seconds": 12.0, "finished": 1.7956e9, "device": "cpu"}
+    )
     write_json(
         path / "summary.json",
         {

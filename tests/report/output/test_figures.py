@@ -175,3 +175,23 @@ def test_a_slope_that_may_be_0_has_no_line(tmp_path):
             for line in axes[0].lines
             if line.get_color() == canvas.style_of("at")["color"]
         } <= {1}
+
+
+def test_labels_titles_and_legends_lie_in_the_picture_and_legends_beside_no_point(tmp_path):
+    """The room around panels is given, not measured: it must hold what is drawn there."""
+    with canvas.panels(2, 2) as (figure, axes):
+        for axis in axes:
+            for pretrain in ("none", "at", "cr", "st"):
+                axis.errorbar([0, 1], [0.001, 1000], yerr=500, label=f"a name of some length, {pretrain}")
+            axis.set(xlabel="x", ylabel="y", title="title", ylim=(-1000, 2000))
+            canvas.legend(axis)
+        canvas.lay_out(figure, axes, 2, 2)
+        figure.canvas.draw()
+        whole, boxes = figure.bbox, [axis.get_tightbbox() for axis in axes]
+        legends = [axis.get_legend().get_window_extent() for axis in axes]
+        panels = [axis.get_window_extent() for axis in axes]
+        titles = [axis.title.get_window_extent() for axis in axes]
+    assert all(whole.x0 <= b.x0 and b.x1 <= whole.x1 and whole.y0 <= b.y0 and b.y1 <= whole.y1 for b in boxes)
+    assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])
+    for panel, legend, title in zip(panels, legends, titles, strict=True):
+        assert panel.y1 <= legend.y0 and legend.y1 <= title.y0

@@ -29,6 +29,7 @@ class Balanced(HTMLParser):
 def test_the_page_is_whole_and_every_link_leads_somewhere(tmp_path):
     store = study(quickstart(tmp_path / "runs"), tables=("2",), datasets=("pets", "cars"), n=40)
     add_attack(store, "pets", 6, 3, 40, shots=5, marks=["selected on test"])
+    add_attack(store, "pets", 8, 3, 40, shots=10)
     directory = store / "report"
     directory.mkdir()
     text = page(collect(store), directory)
@@ -42,6 +43,7 @@ def test_the_page_is_whole_and_every_link_leads_somewhere(tmp_path):
     assert {"found", "quickstart", "2", "claims", "flags", "runs", "shots", "figure-quickstart"} <= parser.ids
     assert not {"natural2", "findings"} & parser.ids
     assert "▼" in text and "selected on test" in text and 'name="viewport"' in text
+    assert "newest evaluation: 2026-11-25" in text and "<code>" in text
     assert not re.search(r'(src|href)="https?:', text)
     assert page(collect(store), directory) == text
 

@@ -18,9 +18,10 @@ intervals). Korn and Graubard 1998 (proportions). Fieller 1954 (ratios).
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from typing import Any
 
 import numpy as np
@@ -63,15 +64,30 @@ class _Squares:
         """Return the two-sided p-value of a mean."""
         from scipy.special import ndtr, stdtr
 
-        variance = float(self.variance(self.estimated))
+        variance = self._estimate
         if value == 0 or variance <= 0:
             return float(value == 0)
-        replicated = [n for axes in ((PRE,), (REP,)) for _, n in self.parts.get(axes, ())]
-        if replicated == [1]:
-            drawn = np.maximum(self.variance(self._drawn), np.finfo(float).tiny)
-            return float(np.mean(2 * ndtr(-abs(value) / np.sqrt(drawn))))
+        if self._draws is not None:
+            return float(np.mean(2 * ndtr(-abs(value) / self._draws)))
+        return float(2 * stdtr(self._degrees, -abs(value) / math.sqrt(variance)))
+
+    # A width is the root of a function of `tail`: what does not depend on the value is computed once.
+    @cached_property
+    def _estimate(self) -> float:
+        return float(self.variance(self.estimated))
+
+    @cached_property
+    def _degrees(self) -> float:
         spread = sum(square**2 / n for parts in self.parts.values() for square, n in parts)
-        return float(2 * stdtr(max(1.0, variance**2 / spread), -abs(value) / np.sqrt(variance)))
+        return max(1.0, self._estimate**2 / spread)
+
+    @cached_property
+    def _draws(self) -> Array | None:
+        """Draws of the standard deviation where two replicates are all there are, else None."""
+        if [n for axes in ((PRE,), (REP,)) for _, n in self.parts.get(axes, ())] != [1]:
+            return None
+        drawn: Array = np.maximum(self.variance(self._drawn), np.finfo(float).tiny)
+        return np.sqrt(drawn)
 
     def estimated(self, axes: Axes) -> float:
         """Return the mean squares of a set of axes, summed over data sets."""

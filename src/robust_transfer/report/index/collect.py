@@ -25,6 +25,7 @@ class Run:
     """One finished evaluation.
 
     metrics : fractions in [0, 1]; acr in [0, 1] pixel units, None where there is none
+    finished : seconds since 1970, None where it is not known
     """
 
     path: Path
@@ -32,6 +33,7 @@ class Run:
     evaluator: str
     dataset: str
     summary: Summary = field(repr=False, compare=False)
+    finished: float | None = field(default=None, repr=False, compare=False)
 
     @property
     def spec(self) -> EvaluatorSpec:
@@ -158,12 +160,12 @@ def collect(root: Path | str) -> Index:
     for stage in directories.scan(root):
         if stage.kind != "eval":
             continue
-        summary = stage.summary()
-        if summary is None or stage.status().state != directories.DONE:
+        summary, status = stage.summary(), stage.status()
+        if summary is None or status.state != directories.DONE:
             unfinished.append(stage)
             continue
-        run = Run(stage.path, stage.key, summary.evaluator, summary.dataset, summary)
-        if names := stage.changed():
+        run = Run(stage.path, stage.key, summary.evaluator, summary.dataset, summary, status.finished)
+        if names := stage.changed(status):
             logger.warning(
                 "%s is left out: %s changed after it was finished (rt-report verify %s says how; the command "
                 "that made it builds it again from its journals)",

@@ -40,8 +40,8 @@ class Quantity:
 RADIUS = Quantity(
     "curve",
     "L2 radius",
-    "Share of test images that are classified right with a certified radius of at least x; dotted: the "
-    "largest radius that n and alpha allow.",
+    "Share of test images that are classified right with a certified radius of at least x; vertical: "
+    "the largest radius that n and alpha allow.",
     ("index", "correct", "radius"),
 )
 TOP_CLASS = Quantity(
@@ -95,9 +95,9 @@ def curve_figure(runs: Sequence[Run], quantity: Quantity = RADIUS) -> Drawing:
             _step(axes[0], at, found, style, name)
         for limit in sorted({largest_possible_radius(run) or 0.0 for run in runs} - {0.0}):
             if quantity is RADIUS:
-                axes[0].axvline(limit, color="#777777", linestyle=":", linewidth=1, ymax=0.6)
+                axes[0].axvline(limit, color="#aaaaaa", linewidth=0.8, zorder=1)
         axes[0].set(xlabel=quantity.axis, ylabel="share of images (%)", ylim=(0, 102), xlim=(at[0], at[-1]))
-        axes[0].legend(loc="lower left")
+        canvas.legend(axes[0])
         for curve, found in changes:
             place = curves.index(curve)
             _step(axes[1], at, found, styles[place], names[place])

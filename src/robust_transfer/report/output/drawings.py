@@ -85,8 +85,7 @@ def _code() -> bytes:
 def _draw(drawing: Drawing, directory: Path, suffixes: Sequence[str], source: str) -> list[Path]:
     with canvas.panels(*drawing.shape) as (figure, axes):
         drawing.draw(axes)
-        figure.tight_layout()
-        figure.set_layout_engine(None)  # laid out: saving would do it once more
+        canvas.lay_out(figure, axes, *drawing.shape)
         if drawing.label:
             drawing.label(axes)
         return canvas.save(figure, directory / drawing.name, source=source, suffixes=suffixes)

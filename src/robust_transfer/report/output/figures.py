@@ -64,7 +64,7 @@ def gains_figure(table: Table) -> Drawing:
         for axis, metric in zip(axes, metrics, strict=True):
             for group in groups:
                 gain_points.draw_points(axis, points[group, metric], metric, group[1], fits[group, metric])
-            _finish(axis, metric, loc="lower left", bbox_to_anchor=(0, 1.0))  # no point is there
+            _finish(axis, metric)
 
     def label(axes: list[Any]) -> None:
         for axis, metric in zip(axes, metrics, strict=True):
@@ -100,7 +100,7 @@ def points_figure(table: Table) -> Drawing:
             _cross(axis)
             axis.set_xlabel("change in SA (points)")
             axis.set_ylabel(f"change in {TITLES[metric]}{'' if metric == 'acr' else ' (points)'}")
-            axis.legend(loc="best")
+            canvas.legend(axis)
 
     rows = [_change_row(r, metric) for metric in metrics for r in results if metric in r.differences]
     return _drawing(table, caption, metrics, draw, groups, CHANGE_COLUMNS, rows)
@@ -233,8 +233,8 @@ def _cross(axis: Any) -> None:
     axis.axvline(0, color="#777777", linewidth=0.8)
 
 
-def _finish(axis: Any, metric: str, **legend: Any) -> None:
+def _finish(axis: Any, metric: str) -> None:
     _cross(axis)
     axis.set_xlabel("relative gain in SA (%)")
     axis.set_ylabel(f"relative gain in {TITLES[metric]} (%)")
-    axis.legend(**legend)
+    canvas.legend(axis)

@@ -1,4 +1,4 @@
-"""What a store's tables say in one grid: where pre-training raises a metric, where it lowers it."""
+"""What a store's tables say in one grid: how much pre-training changes each metric, and where it is shown."""
 
 from __future__ import annotations
 
@@ -19,28 +19,32 @@ ASKED = (
 
 
 def found_grid(found: Mapping[str, Table]) -> Grid:
-    """Count, for every table and model, the targets on which pre-training raises or lowers a metric."""
+    """Return a row for every table and model: the mean change of each metric, and what is shown of targets."""
     rows = []
     for name, table in found.items():
         models: dict[tuple[str, str], list[Result]] = {}
         for result in table.ordered:
             models.setdefault((result.cell.finetune, result.cell.pretrain), []).append(result)
         for (finetune, pretrain), results in models.items():
-            for metric in TITLES:
-                known = [result for result in results if metric in result.differences]
-                if known:
-                    model = f"{method_text(pretrain)} → {method_text(finetune)}"
-                    rows.append((name, model, TITLES[metric], *_counted(known, metric)))
-    what = ("table", "model", "metric", "mean change [95 %]")
-    title = "Targets whose 95 % interval lies above 0 (higher), below 0 (lower), or holds 0 (undecided)"
-    return Grid((*what, "targets", "higher", "lower", "undecided"), tuple(rows), 3, title)
+            changes = [_change(results, metric) for metric in TITLES]
+            if any(changes):
+                model = f"{method_text(pretrain)} → {method_text(finetune)}"
+                rows.append((name, model, *(change or "–" for change in changes)))
+    title = (
+        "Mean change over targets, with its 95 % interval; ▲ a rise is shown, ▼ a fall, of how many targets"
+    )
+    return Grid(("table", "model", *TITLES.values()), tuple(rows), 2, title)
 
 
-def _counted(known: Sequence[Result], metric: str) -> tuple[str, ...]:
+def _change(results: Sequence[Result], metric: str) -> str:
+    known = [result for result in results if metric in result.differences]
+    if not known:
+        return ""
     changes = [result.differences[metric] for result in known]
-    higher = sum(change.low is not None and change.low > 0 for change in changes)
-    lower = sum(change.high is not None and change.high < 0 for change in changes)
+    rises = sum(change.low is not None and change.low > 0 for change in changes)
+    falls = sum(change.high is not None and change.high < 0 for change in changes)
     mean = over_sets(known, metric, "differences")
     text = change_text(metric, Estimate(mean.value, mean.low, mean.high))
-    counts = (len(changes), higher, lower, len(changes) - higher - lower)
-    return (text, *map(str, counts))
+    if len(changes) == 1:
+        return f"{text} {'▲' if rises else '▼' if falls else '·'}"
+    return f"{text} {rises}▲ {falls}▼ of {len(changes)}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
+import re
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -35,6 +36,7 @@ STYLE, SCRIPT = (
 )
 MOST_CURVES = 7  # one colour each
 RUNS = ' class="runs"'  # sorted and searched by page.js
+CODE = re.compile(r"`([^`]+)`")
 SCOPE = ' scope="col"'
 
 
@@ -75,9 +77,9 @@ def _head(index: Index) -> str:
     """Return the title, how much there is, when it was last measured, and with what."""
     counts = (len(index.runs), len(index.unfinished), len(index.smoke))
     lines = ["{} evaluations, {} unfinished, {} smoke runs left out".format(*counts)]
+    if finished := [run.finished for run in index.runs if run.finished is not None]:
+        lines += [f"newest evaluation: {datetime.fromtimestamp(max(finished), UTC):%Y-%m-%d}"]
     if index.runs:
-        newest = max((run.path / "summary.json").stat().st_mtime for run in index.runs)
-        lines += [f"newest evaluation: {datetime.fromtimestamp(newest, UTC):%Y-%m-%d}"]
         lines += [f"made with {'; '.join(environments(index.runs))}; commit {', '.join(commits(index.runs))}"]
     return f"<header><h1>Robust transfer: report</h1>\n<p>{'<br>'.join(map(escape, lines))}</p></header>\n"
 
@@ -153,12 +155,17 @@ def _block(block: Block) -> str:
         case Heading():
             return f"<h3>{escape(block.text)}</h3>"
         case Paragraph():
-            text = f"<p>{'<br>'.join(map(escape, block.lines))}</p>"
+            text = f"<p>{'<br>'.join(map(_text, block.lines))}</p>"
             return _folded("Origin: commit, versions, stages", text) if block.small else text
         case Bullets():
-            return f"<ul>{''.join(f'<li>{escape(item)}</li>' for item in block.items)}</ul>"
+            return f"<ul>{''.join(f'<li>{_text(item)}</li>' for item in block.items)}</ul>"
         case Code():
             return f'<pre tabindex="0">{escape(chr(10).join(block.lines))}</pre>'
+
+
+def _text(line: str) -> str:
+    """Return running text, with what stands in backticks as code."""
+    return CODE.sub(r"<code>\1</code>", escape(line))
 
 
 def _folded(title: str, content: str) -> str:

@@ -44,7 +44,7 @@ def eps_figure(index: Index) -> Drawing:
             for name, style, points in zip(model_names(list(cells)), styles, cells.values(), strict=True):
                 _line(axis, points, name, style)
             axis.set(xlabel=f"eps ({norm})", ylabel="RA (%)", ylim=(0, 102), title=target)
-            axis.legend()
+            canvas.legend(axis)
 
     rows = tuple(
         (target, cell.pretrain, cell.finetune, norm, eps, *(100 * v for v in (ra.value, ra.low, ra.high)))

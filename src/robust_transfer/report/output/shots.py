@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from robust_transfer.core.errors import EvaluationError
 from robust_transfer.report.analysis.estimates import Result, from_runs
 from robust_transfer.report.index.cells import TITLES, Cell
@@ -18,6 +20,7 @@ from robust_transfer.report.study.wording import method_text, percent
 
 AXES = {"shots": "training images per class", "train_fraction": "share of the training set"}
 COLUMNS = ("dataset", "finetune", "pretrain", "axis", "amount", "metric", "value", "low", "high", "seeds")
+ASIDE = 0.05  # of a natural logarithm, the most that a point is moved
 Lines = dict[str, list[tuple[float, Result]]]  # pretrain -> (amount, result), by amount
 
 
@@ -26,12 +29,12 @@ def shots_figure(index: Index) -> Drawing:
 
     Raises
     ------
-    EvaluationError : the store has no run with few labels
+    EvaluationError : no data set was learnt from two numbers of labels
     """
     rows = curves_of(index)
     if not rows:
         raise EvaluationError(
-            "no run has dataset.shots or dataset.train_fraction",
+            "no data set has runs at two values of dataset.shots or dataset.train_fraction",
             "rt-train -m pretrain=none,simclr finetune=at dataset=pets dataset.shots=2,5,10,20",
         )
     results = [r for lines in rows.values() for points in lines.values() for _, r in points]
@@ -62,7 +65,12 @@ def shots_figure(index: Index) -> Drawing:
 
 def curves_of(index: Index) -> dict[tuple[Cell, str], Lines]:
     """Return the curves of every data set and fine-tuning, over shots and over shares of the training set."""
-    return {place: lines for axis in AXES for place, lines in _lines(index, axis).items()}
+    found = {place: lines for axis in AXES for place, lines in _lines(index, axis).items()}
+    return {place: lines for place, lines in found.items() if len(_amounts(lines)) > 1}
+
+
+def _amounts(lines: Lines) -> list[float]:
+    return sorted({amount for points in lines.values() for amount, _ in points})
 
 
 def _lines(index: Index, axis: str) -> dict[tuple[Cell, str], Lines]:
@@ -81,13 +89,16 @@ def _lines(index: Index, axis: str) -> dict[tuple[Cell, str], Lines]:
 
 
 def _panel(panel: Any, cell: Cell, axis: str, lines: Lines, metric: str) -> None:
-    for pretrain, points in sorted(lines.items(), key=lambda i: (i[0] != "none", i[0])):
+    # Side by side: error bars at one number of labels do not cover each other.
+    aside = np.linspace(-ASIDE, ASIDE, len(lines)) if len(lines) > 1 else [0.0]
+    ordered = sorted(lines.items(), key=lambda i: (i[0] != "none", i[0]))
+    for (pretrain, points), shift in zip(ordered, aside, strict=True):
         found = [(amount, result.estimates[metric]) for amount, result in points]
         values = [100 * e.value for _, e in found]
         low = [max(0.0, 100 * (e.value - (e.value if e.low is None else e.low))) for _, e in found]
         high = [max(0.0, 100 * ((e.value if e.high is None else e.high) - e.value)) for _, e in found]
         panel.errorbar(
-            [amount for amount, _ in found],
+            [np.log(amount) + shift for amount, _ in found],
             values,
             yerr=[low, high],
             markersize=4,
@@ -96,13 +107,12 @@ def _panel(panel: Any, cell: Cell, axis: str, lines: Lines, metric: str) -> None
             label=method_text(pretrain),
             **canvas.style_of(pretrain),
         )
-    amounts = sorted({amount for points in lines.values() for amount, _ in points})
-    panel.set_xscale("log")
-    panel.set_xticks(amounts, [f"{a:g}" if axis == "shots" else f"{percent(a)} %" for a in amounts])
-    panel.minorticks_off()
+    amounts = _amounts(lines)
+    names = [f"{a:g}" if axis == "shots" else f"{percent(a)} %" for a in amounts]
+    panel.set_xticks(np.log(amounts), names)
     panel.set(
         xlabel=AXES[axis],
         ylabel=f"{TITLES[metric]} (%)",
         title=f"{cell.dataset}, fine-tuned with {method_text(cell.finetune)}",
     )
-    panel.legend()
+    canvas.legend(panel)

@@ -79,7 +79,7 @@ def _drawing(name: str, results: Sequence[Result]) -> Drawing:
 
     def draw(axes: list[Any]) -> None:
         done: set[str] = set()
-        for result in results:
+        for result in sorted(results, key=lambda result: result.cell.pretrain != "none"):
             pretrain = result.cell.pretrain
             style = canvas.style_of(pretrain)
             x, y = (100 * value for value in _place(result))
@@ -95,7 +95,7 @@ def _drawing(name: str, results: Sequence[Result]) -> Drawing:
         low, high = axes[0].get_xlim()
         axes[0].plot([low, high], [low, high], color="#777777", linewidth=0.6, linestyle=":", zorder=1)
         axes[0].set(xlabel="SA (%)", ylabel="RA (%)", xlim=(low, high))
-        axes[0].legend(loc="lower right")
+        canvas.legend(axes[0])
 
     def label(axes: list[Any]) -> None:
         none = [result for result in results if result.cell.pretrain == "none"]

@@ -81,7 +81,7 @@ def _profiles(name: str, results: tuple[Result, ...]) -> Drawing:
         axes[0].set(
             xlabel="RA (%)", ylabel="models above, mean over targets (%)", xlim=(0, 100), ylim=(0, 102)
         )
-        axes[0].legend(loc="lower left")
+        canvas.legend(axes[0])
 
     caption = "Performance profile: the share of models whose RA is above x, averaged over targets."
     rows = tuple(
