@@ -15,7 +15,7 @@ from itertools import groupby
 from pathlib import Path
 
 from robust_transfer.cli import data, evaluate, report, train
-from robust_transfer.cli.compose import conf_directory
+from robust_transfer.cli.shipped import conf_directory
 from robust_transfer.config.explain import Value, all_values
 
 ROOT = Path(__file__).resolve().parents[1]

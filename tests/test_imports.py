@@ -138,3 +138,11 @@ def test_every_declared_dependency_is_imported():
 def test_planning_imports_no_torch(module):
     code = f"import sys, {module}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_help_imports_no_hydra():
+    """It is half of what a command without torch imports; `--help` is asked often and must come at once."""
+    asks = "train.main(['--help']); evaluate.main(['--help'])"
+    code = f"import sys; from robust_transfer.cli import evaluate, train; {asks}"
+    code += "; sys.exit('hydra' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 0

@@ -3,7 +3,7 @@
 import runpy
 from pathlib import Path
 
-from robust_transfer.cli.compose import conf_directory
+from robust_transfer.cli.shipped import conf_directory
 from robust_transfer.config.explain import all_values
 
 SCRIPT = Path(__file__).resolve().parents[1] / "scripts" / "make_reference.py"

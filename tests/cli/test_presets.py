@@ -7,7 +7,7 @@ from importlib import resources
 import pytest
 import yaml
 
-from robust_transfer.cli import compose, launching
+from robust_transfer.cli import compose, launching, shipped
 from robust_transfer.core.errors import ConfigError
 from tiny_runs import shipped_configs
 
@@ -47,7 +47,7 @@ def planned_on_two_sets(table):
 @pytest.mark.parametrize("table", ["2", "3", "4", "5"])
 def test_a_preset_plans_the_published_cells(table):
     published = published_cells(table)
-    preset = yaml.safe_load((compose.conf_directory() / "experiment" / f"table{table}.yaml").read_text())
+    preset = yaml.safe_load((shipped.conf_directory() / "experiment" / f"table{table}.yaml").read_text())
     names = preset["hydra"]["sweeper"]["params"]["dataset"].split(",")
     assert set(names) == {cell[2] for cell in published} and len(names) == len(set(names))
     jobs = planned_on_two_sets(table)

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from planned import child
-from robust_transfer.cli.compose import conf_directory, data_sets, read
+from robust_transfer.cli.compose import read
+from robust_transfer.cli.shipped import conf_directory, data_sets
 from robust_transfer.config.evaluators import evaluators
 from robust_transfer.config.methods import FINETUNE, PRETRAIN
 from robust_transfer.config.run import TrainConfig, evaluate_config, train_config

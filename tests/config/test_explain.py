@@ -3,7 +3,7 @@
 import pytest
 from omegaconf import OmegaConf
 
-from robust_transfer.cli.compose import conf_directory
+from robust_transfer.cli.shipped import conf_directory
 from robust_transfer.cli.train import main
 from robust_transfer.config.explain import all_values, explain
 from robust_transfer.core.errors import ConfigError

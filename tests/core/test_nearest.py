@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from robust_transfer.cli.compose import conf_directory
+from robust_transfer.cli.shipped import conf_directory
 from robust_transfer.config.evaluators import evaluators
 from robust_transfer.config.explain import all_values
 from robust_transfer.config.methods import FINETUNE, PRETRAIN

@@ -8,7 +8,8 @@ import pytest
 import yaml
 
 from planned import checkpoint, child, set_field
-from robust_transfer.cli.compose import conf_directory, hydra_session, read
+from robust_transfer.cli.compose import hydra_session, read
+from robust_transfer.cli.shipped import conf_directory
 from robust_transfer.config.evaluators import MODES, AutoPGDConfig, CleanConfig, PGDConfig
 from robust_transfer.config.methods import FINETUNE, PRETRAIN, CheckpointConfig, NoneConfig
 from robust_transfer.config.run import EvaluateConfig, TrainConfig, evaluate_config

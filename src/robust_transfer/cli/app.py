@@ -45,7 +45,7 @@ def main(
         print(help_text())
         return 0
     if arguments.explain:
-        from robust_transfer.cli.compose import conf_directory
+        from robust_transfer.cli.shipped import conf_directory
         from robust_transfer.config.explain import explain
 
         print(explain(arguments.explain, conf_directory()))
@@ -66,7 +66,8 @@ def _hydra_query(program: str, config_name: str, flags: list[str], arguments: Ar
     """Let Hydra print a config or its search path, after our own check of the overrides."""
     from hydra import main as hydra_main
 
-    from robust_transfer.cli.compose import checked_overrides, conf_directory, hydra_session
+    from robust_transfer.cli.compose import checked_overrides, hydra_session
+    from robust_transfer.cli.shipped import conf_directory
 
     with hydra_session(program, arguments.config_dir):
         overrides = checked_overrides(list(arguments.overrides))
@@ -104,7 +105,7 @@ def _argv(words: list[str]) -> Iterator[None]:
 
 def group_help(groups: Sequence[tuple[str, str]]) -> str:
     """List config groups with their choices, read from the shipped configs and those of other packages."""
-    from robust_transfer.cli.compose import conf_directory, data_sets
+    from robust_transfer.cli.shipped import conf_directory, data_sets
     from robust_transfer.core.extensions import config_folders
 
     roots = [conf_directory(), *config_folders().values()]
@@ -120,7 +121,7 @@ def group_help(groups: Sequence[tuple[str, str]]) -> str:
 
 
 def _choices(folder: Path) -> list[str]:
-    from robust_transfer.cli.compose import PARTS
+    from robust_transfer.cli.shipped import PARTS
 
     return [
         str(path.relative_to(folder).with_suffix(""))

@@ -48,14 +48,16 @@ def answer(program: str, arguments: Sequence[str], offers: Offers) -> int:
 
 def override_words(config_name: str, before: list[str], current: str) -> Iterable[str]:
     """Offer flags, keys a level at a time, and behind a = what the key can be, also behind a comma."""
-    from robust_transfer.cli import compose
     from robust_transfer.cli.arguments import FLAGS
+    from robust_transfer.cli.shipped import conf_directory
     from robust_transfer.config.explain import all_values
 
     if current.startswith("-"):
         return FLAGS
     if before and before[-1] == "--explain":
-        return (value.path for value in all_values(compose.conf_directory()))
+        return (value.path for value in all_values(conf_directory()))
+    from robust_transfer.cli import compose
+
     key, equals, given = current.partition("=")
     with compose.hydra_session(f"rt-{config_name}", None):
         if equals:
@@ -63,15 +65,15 @@ def override_words(config_name: str, before: list[str], current: str) -> Iterabl
             begun = given.rpartition(",")[0]
             return (f"{key}={begun}{',' if begun else ''}{option}" for option in options)
         groups = [f"{group}=" for group in (*compose.groups(), "hydra/launcher")]
-    paths = (value.path for value in all_values(compose.conf_directory()))
+    paths = (value.path for value in all_values(conf_directory()))
     return (*groups, *(_next_level(path, current) for path in paths))
 
 
 def _choices(key: str) -> tuple[str, ...]:
-    from robust_transfer.cli import compose
+    from robust_transfer.cli.shipped import conf_directory
     from robust_transfer.config.explain import all_values
 
-    same = [value for value in all_values(compose.conf_directory()) if value.path == key]
+    same = [value for value in all_values(conf_directory()) if value.path == key]
     choices = [choice for value in same for choice in value.choices]
     return tuple(choices) or tuple(["true", "false"] if any(v.type == "true or false" for v in same) else ())
 

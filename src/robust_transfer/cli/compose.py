@@ -26,13 +26,11 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from robust_transfer.cli.read_once import ReadOnce
+from robust_transfer.cli.shipped import PARTS, conf_directory, data_sets
 from robust_transfer.config.evaluators import evaluators
 from robust_transfer.core.errors import ConfigError, did_you_mean
 from robust_transfer.core.extensions import config_folders
 from robust_transfer.data import catalogue
-
-# Groups inside a group that choose a part of it, not another of it: finetune.schedule is finetune/schedule.
-PARTS = ("schedule", "eps_schedule", "weight_perturbation", "weight_average", "mode")
 
 
 @dataclass(frozen=True)
@@ -53,13 +51,6 @@ class Composition:
     hydra_config: DictConfig  # as composed for the first job, Hydra's own node included
 
 
-def conf_directory() -> Path:
-    """Return the shipped configs: inside the installed package, else the checkout's."""
-    package = Path(__file__).resolve().parents[1]
-    packaged = package / "conf"
-    return packaged if packaged.is_dir() else package.parents[1] / "conf"
-
-
 def _brought_nodes() -> list[str]:
     """Return the overrides that add the nodes of evaluators that other packages or the user's files bring."""
     files = group_options("evaluator")
@@ -76,13 +67,6 @@ class _MoreDirectories(SearchPathPlugin):
             search_path.prepend("command-line", f"file://{self.path}")
         for name, folder in config_folders().items():
             search_path.append(name, f"file://{folder}")
-
-
-def data_sets(group: str) -> list[str]:
-    """Return the sets of the catalogue that are choices of a config group: `source`, or `dataset`."""
-    if group not in ("source", "dataset"):
-        return []
-    return [name for name, entry in catalogue.entries().items() if group == "source" or entry.test != 0]
 
 
 @cache

@@ -19,7 +19,7 @@ ASKED = (
 
 
 def found_grid(found: Mapping[str, Table]) -> Grid:
-    """Return a row for every table and model: the mean change of each metric, and what is shown of targets."""
+    """Return a row for every table and model: the mean change of each metric, and where it is shown."""
     rows = []
     for name, table in found.items():
         models: dict[tuple[str, str], list[Result]] = {}
