@@ -34,7 +34,8 @@ def crt_loss(
 class CRT(Objective):
     """One draw of noise an image, unclamped, for the student in train mode and the teacher in eval mode.
 
-    Note: logits are compared, as in the authors' code; a summary of the paper says softmax outputs.
+    Note: logits are compared, as in the authors' code, whose loss and gradient these are to the bit; a
+    summary of the paper says softmax outputs.
     """
 
     def __init__(self, config: CRTConfig) -> None:

@@ -36,7 +36,9 @@ class DeACL(Objective):
     Clean and attacked images pass together, over one BatchNorm. The attack sees the student in eval mode.
 
     Note: the release trains a classifier with labels beside and loads a second, strong view, neither of which
-    reaches the features: both are left out, as are its queue and momentum encoder, which it does not use.
+    reaches the features: both are left out, as are its queue and momentum encoder, which it does not use. Its
+    attack starts anywhere in the ball and is clipped to [0, 1] after the first step, ours before it. Points,
+    loss and gradient are its own (difference below 1e-13).
     """
 
     def __init__(self, config: DeACLConfig) -> None:

