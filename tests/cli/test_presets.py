@@ -111,3 +111,10 @@ def test_a_seed_of_pretraining_can_follow_that_of_fine_tuning():
 def test_one_run_refuses_a_seed_of_pretraining_that_it_has_not():
     with pytest.raises(ConfigError, match=r"pretrain\.seed is not used by pretrain=none"):
         planned("pretrain=none", "finetune=at", "dataset=pets", "pretrain.seed=1")
+
+
+def test_a_launcher_runs_what_jobs_share_first_and_once_teachers_too():
+    jobs = planned("experiment=methods_mini", "cell=methods_mini/deacl", "seed=0", "finetune=st_linear,at")
+    assert launching.shared_pretrainings(jobs) == jobs[:1]
+    assert [stage.lineage.pretrain for stage in jobs[0].stages[:2]] == ["simclr", "deacl"]
+    assert launching.shared_pretrainings(jobs[:1]) == []
