@@ -3,6 +3,7 @@
     python scripts/benchmark_table.py            ours beside other software, for docs/benchmarks.md
     python scripts/benchmark_table.py --bounds   ours beside its bounds and its other settings
     python scripts/benchmark_table.py --growth   how the cost of commands grows
+    python scripts/benchmark_table.py --gpu      attacks and certificates on GPUs, in wall time
     python scripts/benchmark_table.py --goals    what benchmark_goals.toml asks for, and whether it is reached
     python scripts/benchmark_table.py --write    all of them, into docs/benchmarks.md
 
@@ -26,12 +27,13 @@ PAGE = ROOT / "docs" / "benchmarks.md"
 PATTERNS = ("what", "ours", "peer")
 RESULTS = ROOT / "results" / "benchmarks"
 GOALS = Path(__file__).with_name("benchmark_goals.toml")
+NUM_IMAGES, SAMPLES = 500, 100_100  # of a published certification: each image's n0 and n
 
 
-def table(folder: Path, *, bounds: bool = False) -> str:
+def table(folder: Path, *, bounds: bool = False, files: str = "cpu-*.json") -> str:
     """Return the Markdown of all files in a folder, with the machines and the commands under the table."""
     rows, sources = [], []
-    for path in sorted(folder.glob("cpu-*.json")):
+    for path in sorted(folder.glob(files)):
         found = load(path)
         chosen = [row for row in found["comparisons"] if row["bound"] == bounds]
         if not chosen:
@@ -54,6 +56,20 @@ def growth(folder: Path) -> str:
     ]
     head = "| what | size | CPU seconds | run |"
     return "\n".join([head, "|" + " --- |" * 4, *rows, *_sources(sources)]) + "\n"
+
+
+def gpu(folder: Path) -> str:
+    """Return the Markdown of benchmark_gpu.py's files: rates, the hours that follow, comparisons."""
+    files = "*-evaluation.json"
+    rows = [
+        f"| {row['what']} | {row['samples_per_second']:,.0f} | "
+        f"{NUM_IMAGES * SAMPLES / row['samples_per_second'] / 3600:.2f} |"
+        for path in sorted(folder.glob(files))
+        for row in load(path)["rows"]
+        if "samples_per_second" in row
+    ]
+    head = f"| what | samples per second | hours of {NUM_IMAGES} images at n = 100,000, extrapolated |"
+    return "\n".join([head, "|" + " --- |" * 3, *rows, "", table(folder, files=files)])
 
 
 def goals(folder: Path) -> str:
@@ -89,6 +105,7 @@ def _sources(found: Sequence[dict[str, Any]]) -> list[str]:
 TABLES = {
     "": table,
     " --bounds": lambda folder: table(folder, bounds=True),
+    " --gpu": gpu,
     " --growth": growth,
     " --goals": goals,
 }

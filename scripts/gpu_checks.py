@@ -37,6 +37,7 @@ PROGRESS = Progress(step=0, total=None, epoch=0, steps_per_epoch=1)
 FEW_STEPS = 10  # over which a peak of memory is taken
 ROUNDING = 1e-3  # of losses and logits, relative to their size
 LOW_PRECISION = 0.05  # of losses under tf32 and bf16
+SAME_STEPS = 0.05  # of the loss a few steps after a checkpoint
 
 
 @dataclass(frozen=True)
@@ -131,7 +132,7 @@ def fast(scale: Scale) -> dict[str, Any]:
     """Compare the folded copy that evaluations use with the model itself: logits, and time."""
     network, images = classifier(scale).to(scale.device), pixels(scale, scale.batch).to(scale.device)
     folded = fast_inference(network)
-    with torch.inference_mode():
+    with torch.inference_mode(), training_arithmetic("fp32"):  # both as exact as the folded copy is by itself
         expected, found = network(images), folded(images)
         seconds = [timed(lambda model=model: model(images), images.device) for model in (network, folded)]
     difference = float((found - expected).abs().max() / expected.abs().max())
@@ -230,22 +231,31 @@ def scaling(scale: Scale) -> dict[str, Any]:
 
 
 def kill_and_resume(scale: Scale) -> dict[str, Any]:
-    """Kill a run past a checkpoint and start it again: the losses of the run that nobody killed."""
+    """Kill a run past a checkpoint and start it again: it goes through the same steps, with the same losses.
+
+    On a CPU they are those of a run that nobody killed, to the bit. A GPU's sums differ from run to run, and
+    steps make that grow: there the last step before the kill is compared with the same one taken again, a few
+    steps after the checkpoint.
+    """
     whole = trained(scale, "whole", "at")
     command, store = command_of(scale, "killed", "at")
     with subprocess.Popen(command) as process:
         while process.poll() is None and last_step(store) <= scale.steps // 2:
             time.sleep(0.02)
         process.kill()
-    killed_at = last_step(store)
+    killed = metrics(next(stages(store)))
     resumed = trained(scale, "killed", "at")
-    worst = max(
-        abs(a["loss"] - b["loss"]) / max(1e-9, abs(b["loss"])) for a, b in zip(resumed, whole, strict=True)
-    )
-    steps = [line["step"] for line in resumed]
-    equal = worst == 0 if scale.device == "cpu" else math.isfinite(worst)
-    in_order = steps == [line["step"] for line in whole] and 0 < killed_at < scale.steps
-    return {"ok": in_order and equal, "killed_after": killed_at, "greatest_difference": worst}
+    expected = whole if scale.device == "cpu" else killed[-1:]
+    again = {line["step"]: line["loss"] for line in resumed}
+    worst = max(abs(again[line["step"]] - line["loss"]) / max(1e-9, abs(line["loss"])) for line in expected)
+    in_order = [line["step"] for line in resumed] == [line["step"] for line in whole]
+    killed_at = killed[-1]["step"]
+    equal = worst <= (0 if scale.device == "cpu" else SAME_STEPS)
+    return {
+        "ok": in_order and equal and 0 < killed_at < scale.steps,
+        "killed_after": killed_at,
+        "greatest_difference": worst,
+    }
 
 
 def trained(scale: Scale, name: str, method: str, *more: str) -> list[dict[str, Any]]:
