@@ -184,7 +184,7 @@ def test_compare_two_keys(run, tmp_path):
     _, out, _ = run("runs", "--store", tmp_path)
     keys = [line.split()[0] for line in out.splitlines() if "  autopgd  " in line]
     code, out, _ = run("compare", *keys, "--store", tmp_path)
-    assert code == 0 and "difference [95 %]" in out and "right of 100: both 50" in out
+    assert code == 0 and "difference [95 %]" in out and "correct of 100: both 50" in out
 
 
 def test_html_is_one_page(run, tmp_path):

@@ -104,7 +104,7 @@ def test_quickstart_fits_80_columns_and_says_its_limits(tmp_path):
     flat = " ".join(text.split())
     assert "the largest possible radius is 1.23." in flat
     assert "8x8 digits" in flat and "faster convergence" in flat
-    assert "seeds a cell: 3 (varied: fine-tuning); independent pre-trainings a cell: 1." in flat
+    assert "seeds per cell: 3 (varied: fine-tuning); independent pre-trainings per cell: 1." in flat
     assert "holds for this pre-trained network, not for its method" in flat
     assert "| at       | at       |     600 s |     120 s |     12 s |      3 | cpu    |" in text
 

@@ -24,7 +24,7 @@ Measure = Literal["gains", "differences", "estimates"]
 
 @dataclass(frozen=True)
 class SetsMean:
-    """A mean over data sets, each of which counts alike.
+    """A mean over data sets, each weighted alike.
 
     low, high, p : for these sets, over replicates and images; None for published numbers
     like_low, like_high : for the mean of sets like these (t over sets), None for one set
@@ -98,18 +98,18 @@ def _heterogeneity(means: Sequence[float], widths: Sequence[float]) -> float | N
 
 def aligned(sets: Sequence[Sequence[Sample | None]]) -> list[Array] | None:
     """Return each set's values (P, S, N), averaged over its targets, at the places that all share."""
-    known = [[sample for sample in samples if sample is not None] for samples in sets]
-    if any(len(ours) < len(theirs) for ours, theirs in zip(known, sets, strict=True)):
+    available = [[sample for sample in samples if sample is not None] for samples in sets]
+    if any(len(ours) < len(theirs) for ours, theirs in zip(available, sets, strict=True)):
         return None
-    every = [sample for samples in known for sample in samples]
+    every = [sample for samples in available for sample in samples]
     common = [place for place in every[0].at if all(place in other.at for other in every)]
     if not common:
         return None
-    return [np.mean([sample.kept(common).values for sample in samples], axis=0) for samples in known]
+    return [np.mean([sample.kept(common).values for sample in samples], axis=0) for samples in available]
 
 
 def having(results: Sequence[Result], metric: str) -> list[Result]:
-    """Return the results with gains in `metric` and SA: without pre-training both are distinct from 0."""
+    """Return the results with gains in `metric` and SA: without pre-training both are shown to exceed 0."""
     return [result for result in results if {"sa", metric} <= result.gains.keys()]
 
 

@@ -3,9 +3,9 @@
 A curve is the mean of (P, S, N) values at each of K points, such as "certified at radius r". Intervals at one
 point each cover the curve at that point in 95 % of cases; somewhere they miss it far more often. The level at
 which intervals are taken is raised so that the largest deviation along the curve is inside: its distribution
-comes from redrawing the images' weights, which keeps how points hang together.
+comes from redrawing the images' weights, which keeps the correlation between points.
 
-At such a level two or three replicates say nothing of their own spread. With fewer than five the band is for
+At such a level two or three replicates cannot estimate their own spread. With fewer than five the band is for
 the mean of these very models, over images like these.
 
 References
@@ -70,9 +70,9 @@ def simultaneous_level(curves: Sequence[Array]) -> float:
     images = np.array(curves)
     deviations = images - images.mean(axis=1, keepdims=True)
     scales = np.sqrt((deviations**2).sum(axis=1, keepdims=True))
-    known = scales[:, 0] > 0
-    if not known.any():
+    varying = scales[:, 0] > 0
+    if not varying.any():
         return LEVEL
     draws = rng.numpy_generator("bands", images.shape[1]).standard_normal((images.shape[1], DRAWS))
-    largest = np.abs(deviations[known] / scales[known] @ draws).max(axis=0)
+    largest = np.abs(deviations[varying] / scales[varying] @ draws).max(axis=0)
     return float(2 * ndtr(np.quantile(largest, LEVEL)) - 1)

@@ -1,8 +1,8 @@
-"""Robustness given correctness: what is left of a change in RA beside the change in SA.
+"""Robustness given correctness: the change in RA beyond what the change in SA explains.
 
-RA counts images that are right and stay so, and so moves with SA by construction. Two measures take that
-out: robustness among the images that two models both classify right, and the R squared of changes in RA on
-changes in SA that would be seen if RA/SA of each target had stayed as it was.
+RA counts images that are correct and stay so, and so moves with SA by construction. Two measures remove
+that: robustness among the images that two models both classify correctly, and the R squared of changes in
+RA on changes in SA to expect if RA/SA of each target had not changed.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ DRAWS = 2000
 
 
 def conditional(first: Result, second: Result) -> Result | None:
-    """Return `first` with the difference in RA among the images that both classify right, None without any.
+    """Return `first` with the difference in RA among the images that both classify correctly, or None.
 
-    Per image, seed and pre-training: both right, and robust under one and not under the other.
+    Per image, seed and pre-training: both correct, and robust under one but not the other.
     """
     pairs = [_pair(first, second, metric) for metric in ("sa", "ra")]
     if pairs[0] is None or pairs[1] is None:
@@ -45,8 +45,8 @@ def conditional(first: Result, second: Result) -> Result | None:
 
 
 def _pair(first: Result, second: Result, metric: str) -> tuple[Sample, Sample] | None:
-    known = [result.estimates.get(metric) for result in (first, second)]
-    ours, theirs = (estimate.sample if estimate else None for estimate in known)
+    estimates = [result.estimates.get(metric) for result in (first, second)]
+    ours, theirs = (estimate.sample if estimate else None for estimate in estimates)
     return paired(ours, theirs) if ours is not None and theirs is not None else None
 
 
@@ -66,19 +66,19 @@ def mechanical_r2(pairs: Sequence[tuple[Result, Result]], measure: Measure) -> M
     The reference draws, for each target, correct images by the SA of either model and robust ones among them
     by the second model's RA/SA, on as many images as were measured. None with fewer than three targets.
     """
-    known = [
+    usable = [
         (ours, theirs)
         for ours, theirs in pairs
         if {"sa", "ra"} <= getattr(ours, measure).keys()
         and ours.num_images
         and theirs.estimates["sa"].value > 0
     ]
-    if len(known) < 3:
+    if len(usable) < 3:
         return None
-    changes = ([getattr(ours, measure)[metric].value for ours, _ in known] for metric in ("sa", "ra"))
+    changes = ([getattr(ours, measure)[metric].value for ours, _ in usable] for metric in ("sa", "ra"))
     r2 = statistics.fit_line(*changes).r2
-    generator = rng.numpy_generator("mechanical", len(known))
-    drawn = np.array([_redrawn(generator, ours, theirs, measure) for ours, theirs in known])  # (D, 2, R)
+    generator = rng.numpy_generator("mechanical", len(usable))
+    drawn = np.array([_redrawn(generator, ours, theirs, measure) for ours, theirs in usable])  # (D, 2, R)
     references_r2 = statistics.r_squared(drawn[:, 0].T, drawn[:, 1].T)
     finite = references_r2[np.isfinite(references_r2)]
     if not math.isfinite(r2) or not finite.size:

@@ -7,7 +7,7 @@ freedom.
 
 Where all that is replicated is replicated twice, one degree of freedom may see by chance no spread at all:
 there the variance is drawn from what its sums of squares leave open, and p-values are means over these draws
-(a generalized pivot). One replicate of a kind says nothing of its kind: the statement is about that one.
+(a generalized pivot). With one replicate of a kind, the statement is conditional on that one.
 
 References
 ----------
@@ -56,7 +56,7 @@ class _Squares:
     def variance(self, part: Callable[[Axes], Any]) -> Any:
         """Combine parts, each zero for what does not vary, into the variance of the mean."""
         runs = part((PRE,)) + part((REP,)) - part((PRE, REP))
-        # What replicates and images have in common is in the mean squares of both.
+        # The interaction of replicates and images is in the mean squares of both.
         common = part((PRE, IMAGE)) + part((REP, IMAGE)) - part((PRE, REP, IMAGE))
         return np.maximum(runs - common, 0) + part((IMAGE,))
 
@@ -168,8 +168,8 @@ def method_of(values: Array) -> str:
 def mean(*sets: Array, level: float = LEVEL) -> Mean:
     """Return the mean over data sets of the means of (P, S, N) values, such as differences of two models.
 
-    Data sets count alike, share P and S, and are given: the interval is for these sets. Where all values are
-    equal, the interval is that of none among N images that differs (exact binomial) times the largest value.
+    Data sets are weighted alike, share P and S, and are fixed: the interval is for these sets. Where all
+    values are equal, the interval is that of 0 of N images (exact binomial) times the largest value.
     """
     value = float(np.mean([values.mean() for values in sets]))
     squares = _squares(sets)
@@ -231,7 +231,7 @@ def ratio(values: Array, reference: Array, *, level: float = LEVEL) -> Mean | No
     """Return mean(values) / mean(reference) - 1: the ratios r for which values - r reference may have mean 0.
 
     Its interval excludes 0 just where that of the difference does, as both invert one test (Fieller). None
-    where the reference itself is not distinct from 0: no relative gain can be told then.
+    where the reference itself is not significantly above 0: a relative gain is undefined then.
     """
     if not mean(reference, level=level).low > 0:
         return None

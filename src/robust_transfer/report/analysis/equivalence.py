@@ -1,6 +1,6 @@
 """Tests of equality: two one-sided tests show that a difference is smaller than a margin.
 
-That a difference is not shown to be other than 0 does not show that it is 0.
+A difference that is not significant is not thereby shown to be 0.
 
 References
 ----------
@@ -38,12 +38,12 @@ class Equivalence:
         return max(abs(self.low), abs(self.high))
 
 
-def judged(
+def judge(
     difference: float, inner: tuple[float, float], outer: tuple[float, float], margin: float
 ) -> Equivalence:
     """Judge a difference by its 90 % interval (`inner`) and its 95 % interval (`outer`).
 
-    A difference may be shown to be other than 0 and yet inside the margin: then it is equivalent.
+    A difference may be significant and yet inside the margin: then it is equivalent.
     """
     inside = -margin < inner[0] and inner[1] < margin
     apart = outer[0] > 0 or outer[1] < 0
@@ -53,4 +53,4 @@ def judged(
 def equivalence(differences: Sequence[crossed.Array], margin: float) -> Equivalence:
     """Test whether the mean over data sets of (P, S, N) differences lies within +- margin."""
     inner, outer = (crossed.mean(*differences, level=level) for level in (LEVEL, statistics.LEVEL))
-    return judged(inner.value, (inner.low, inner.high), (outer.low, outer.high), margin)
+    return judge(inner.value, (inner.low, inner.high), (outer.low, outer.high), margin)

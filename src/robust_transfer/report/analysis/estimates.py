@@ -45,9 +45,9 @@ class Result:
 
     estimates : by metric; sa and ra as fractions
     differences, gains : by metric, to no pre-training on the same images and seeds; gains relative, as
-        fractions, and only where the metric without pre-training is distinct from 0
+        fractions, and only where the metric without pre-training is significantly above 0
     pretrainings, seeds : independent pre-trainings (0: none), and replicates of what follows each
-    tags : what a reader must know of how the runs were put together
+    tags : how the runs were combined, where a reader must know
     """
 
     cell: Cell
@@ -76,11 +76,11 @@ class Result:
 
 def from_published(cells: Sequence[Cell]) -> dict[Cell, Result]:
     """Return the published values of cells, with differences and gains and without intervals."""
-    known = published.all_cells()
+    cells_published = published.all_cells()
     results = {}
     for cell in cells:
-        ours = known[cell]
-        reference = (known.get(cell.reference) or {}) if cell.pretrain != "none" else {}
+        ours = cells_published[cell]
+        reference = (cells_published.get(cell.reference) or {}) if cell.pretrain != "none" else {}
         results[cell] = Result(
             cell,
             {metric: Estimate(value) for metric, value in ours.items()},
@@ -123,7 +123,7 @@ def _measured(index: Index, cell: Cell, runs: tuple[Run, ...]) -> Result:
 
 
 def _against(result: Result, reference: Result) -> Result:
-    """Add differences and gains, and say what they leave out."""
+    """Add differences and gains, and tag what they leave out."""
     differences = {m: difference(result, reference, m) for m in result.estimates}
     gains = {m: gain(result, reference, m) for m in result.estimates}
     tags = list(result.tags)
@@ -174,7 +174,7 @@ def difference(first: Result, second: Result, metric: str) -> Estimate | None:
 
 
 def gain(first: Result, second: Result, metric: str) -> Estimate | None:
-    """Return `first` / `second` - 1; None also where `second` is not distinct from 0.
+    """Return `first` / `second` - 1; None also where `second` is not significantly above 0.
 
     The sample's mean is the gain, and its spread that of the gain for small deviations.
     """
@@ -189,6 +189,6 @@ def gain(first: Result, second: Result, metric: str) -> Estimate | None:
 
 
 def _pair(first: Result, second: Result, metric: str) -> tuple[Sample, Sample] | None:
-    known = [result.estimates.get(metric) for result in (first, second)]
-    ours, theirs = (estimate.sample if estimate else None for estimate in known)
+    estimates = [result.estimates.get(metric) for result in (first, second)]
+    ours, theirs = (estimate.sample if estimate else None for estimate in estimates)
     return paired(ours, theirs) if ours is not None and theirs is not None else None

@@ -1,7 +1,7 @@
 """Labels that pre-training saves: how many more the other method needs to reach the same accuracy.
 
-Read off the curve of accuracy against images per class, at equal height: the other method's curve is taken as
-straight between its points over the logarithm of their number.
+Read off the curve of accuracy against images per class, at equal accuracy: the other method's curve is
+interpolated linearly in the logarithm of the number of labels.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ POINTS = 61  # amounts at which the other curve is compared
 class Saved:
     """Times as many labels as the other method needs, with 95 % bounds.
 
-    factor : None where the other curve does not reach the height
+    factor : None where the other curve does not reach the accuracy
     low, high : None where the bound lies beyond the amounts that were tried
     """
 
@@ -35,7 +35,7 @@ class Saved:
 def labels_saved(amount: float, ours: Sample, curve: Sequence[tuple[float, Sample]]) -> Saved | None:
     """Compare a model trained on `amount` labels with another method's curve of (amount, sample).
 
-    The interval holds the amounts around the crossing at which the other method is not shown to differ. None
+    The interval holds the amounts around the crossing at which the difference is not significant. None
     where models share no seeds or images, or the curve has one point.
     """
     if len(curve) < 2:
@@ -66,7 +66,7 @@ def _between(where: float, curve: Sequence[tuple[float, Sample]]) -> Sample:
 
 
 def _reached(at: crossed.Array, gaps: crossed.Array, amount: float) -> float | None:
-    """Return where the other curve first reaches the height."""
+    """Return where the other curve first reaches the accuracy."""
     if gaps[0] <= 0:
         return float(at[0]) / amount if gaps[0] == 0 else None
     below = np.flatnonzero(gaps <= 0)

@@ -1,7 +1,7 @@
 """A line through points that are uncertain in both coordinates.
 
 Least squares takes x as exact, and sampling error in x pulls its slope towards 0. Here the known sampling
-covariance of every point is taken out of the moments of all.
+covariances of the points are subtracted from their moments.
 
 D points.
 
@@ -37,7 +37,7 @@ class ErrorsLine:
 
     @property
     def tells(self) -> bool:
-        """Whether the slope is shown to be other than 0: else no line should be drawn."""
+        """Whether the slope is significant: else no line should be drawn."""
         return self.low > 0 or self.high < 0
 
 
@@ -52,13 +52,13 @@ def errors_line(x: Sequence[float], y: Sequence[float], covariances: Sequence[Ar
     if len(points) < FEWEST or (slope := _slope(points, errors)) is None:
         return None
     count = len(points)
-    others = [_slope(np.delete(points, i, 0), np.delete(errors, i, 0)) for i in range(count)]
-    left = np.array([math.nan if other is None else other for other in others])
-    if not np.isfinite(left).all():
+    slopes = [_slope(np.delete(points, i, 0), np.delete(errors, i, 0)) for i in range(count)]
+    jackknife = np.array([math.nan if other is None else other for other in slopes])
+    if not np.isfinite(jackknife).all():
         return None
     from scipy.special import stdtrit
 
-    error = math.sqrt((count - 1) / count * float(np.sum((left - left.mean()) ** 2)))
+    error = math.sqrt((count - 1) / count * float(np.sum((jackknife - jackknife.mean()) ** 2)))
     half = float(stdtrit(count - 2, (1 + LEVEL) / 2)) * error
     centre = points.mean(axis=0)
     return ErrorsLine(slope, float(centre[1] - slope * centre[0]), slope - half, slope + half)

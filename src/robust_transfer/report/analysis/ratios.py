@@ -1,7 +1,7 @@
-"""Conditional robustness RA/SA: of what is right, how much stays right under attack.
+"""Conditional robustness RA/SA: the share of correct images that stay correct under attack.
 
-RA of a method that raises SA rises with it. RA/SA does not, unless what is newly right is easier or harder
-than the rest; `conditional` takes that out where records of both models are at hand.
+RA of a method that raises SA rises with it. RA/SA does not, unless newly correct images are easier or harder
+than the rest; `conditional` removes that where records of both models exist.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ FEWEST = 6  # sets: with five, no outcome of a signed-rank test is below 5 %
 def ratio_change(ours: Result, theirs: Result) -> Estimate | None:
     """Return the change in RA/SA with its interval: of runs paired on images, of published numbers by n.
 
-    None where a model is never right, or nothing is shared.
+    None where a model is never correct, or nothing is shared.
     """
     values = [[result.estimates[metric].value for metric in ("sa", "ra")] for result in (ours, theirs)]
     if min(sa for sa, _ in values) == 0:
@@ -62,8 +62,8 @@ def _published(ours: Result, theirs: Result) -> Estimate | None:
 
 
 def _pair(ours: Result, theirs: Result, metric: str) -> tuple[Sample, Sample] | None:
-    known = [result.estimates[metric].sample for result in (ours, theirs)]
-    return paired(known[0], known[1]) if known[0] is not None and known[1] is not None else None
+    samples = [result.estimates[metric].sample for result in (ours, theirs)]
+    return paired(samples[0], samples[1]) if samples[0] is not None and samples[1] is not None else None
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Per-image values of a metric at the places of a cell's runs, and what two cells have in common.
+"""Per-image values of a metric at the places of a cell's runs, and the places that two cells share.
 
 P pre-trainings, S replicates, N images.
 """

@@ -35,7 +35,7 @@ class Coefficient:
 
 @dataclass(frozen=True)
 class Regression:
-    """Effects on what describes the sets; between: standard deviation between sets that is left over."""
+    """Effects regressed on covariates of the sets; between: residual standard deviation between sets."""
 
     coefficients: tuple[Coefficient, ...]
     between: float

@@ -27,7 +27,7 @@ class Cell:
 
     @property
     def target(self) -> str:
-        """What is learnt, for a reader: the data set and, where they are few, its images per class."""
+        """The target task, for a reader: the data set and, where labels are few, the shots."""
         return self.dataset if self.shots is None else f"{self.dataset} {self.shots}-shot"
 
     @property

@@ -37,7 +37,7 @@ class Run:
 
     @property
     def spec(self) -> EvaluatorSpec:
-        """What is known of the evaluator."""
+        """The evaluator's spec."""
         return evaluator_spec(self.evaluator)
 
     @property
@@ -47,7 +47,7 @@ class Run:
 
     @property
     def statements(self) -> tuple[tuple[str, str], ...]:
-        """What the metrics entail with a confidence of its own."""
+        """What the metrics imply with a confidence of their own."""
         return self.spec.statements(self.settings, self.metrics, self.num_images)
 
     @property
@@ -57,7 +57,7 @@ class Run:
 
     @property
     def metrics(self) -> Mapping[str, float | None]:
-        """What was measured."""
+        """The measured numbers."""
         return self.summary.metrics
 
     @property
@@ -72,7 +72,7 @@ class Run:
 
     @property
     def marks(self) -> tuple[str, ...]:
-        """What a reader of a table must know about the run."""
+        """Tags that a reader of a table must know."""
         return self.summary.marks
 
     @property
@@ -140,13 +140,13 @@ class Index:
     @cached_property
     def by_cell(self) -> dict[Cell, list[Run]]:
         """Runs of each cell."""
-        found: dict[Cell, list[Run]] = {}
+        cells: dict[Cell, list[Run]] = {}
         for run in self.runs:
-            found.setdefault(run.cell, []).append(run)
-        return found
+            cells.setdefault(run.cell, []).append(run)
+        return cells
 
     def status(self, key: str | None) -> Status:
-        """Return the status of a training stage; nothing is known of one that is not in this store."""
+        """Return the status of a training stage; an empty one where it is not in this store."""
         stage = self.training.get(key or "")
         return stage.status() if stage else Status()
 
@@ -182,5 +182,5 @@ def collect(root: Path | str) -> Index:
 
 def commits(runs: Iterable[Run]) -> list[str]:
     """Return the commits that runs came from, the most frequent first."""
-    counted = Counter(run.commit for run in runs)
-    return sorted(counted, key=lambda commit: (-counted[commit], commit))
+    counts = Counter(run.commit for run in runs)
+    return sorted(counts, key=lambda commit: (-counts[commit], commit))

@@ -1,4 +1,4 @@
-"""Where a run stands among its replicates, and the grid that the runs of one cell make.
+"""A run's coordinates among its replicates, and the grid that the runs of one cell make.
 
 A run has four coordinates: pre-training, label draw, fine-tuning and evaluation. Evaluations of one model are
 averaged; pre-trainings are what a statement about a pre-training method is replicated over; label draw and
@@ -33,24 +33,24 @@ class Grid:
 
 
 def place_of(run: Run) -> Place:
-    """Return where a run stands."""
+    """Return a run's place on the grid."""
     return run.lineage.pretrain_seed, (run.lineage.split_seed, run.lineage.seed)
 
 
 def grid_of(places: Iterable[Place]) -> Grid:
     """Arrange places by the replicates that all pre-trainings share, or else by each one's own.
 
-    What not every pre-training has is left out where they share any.
+    Where they share any, replicates that not every pre-training has are left out.
     """
-    found: dict[int | None, set[Replicate]] = {}
+    replicates: dict[int | None, set[Replicate]] = {}
     for pretraining, replicate in places:
-        found.setdefault(pretraining, set()).add(replicate)
-    pretrainings = tuple(sorted(found, key=_order))
-    shared = sorted(set.intersection(*found.values()), key=_pair_order)
+        replicates.setdefault(pretraining, set()).add(replicate)
+    pretrainings = tuple(sorted(replicates, key=_order))
+    shared = sorted(set.intersection(*replicates.values()), key=_pair_order)
     if shared:
         rows = tuple(tuple(((p, s),) for s in shared) for p in pretrainings)
         return Grid(pretrainings, tuple(shared), rows)
-    own = tuple((tuple((p, s) for s in sorted(found[p], key=_pair_order)),) for p in pretrainings)
+    own = tuple((tuple((p, s) for s in sorted(replicates[p], key=_pair_order)),) for p in pretrainings)
     return Grid(pretrainings, (OWN,), own)
 
 

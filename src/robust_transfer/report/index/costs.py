@@ -30,10 +30,10 @@ def cost_of(index: Index, runs: Sequence[Run]) -> Cost:
     networks = [] if first.pretrain == "none" else [_seconds(index, key) for key in keys]
     pretrain = None if None in networks else sum(seconds or 0.0 for seconds in networks)
     finetunes = [_seconds(index, run.lineage.finetune_key) for run in runs]
-    known = [seconds for seconds in finetunes if seconds is not None]
+    finetune_seconds = [seconds for seconds in finetunes if seconds is not None]
     evaluations = [run.summary.wall_seconds for run in runs if run.summary.wall_seconds]
     devices = {index.status(run.lineage.finetune_key).device or "" for run in runs} - {""}
-    return Cost(pretrain, _mean(known), _mean(evaluations), ", ".join(sorted(devices)))
+    return Cost(pretrain, _mean(finetune_seconds), _mean(evaluations), ", ".join(sorted(devices)))
 
 
 def _seconds(index: Index, key: str | None) -> float | None:

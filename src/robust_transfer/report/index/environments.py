@@ -1,4 +1,4 @@
-"""What runs ran on: versions and hardware, as their stages' env.json says."""
+"""Versions and hardware behind runs, from their stages' env.json."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ ORIGIN = ("stages", "commit", "made_with")
 
 
 def environment_of(run: Run) -> str:
-    """Name torch, the device, the processor and its threads in one line; "unknown" where nothing is known."""
-    found = _read(run.path / "env.json")
-    parts = [f"torch {v}" if (v := found.get("torch")) else ""]
+    """Name torch, the device, the processor and its threads in one line; "unknown" where none is recorded."""
+    environment = _read(run.path / "env.json")
+    parts = [f"torch {v}" if (v := environment.get("torch")) else ""]
     device = run.summary.device
     parts += [device if device and device != "cpu" else ""]
-    parts += [found.get(name, "") for name in ("processor", "threads")]
+    parts += [environment.get(name, "") for name in ("processor", "threads")]
     return ", ".join(part for part in parts if part) or "unknown"
 
 
@@ -38,11 +38,11 @@ def origin_of(runs: Sequence[Run]) -> tuple[str, str, str]:
 @lru_cache(maxsize=4096)
 def _read(path: Path) -> dict[str, str]:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        threads = found.get("threads")
+        environment = json.loads(path.read_text(encoding="utf-8"))
+        threads = environment.get("threads")
         return {
-            "torch": str((found.get("versions") or {}).get("torch") or ""),
-            "processor": str(found.get("processor") or ""),
+            "torch": str((environment.get("versions") or {}).get("torch") or ""),
+            "processor": str(environment.get("processor") or ""),
             "threads": f"{threads} threads" if threads else "",
         }
     except (OSError, ValueError, AttributeError):

@@ -23,7 +23,7 @@ class Frames:
 
     @cached_property
     def runs(self) -> pandas.DataFrame:
-        """One row an evaluation, by its key.
+        """One row per evaluation, by its key.
 
         What was evaluated (evaluator, dataset, shots, pretrain, finetune, sigma), the seed of each thing that
         was drawn, num_images, the metrics (sa and ra as fractions, acr in pixels L2) each with `_low` and
@@ -36,7 +36,7 @@ class Frames:
 
     @cached_property
     def records(self) -> pandas.DataFrame:
-        """One row an evaluation and test image, by (key, index): the columns of all evaluators' records.csv.
+        """One row per evaluation and test image, by (key, index): the columns of all evaluators' records.csv.
 
         Raises
         ------
@@ -56,7 +56,7 @@ def load(store: Path | str) -> Frames:
 
 
 def run_row(run: Run) -> dict[str, Any]:
-    """Return what is known of an evaluation, by name."""
+    """Return an evaluation's values, by column."""
     cell, seeds = run.cell, run.seeds
     row: dict[str, Any] = {
         "key": run.key,

@@ -23,7 +23,7 @@ FREE_SETTINGS = {"seed", "batch_size", "allow_sigma_mismatch", "allow_nonfinite"
 
 @dataclass(frozen=True)
 class Requirements:
-    """What a table asks of its runs.
+    """What a table requires of its runs.
 
     source : data of pre-training, None for any
     experiment : preset whose runs come first where a store holds several protocols
@@ -48,7 +48,7 @@ class Choice:
 
 
 def choose(index: Index, cells: Iterable[Cell], needs: Requirements) -> Choice:
-    """Pick for each target the one protocol that fills most of `cells`, and one run a seed."""
+    """Pick for each target the one protocol that fills most of `cells`, and one run per seed."""
     groups: dict[Cell, list[Cell]] = {}
     for cell in cells:
         groups.setdefault(cell.group, []).append(cell)
@@ -67,7 +67,7 @@ def choose(index: Index, cells: Iterable[Cell], needs: Requirements) -> Choice:
         left_out += others
         for cell, runs in picked.items():
             same, others = _best_pretraining(runs, needs, index)
-            chosen[cell], repeated = _one_a_seed(same, needs)
+            chosen[cell], repeated = _one_per_seed(same, needs)
             left_out += [*others, *repeated]
     return Choice(chosen, tuple(left_out))
 
@@ -95,8 +95,8 @@ def _unusable(run: Run, needs: Requirements) -> str | None:
         return f"trained on another part of the training set (train_fraction={fraction})"
     threat = run.spec.threat(run.settings)
     if needs.threat and threat and threat != needs.threat:
-        wanted = "{} eps={}".format(*needs.threat)
-        return f"attacked at {threat[0]} eps={threat[1]}, the table holds {wanted}"
+        required = "{} eps={}".format(*needs.threat)
+        return f"attacked at {threat[0]} eps={threat[1]}, the table holds {required}"
     return None
 
 
@@ -116,11 +116,11 @@ def _best_protocol(
         return any(run.lineage.experiment == needs.experiment for run in runs)
 
     def worth(text: str) -> tuple[Any, ...]:
-        found = by_protocol[text]
-        runs = [run for group in found.values() for run in group]
+        members = by_protocol[text]
+        runs = [run for group in members.values() for run in group]
         spec, settings = runs[0].spec, runs[0].settings
         measured, effort = len(spec.measured(settings)), spec.passes_per_image(settings)
-        return is_own(text), len(found), measured, effort, len(runs), text
+        return is_own(text), len(members), measured, effort, len(runs), text
 
     best = max(by_protocol, key=worth)
     if needs.own and not is_own(best):
@@ -128,18 +128,18 @@ def _best_protocol(
         return {}, [(run, reason) for runs in usable.values() for run in runs]
     others = [
         (run, "measured or trained otherwise: " + _difference(best, text))
-        for text, found in sorted(by_protocol.items())
+        for text, members in sorted(by_protocol.items())
         if text != best
-        for group in found.values()
+        for group in members.values()
         for run in group
     ]
     return by_protocol[best], others
 
 
 def _difference(best: str, other: str) -> str:
-    wanted, found = json.loads(best), json.loads(other)
-    names = sorted(name for name in {*wanted, *found} if wanted.get(name) != found.get(name))
-    return ", ".join(f"{name}={found.get(name)} (table: {wanted.get(name)})" for name in names[:3])
+    chosen, rejected = json.loads(best), json.loads(other)
+    names = sorted(name for name in {*chosen, *rejected} if chosen.get(name) != rejected.get(name))
+    return ", ".join(f"{name}={rejected.get(name)} (table: {chosen.get(name)})" for name in names[:3])
 
 
 def _best_pretraining(
@@ -165,7 +165,7 @@ def _best_pretraining(
     return by_recipe[best], others
 
 
-def _one_a_seed(runs: list[Run], needs: Requirements) -> tuple[tuple[Run, ...], list[tuple[Run, str]]]:
+def _one_per_seed(runs: list[Run], needs: Requirements) -> tuple[tuple[Run, ...], list[tuple[Run, str]]]:
     """Keep one run for each combination of seeds: the preset's, then the first by key."""
     kept: dict[tuple[tuple[str, int | None], ...], Run] = {}
     repeated = []

@@ -1,4 +1,4 @@
-"""The training recipe behind a run, read from its stages' config.yaml: what seeds of one cell must share."""
+"""The training recipe behind a run, read from its stages' config.yaml: what its seeds must share."""
 
 from __future__ import annotations
 

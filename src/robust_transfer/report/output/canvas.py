@@ -37,14 +37,14 @@ STYLE: dict[Any, Any] = {
     "savefig.dpi": 200,
     "savefig.bbox": "standard",
 }
-LINES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)))  # told apart in grey
+LINES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)))  # distinguishable in grey
 LEFT, RIGHT, BOTTOM, TOP = 0.72, 0.12, 0.5, 0.14  # inches around a panel
 LINE, TITLE = 0.18, 0.26  # inches of an entry of the legend, and of a title
 METHODS = ("none", "at", "cr", "simclr", "st")  # methods that have the same style in every figure
 
 
 def style_at(position: int) -> dict[str, Any]:
-    """Return the colour, marker and line of the n-th thing that is drawn."""
+    """Return the colour, marker and line of the n-th curve."""
     styles = {"color": COLORS, "marker": MARKERS, "linestyle": LINES}
     return {name: values[position % len(values)] for name, values in styles.items()}
 

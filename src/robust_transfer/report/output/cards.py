@@ -1,4 +1,4 @@
-"""What a model card says of a stage beyond the weights themselves: how it was trained, what was measured."""
+"""The metadata of a stage's model card: how the model was trained, and what was measured."""
 
 from __future__ import annotations
 
@@ -48,18 +48,18 @@ def _measured(runs: list[Run]) -> dict[str, Any]:
 
 
 def _licences(lineage: Lineage) -> str:
-    """Name the terms of the data that the weights have seen; a user's own folder has none here."""
+    """Name the terms of the data that the weights have seen; none for a user's own folder."""
     seen = (lineage.source, lineage.dataset)
-    known = [
+    entries = [
         catalogue.get(name)
         for name in seen
         if name is not None and name in catalogue.names() and name != "imagefolder"
     ]
-    return "; ".join(f"{entry.title}: {entry.licence}" for entry in known)
+    return "; ".join(f"{entry.title}: {entry.licence}" for entry in entries)
 
 
 def _results(run: Run) -> list[dict[str, Any]]:
-    found = []
+    results = []
     for metric, value in run.metrics.items():
         stated = run.intervals.get(metric)
         if value is not None and stated:
@@ -70,5 +70,5 @@ def _results(run: Run) -> list[dict[str, Any]]:
                 "num_images": run.num_images,
                 "key": run.key,
             }
-            found.append({**place, "value": value, "interval": interval, "settings": run.settings_line})
-    return found
+            results.append({**place, "value": value, "interval": interval, "settings": run.settings_line})
+    return results

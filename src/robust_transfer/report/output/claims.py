@@ -14,7 +14,7 @@ from robust_transfer.report.study.claims import AGREES, DIFFERS, INCONCLUSIVE, U
 COLUMNS = ("claim", "published", "value", "low", "high", "verdict", "detail", "notices")
 
 
-def grid(found: Sequence[Verdict]) -> Grid:
+def grid(verdicts: Sequence[Verdict]) -> Grid:
     """Return the claims as a grid."""
     rows = tuple(
         (
@@ -27,17 +27,17 @@ def grid(found: Sequence[Verdict]) -> Grid:
             v.detail,
             "; ".join(v.notices),
         )
-        for v in found
+        for v in verdicts
     )
     return Grid(COLUMNS, rows, notes=3)
 
 
-def to_markdown(found: Sequence[Verdict], source: str, runs: Sequence[Run]) -> str:
+def to_markdown(verdicts: Sequence[Verdict], source: str, runs: Sequence[Run]) -> str:
     """Write the claims as a Markdown table."""
     words = (AGREES, DIFFERS, INCONCLUSIVE, UNKNOWN)
-    counted = ", ".join(f"{sum(v.verdict == word for v in found)} {word}" for word in words)
+    counted = ", ".join(f"{sum(v.verdict == word for v in verdicts)} {word}" for word in words)
     origin = notes.origin(runs) if source == "runs" else ("source: the study's published tables",)
-    return page([grid(found), Paragraph((counted,)), Paragraph(origin, small=True)])
+    return page([grid(verdicts), Paragraph((counted,)), Paragraph(origin, small=True)])
 
 
 def _text(verdict: Verdict, value: float | None) -> str:
@@ -52,8 +52,8 @@ def _text(verdict: Verdict, value: float | None) -> str:
     )
 
 
-def to_csv(found: Sequence[Verdict], runs: Sequence[Run]) -> str:
+def to_csv(verdicts: Sequence[Verdict], runs: Sequence[Run]) -> str:
     """Write the claims in full precision, with what they came from."""
     origin = origin_of(runs)
-    rows = [[*(getattr(v, name) for name in COLUMNS[:-1]), "; ".join(v.notices), *origin] for v in found]
+    rows = [[*(getattr(v, name) for name in COLUMNS[:-1]), "; ".join(v.notices), *origin] for v in verdicts]
     return comma_separated((*COLUMNS, *ORIGIN), rows)

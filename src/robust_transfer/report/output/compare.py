@@ -23,7 +23,7 @@ BESIDE = (*MODEL, "published", "ours", "low", "high", "pretrainings", "seeds", "
 TESTS = (*MODEL, "test", "difference", "low", "high", "p", "p_holm", "pretrainings", "seeds", "notices")
 HOLM = (
     "p (Holm) is adjusted over all tests of this page; p is below 0.05 just where the interval excludes 0. "
-    "What stands in several tables is tested in the first."
+    "A pair that is in several tables is tested in the first."
 )
 
 
@@ -31,20 +31,16 @@ def beside_grid(tables: Mapping[str, Table]) -> Grid:
     """Return our numbers beside the published ones, wherever there are ours."""
     rows = []
     for table, cell, metric, result, value in _pairs(tables):
-        found = result.estimates[metric]
+        ours = result.estimates[metric]
         scale = 1.0 if metric == "acr" else 100.0
-        signed = f"{scale * (found.value - value):+.{3 if metric == 'acr' else 1}f}"
+        signed = f"{scale * (ours.value - value):+.{3 if metric == 'acr' else 1}f}"
         inside = (
-            ""
-            if found.low is None or found.high is None
-            else "yes"
-            if found.low <= value <= found.high
-            else "no"
+            "" if ours.low is None or ours.high is None else "yes" if ours.low <= value <= ours.high else "no"
         )
-        interval = interval_text(metric, found.low, found.high)
+        interval = interval_text(metric, ours.low, ours.high)
         name = (table, cell.target, _model(cell), TITLES[metric])
         units = units_text(result.pretrainings, result.seeds)
-        numbers = (metric_text(metric, value), metric_text(metric, found.value), interval, signed, inside)
+        numbers = (metric_text(metric, value), metric_text(metric, ours.value), interval, signed, inside)
         rows.append((*name, *numbers, units, "; ".join(result.notices)))
     headers = ("table", "dataset", "model", "metric", "published", "ours", "95 %", "difference", "inside")
     title = "Ours beside published (SA, RA in %, ACR in L2)"
@@ -64,8 +60,8 @@ def beside_csv(tables: Mapping[str, Table]) -> str:
     """Write our numbers beside the published ones in full precision."""
     rows: list[list[object]] = []
     for table, cell, metric, result, value in _pairs(tables):
-        found, scale = result.estimates[metric], 1.0 if metric == "acr" else 100.0
-        numbers = [None if v is None else v * scale for v in (value, found.value, found.low, found.high)]
+        ours, scale = result.estimates[metric], 1.0 if metric == "acr" else 100.0
+        numbers = [None if v is None else v * scale for v in (value, ours.value, ours.low, ours.high)]
         units = (result.pretrainings, result.seeds, "; ".join(result.notices))
         rows.append([*_place(table, cell, metric), *numbers, *units, *origin_of(result.runs)])
     return comma_separated((*BESIDE, *ORIGIN), rows)
@@ -111,14 +107,14 @@ def tests_csv(tables: Mapping[str, Sequence[Test]]) -> str:
 def store_files(index: Index) -> dict[str, str]:
     """Return the files of `rt-report compare`: Markdown first, then both tables as CSV."""
     tables = {name: build(name, "runs", index) for name in registry.tables()}
-    ours = {name: table for name, table in tables.items() if table.spec.published}
+    published_tables = {name: table for name, table in tables.items() if table.spec.published}
     tests = paired_tests(tables)
     used = {run.key: run for table in tables.values() for r in table.results.values() for run in r.runs}
-    beside = beside_grid(ours)
+    beside = beside_grid(published_tables)
     blocks: list[Block] = [beside if beside.rows else Paragraph(("No run stands in a published table yet.",))]
-    for name, found in tests.items():
+    for name, of_table in tests.items():
         title = f"Table {name}: against no pre-training, on the same images and seeds"
-        blocks.append(tests_grid(found, title))
+        blocks.append(tests_grid(of_table, title))
     if tests:
         blocks.append(Paragraph((HOLM,)))
     probes = linear_probes(index)
@@ -128,7 +124,7 @@ def store_files(index: Index) -> dict[str, str]:
     blocks.append(Paragraph(notes.origin(used.values()), small=True))
     files = {
         "compare.md": page(blocks),
-        "compare.csv": beside_csv(ours),
+        "compare.csv": beside_csv(published_tables),
         "paired-tests.csv": tests_csv(tests),
     }
     return files | ({"linear-probes.csv": probes_csv(probes)} if probes else {})

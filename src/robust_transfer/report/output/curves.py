@@ -24,12 +24,12 @@ from robust_transfer.report.study.quickstart import largest_possible_radius
 from robust_transfer.report.study.wording import method_text, model_names, units_text
 
 COLUMNS = ("stages_of_curve", "minus", "at", "share", "low", "high")
-MOST_POINTS = 120
+MAX_POINTS = 120
 
 
 @dataclass(frozen=True)
 class Quantity:
-    """What is on the horizontal axis: a column of the records, and what of it counts as wrong."""
+    """What is on the horizontal axis: a column of the records, and which images count as incorrect."""
 
     stem: str
     axis: str
@@ -40,7 +40,7 @@ class Quantity:
 RADIUS = Quantity(
     "curve",
     "L2 radius",
-    "Share of test images that are classified right with a certified radius of at least x; vertical: "
+    "Share of test images that are classified correctly with a certified radius of at least x; vertical: "
     "the largest radius that n and alpha allow.",
     ("index", "correct", "radius"),
 )
@@ -56,7 +56,7 @@ QUANTITIES = {quantity.stem: quantity for quantity in (RADIUS, TOP_CLASS)}
 
 @dataclass(frozen=True)
 class _Curve:
-    """The score of every image at each place: what is compared with x."""
+    """The score of every image at each place, which is compared with x."""
 
     runs: tuple[Run, ...]
     images: Array
@@ -65,7 +65,7 @@ class _Curve:
     def at(self, x: float) -> Sample:
         """Return, for each image, whether its score is at least x."""
         return Sample(
-            {place: np.mean([score >= x for score in found], axis=0) for place, found in self.scores.items()}
+            {place: np.mean([score >= x for score in runs], axis=0) for place, runs in self.scores.items()}
         )
 
 
@@ -81,40 +81,40 @@ def curve_figure(runs: Sequence[Run], quantity: Quantity = RADIUS) -> Drawing:
     for run in runs:
         _check(run)
     curves = [_read(group, quantity) for group in _grouped(runs)]
-    at = _points([score for curve in curves for found in curve.scores.values() for score in found])
+    at = _points([score for curve in curves for values in curve.scores.values() for score in values])
     bands = [band([curve.at(x).values for x in at]) for curve in curves]
     first = next((curve for curve in curves if curve.runs[0].cell.pretrain == "none"), curves[0])
     others = (curve for curve in curves if curve is not first)
-    changes = [(curve, found) for curve in others if (found := _change(first, curve, at)) is not None]
+    changes = [(curve, values) for curve in others if (values := _change(first, curve, at)) is not None]
 
     names = model_names([curve.runs[0].cell for curve in curves])
     styles = canvas.styles_of([curve.runs[0].cell.pretrain for curve in curves])
 
     def draw(axes: list[Any]) -> None:
-        for name, style, found in zip(names, styles, bands, strict=True):
-            _step(axes[0], at, found, style, name)
+        for name, style, values in zip(names, styles, bands, strict=True):
+            _step(axes[0], at, values, style, name)
         for limit in sorted({largest_possible_radius(run) or 0.0 for run in runs} - {0.0}):
             if quantity is RADIUS:
                 axes[0].axvline(limit, color="#aaaaaa", linewidth=0.8, zorder=1)
         axes[0].set(xlabel=quantity.axis, ylabel="share of images (%)", ylim=(0, 102), xlim=(at[0], at[-1]))
         canvas.legend(axes[0])
-        for curve, found in changes:
+        for curve, values in changes:
             place = curves.index(curve)
-            _step(axes[1], at, found, styles[place], names[place])
+            _step(axes[1], at, values, styles[place], names[place])
         if changes:
             axes[1].axhline(0, color="#777777", linewidth=0.8)
             minus = f"minus {names[curves.index(first)]} (points)"
             axes[1].set(xlabel=quantity.axis, ylabel=minus, xlim=(at[0], at[-1]))
 
-    rows = [(curve, "", found) for curve, found in zip(curves, bands, strict=True)]
-    rows += [(curve, " ".join(run.key for run in first.runs), found) for curve, found in changes]
+    rows = [(curve, "", values) for curve, values in zip(curves, bands, strict=True)]
+    rows += [(curve, " ".join(run.key for run in first.runs), values) for curve, values in changes]
     return Drawing(
         f"{quantity.stem}-" + "-".join(run.key for run in runs),
         " ".join([quantity.caption, *_caption(curves, names, bands, bool(changes))]),
         (1, 2 if changes else 1),
         draw,
         COLUMNS,
-        tuple(row for curve, minus, found in rows for row in _rows(curve, minus, at, found)),
+        tuple(row for curve, minus, values in rows for row in _rows(curve, minus, at, values)),
         tuple(runs),
     )
 
@@ -143,14 +143,14 @@ def _read(runs: tuple[Run, ...], quantity: Quantity) -> _Curve:
     scores: dict[Place, list[Array]] = {}
     images: Array | None = None
     for run in runs:
-        found = read_columns(run.path / "records.csv", quantity.columns)
-        if images is not None and not np.array_equal(images, found["index"]):
+        columns = read_columns(run.path / "records.csv", quantity.columns)
+        if images is not None and not np.array_equal(images, columns["index"]):
             raise EvaluationError(
                 f"{run.path} has other images than {runs[0].path}", f"rt-report verify {run.key}"
             )
-        images = found["index"]
-        counts = found["correct"] > 0 if quantity is RADIUS else found["guess"] == found["label"]
-        scores.setdefault(place_of(run), []).append(np.where(counts, found[quantity.columns[-1]], -1.0))
+        images = columns["index"]
+        counts = columns["correct"] > 0 if quantity is RADIUS else columns["guess"] == columns["label"]
+        scores.setdefault(place_of(run), []).append(np.where(counts, columns[quantity.columns[-1]], -1.0))
     assert images is not None
     return _Curve(runs, images, scores)
 
@@ -158,8 +158,8 @@ def _read(runs: tuple[Run, ...], quantity: Quantity) -> _Curve:
 def _points(scores: Sequence[Array]) -> Array:
     """Return where curves are drawn: every step, or evenly spaced among them where they are many."""
     values = np.unique(np.concatenate([[0.0], *(score[score >= 0] for score in scores)]))
-    if len(values) > MOST_POINTS:
-        values = values[np.linspace(0, len(values) - 1, MOST_POINTS).round().astype(int)]
+    if len(values) > MAX_POINTS:
+        values = values[np.linspace(0, len(values) - 1, MAX_POINTS).round().astype(int)]
     return np.append(values, 1.05 * values[-1] if values[-1] > 0 else 1.0)
 
 
@@ -167,17 +167,17 @@ def _change(first: _Curve, curve: _Curve, at: Array) -> Band | None:
     """Return a curve minus the first, None where they share no images or seeds."""
     if not np.array_equal(first.images, curve.images):
         return None
-    found = [paired(curve.at(x), first.at(x)) for x in at]
-    if any(pair is None for pair in found):
+    pairs = [paired(curve.at(x), first.at(x)) for x in at]
+    if any(pair is None for pair in pairs):
         return None
-    return band([combined(np.subtract, *pair).values for pair in found if pair is not None], differences=True)
+    return band([combined(np.subtract, *pair).values for pair in pairs if pair is not None], differences=True)
 
 
-def _step(axis: Any, at: Array, found: Band, style: dict[str, Any], label: str) -> None:
+def _step(axis: Any, at: Array, band: Band, style: dict[str, Any], label: str) -> None:
     line = {"color": style["color"], "linestyle": style["linestyle"], "linewidth": 1.4}
-    axis.step(at, 100 * found.value, where="pre", label=label, **line)
+    axis.step(at, 100 * band.value, where="pre", label=label, **line)
     axis.fill_between(
-        at, 100 * found.low, 100 * found.high, step="pre", color=style["color"], alpha=0.15, linewidth=0
+        at, 100 * band.low, 100 * band.high, step="pre", color=style["color"], alpha=0.15, linewidth=0
     )
 
 
@@ -186,21 +186,21 @@ def _caption(
 ) -> list[str]:
     lines = ["Shaded: simultaneous 95 % bands, each of which covers its whole curve."]
     lines += ["Right: differences on the same images and seeds, with such bands."] if changes else []
-    for name, curve, found in zip(names, curves, bands, strict=True):
+    for name, curve, bounds in zip(names, curves, bands, strict=True):
         grid = curve.at(0.0).grid
         networks = 0 if curve.runs[0].cell.pretrain == "none" else len(grid.pretrainings)
         run = curve.runs[0]
         units = units_text(networks, len(grid.replicates))
-        known = [r.metrics["acr"] for r in curve.runs if r.metrics.get("acr") is not None]
-        acr = f", ACR {np.mean([v for v in known if v is not None]):.3f}" if known else ""
-        scope = "" if found.replicated else ", band for these models"
+        measured = [r.metrics["acr"] for r in curve.runs if r.metrics.get("acr") is not None]
+        acr = f", ACR {np.mean([v for v in measured if v is not None]):.3f}" if measured else ""
+        scope = "" if bounds.replicated else ", band for these models"
         place = f"{run.cell.target}, fine-tuned with {method_text(run.cell.finetune)}"
         lines.append(f"{name}: {place}, {run.num_images} images, {units}{acr}{scope}.")
     lines += [f"{line}." for line in dict.fromkeys(curve.runs[0].settings_line for curve in curves)]
     return lines
 
 
-def _rows(curve: _Curve, minus: str, at: Array, found: Band) -> list[tuple[object, ...]]:
+def _rows(curve: _Curve, minus: str, at: Array, band: Band) -> list[tuple[object, ...]]:
     keys = " ".join(run.key for run in curve.runs)
-    values = zip(at, 100 * found.value, 100 * found.low, 100 * found.high, strict=True)
+    values = zip(at, 100 * band.value, 100 * band.low, 100 * band.high, strict=True)
     return [(keys, minus, *(float(v) for v in point)) for point in values]

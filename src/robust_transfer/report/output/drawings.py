@@ -1,4 +1,4 @@
-"""What a figure is before it is drawn, and the files it becomes."""
+"""A figure's definition, and the files that are written of it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Drawing:
     draw, label : called with the list of axes; `label` when they have their final place
     columns, rows : the plotted numbers
     runs : where they come from; none for published numbers
-    tags : what a reader must know beside the tags and warnings of the runs
+    tags : those of the figure, beside the tags and warnings of its runs
     """
 
     name: str

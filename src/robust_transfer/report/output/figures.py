@@ -36,16 +36,16 @@ def figure(table: Table) -> Drawing:
 
 
 def gains_figure(table: Table) -> Drawing:
-    """Draw figure 2 or 3: one point a target and pre-training, one line a pre-training."""
+    """Draw figure 2 or 3: one point per target and pre-training, one line per pre-training."""
     groups = _grouped(table)
     metrics = [metric for metric in table.cells[0].metrics if metric != "sa"]
     points = {
-        (group, m): gain_points.measured(found, m, table) for group, found in groups.items() for m in metrics
+        (group, m): gain_points.measured(part, m, table) for group, part in groups.items() for m in metrics
     }
-    fits = {place: gain_points.fit_line(found, place[1]) for place, found in points.items()}
+    fits = {place: gain_points.fit_line(part, place[1]) for place, part in points.items()}
     caption = " ".join(
         [
-            "Relative gain over no pre-training, one point a target, with 95 % intervals (of published",
+            "Relative gain over no pre-training, one point per target, with 95 % intervals (of published",
             "accuracies those of two independent shares of n images). Lines allow for sampling error in both",
             "gains; slopes have 95 % intervals over targets like these, and a line whose slope may be 0 is",
             "not drawn.",
@@ -70,16 +70,16 @@ def gains_figure(table: Table) -> Drawing:
         for axis, metric in zip(axes, metrics, strict=True):
             labels.place(axis, _names(groups, metric))
 
-    shown = [result for found in groups.values() for result in found]
+    shown = [result for part in groups.values() for result in part]
     rows = [_row(result, metric) for metric in metrics for result in having(shown, metric)]
     drawing = _drawing(table, " ".join(caption.split()), metrics, draw, groups, COLUMNS, rows)
     return replace(drawing, label=label)
 
 
 def points_figure(table: Table) -> Drawing:
-    """Draw what pre-training changes in a table of one data set: one point a track and pre-training."""
+    """Draw what pre-training changes in a table of one data set: one point per track and pre-training."""
     groups = _grouped(table, "differences")
-    results = [result for found in groups.values() for result in found]
+    results = [result for members in groups.values() for result in members]
     metrics = [metric for metric in ("ra", "acr") if any(metric in result.differences for result in results)]
     caption = " ".join(
         [
@@ -92,8 +92,8 @@ def points_figure(table: Table) -> Drawing:
 
     def draw(axes: list[Any]) -> None:
         for axis, metric in zip(axes, metrics, strict=True):
-            for (finetune, pretrain), found in groups.items():
-                for result in found:
+            for (finetune, pretrain), members in groups.items():
+                for result in members:
                     if metric in result.differences:
                         name = f"{method_text(pretrain)}, fine-tuned with {method_text(finetune)}"
                         _whiskers(axis, result, metric, name)
@@ -115,7 +115,7 @@ def _drawing(
     columns: tuple[str, ...],
     rows: Sequence[tuple[object, ...]],
 ) -> Drawing:
-    results = [result for found in groups.values() for result in found]
+    results = [result for members in groups.values() for result in members]
     runs = tuple(run for result in table.results.values() for run in result.runs)
     tags = tuple({tag for result in results for tag in result.tags})
     name = f"figure-{table.spec.name}" + ("-published" if table.source == "published" else "")
@@ -148,9 +148,9 @@ def _undefined(table: Table, metrics: Sequence[str]) -> list[str]:
     """Name the targets without a point: what is 0 without pre-training has no relative gain."""
     lines = []
     for metric in metrics:
-        known = [result for result in table.ordered if result.cell.reference in table.results]
+        compared = [result for result in table.ordered if result.cell.reference in table.results]
         without = [
-            r.cell for r in known if r.cell.pretrain != "none" and not {"sa", metric} <= r.gains.keys()
+            r.cell for r in compared if r.cell.pretrain != "none" and not {"sa", metric} <= r.gains.keys()
         ]
         if without:
             names = ", ".join(f"{cell.target} ({cell.pretrain})" for cell in without)
@@ -184,14 +184,14 @@ def _scale(metric: str) -> int:
 def _mechanical(groups: Groups, table: Table) -> list[str]:
     """Say what R squared would be had RA/SA of no target changed."""
     lines = []
-    for (_, pretrain), found in groups.items():
+    for (_, pretrain), members in groups.items():
         pairs = [
             (sized(result), reference)
-            for result in having(found, "ra")
+            for result in having(members, "ra")
             if (reference := table.reference(result)) is not None
         ]
-        if drawn := mechanical_r2(pairs, "gains"):
-            span = f"{drawn.median:.2f} [{drawn.low:.2f}, {drawn.high:.2f}]"
+        if reference_fit := mechanical_r2(pairs, "gains"):
+            span = f"{reference_fit.median:.2f} [{reference_fit.low:.2f}, {reference_fit.high:.2f}]"
             lines.append(
                 f"Had RA/SA of no target changed with {method_text(pretrain)}, R² of RA would be {span}."
             )
@@ -206,8 +206,8 @@ def _names(groups: Groups, metric: str) -> list[tuple[float, float, str, str]]:
             r.cell.target,
             canvas.style_of(pretrain)["color"],
         )
-        for (_, pretrain), found in groups.items()
-        for r in having(found, metric)
+        for (_, pretrain), members in groups.items()
+        for r in having(members, metric)
     ]
 
 

@@ -17,40 +17,40 @@ COLUMNS = (
 )  # fmt: skip
 
 
-def to_markdown(found: Sequence[Finding], tables: Mapping[str, Table]) -> str:
+def to_markdown(findings: Sequence[Finding], tables: Mapping[str, Table]) -> str:
     """Write the sentences, then how everything was measured, what is missing, and where it comes from."""
-    known = {cell: result for table in tables.values() for cell, result in table.results.items()}
+    filled = {cell: result for table in tables.values() for cell, result in table.results.items()}
     cells = list(dict.fromkeys(cell for table in tables.values() for cell in table.cells))
-    results = list(known.values())
+    results = list(filled.values())
     origin = notes.provenance(results)[:2]
     blocks = [
         Heading(f"What the study on real photographs found ({notes.scale(results) or 'no run yet'})"),
         Paragraph((INTERVALS + notes.few_seeds(results),)),
-        *parts(found),
+        *parts(findings),
         *bullets(notes.measured(results)),
         *bullets(notes.noticed(results)),
-        *notes.missing(natural.TABLES[0], cells, known),
+        *notes.missing(natural.TABLES[0], cells, filled),
         *([Paragraph((*origin, "stages: findings.csv names those behind each sentence"))] if origin else []),
     ]
     return page(blocks)
 
 
-def parts(found: Sequence[Finding]) -> list[Block]:
+def parts(findings: Sequence[Finding]) -> list[Block]:
     """Write the contrasts that were fixed before the run apart from all else."""
-    if not found:
+    if not findings:
         return [Paragraph(("No two models that can be compared yet.",))]
-    fixed, explored = ([f for f in found if bool(f.answers) is kind] for kind in (True, False))
+    fixed, exploratory = ([f for f in findings if bool(f.answers) is kind] for kind in (True, False))
     blocks: list[Block] = []
-    for title, part in (("Contrasts fixed before the run:", fixed), ("Exploratory:", explored)):
+    for title, part in (("Contrasts fixed before the run:", fixed), ("Exploratory:", exploratory)):
         if part:
             blocks += [Paragraph((title,)), *bullets(sentences(part))]
     return blocks
 
 
-def to_csv(found: Sequence[Finding]) -> str:
+def to_csv(findings: Sequence[Finding]) -> str:
     """Write the findings in full precision, with the stages behind each."""
     rows: list[list[object]] = []
-    for finding in found:
+    for finding in findings:
         values = [getattr(finding, name) for name in COLUMNS]
         rows.append([*values, "; ".join(finding.notices), *origin_of(finding.runs)])
     return comma_separated((*COLUMNS, "notices", *ORIGIN), rows)

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 
 from robust_transfer.report.study.blocks import Block, Bullets, Code, Grid, Heading, Paragraph
 
-MOST_COLUMNS = 5  # of a LaTeX table that is as wide as it is; wider ones are made to fit the line
+MAX_COLUMNS = 5  # of a LaTeX table that is as wide as it is; wider ones are made to fit the line
 LATEX = {
     "%": r"\%",
     "_": r"\_",
@@ -58,7 +58,7 @@ def latex(grid: Grid, *, caption: str = "", label: str = "", below: Sequence[str
     A document needs the packages booktabs and graphicx.
     """
     columns = "".join("l" if grid.is_left(i) else "r" for i in range(len(grid.headers)))
-    wide = len(grid.headers) > MOST_COLUMNS
+    wide = len(grid.headers) > MAX_COLUMNS
     body = [
         " & ".join(_cell(text, (i, j) in grid.bold) for j, text in enumerate(row)) + r" \\"
         for i, row in enumerate(grid.rows)

@@ -23,9 +23,9 @@ Z95 = 1.959964
 Measured = list[tuple[Result, Any]]  # a target, and the covariance of its gains in SA and another metric
 
 
-def measured(found: Sequence[Result], metric: str, table: Table) -> Measured:
+def measured(results: Sequence[Result], metric: str, table: Table) -> Measured:
     """Return the targets with gains in SA and `metric`."""
-    places = [(result, table.reference(result)) for result in having(found, metric)]
+    places = [(result, table.reference(result)) for result in having(results, metric)]
     return [
         (result, gain_covariance(sized(result), sized(reference), metric))
         for result, reference in places
@@ -40,21 +40,21 @@ def fit_line(points: Measured, metric: str) -> ErrorsLine | None:
 
 
 def fit_text(place: tuple[tuple[str, str], str], fit: ErrorsLine | None, table: Table) -> str:
-    """Say what a line tells, or why there is none."""
+    """Describe a line, or say why there is none."""
     (finetune, pretrain), metric = place
-    found = having(
+    points = having(
         [r for r in table.ordered if (r.cell.finetune, r.cell.pretrain) == (finetune, pretrain)], metric
     )
     name = f"{method_text(pretrain)}, {TITLES[metric]}"
-    r2 = statistics.fit_line(*([r.gains[m].value for r in found] for m in ("sa", metric))).r2
+    r2 = statistics.fit_line(*([r.gains[m].value for r in points] for m in ("sa", metric))).r2
     of_points = f", R² of the points {r2:.2f}" if math.isfinite(r2) else ""
     if fit is None:
-        return f"{name}: no line ({len(found)} targets, or SA gains that sampling error explains){of_points}"
+        return f"{name}: no line ({len(points)} targets, or SA gains that sampling error explains){of_points}"
     return f"{name}: slope {fit.slope:.2f} [{fit.low:.2f}, {fit.high:.2f}]{of_points}"
 
 
 def draw_points(axis: Any, points: Measured, metric: str, pretrain: str, fit: ErrorsLine | None) -> None:
-    """Draw the points of one pre-training with their errors, and its line where that tells something."""
+    """Draw the points of one pre-training with their errors, and its line where the slope is not 0."""
     style = canvas.style_of(pretrain)
     x, y = ([100 * result.gains[m].value for result, _ in points] for m in ("sa", metric))
     label = method_text(pretrain)
@@ -83,8 +83,8 @@ def _published_errors(covariance: Any, position: int) -> float | None:
     return None if covariance is None else 100 * Z95 * math.sqrt(covariance[position, position])
 
 
-def errors_of(found: Estimate, scale: int = 100) -> list[list[float]] | None:
+def errors_of(number: Estimate, scale: int = 100) -> list[list[float]] | None:
     """Return the error bars of an estimate, None without an interval."""
-    if found.low is None or found.high is None or not math.isfinite(found.high - found.low):
+    if number.low is None or number.high is None or not math.isfinite(number.high - number.low):
         return None
-    return [[scale * max(0.0, found.value - found.low)], [scale * max(0.0, found.high - found.value)]]
+    return [[scale * max(0.0, number.value - number.low)], [scale * max(0.0, number.high - number.value)]]

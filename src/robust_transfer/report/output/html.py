@@ -20,7 +20,7 @@ from robust_transfer.report.output import curves, drawings, figures, shots
 from robust_transfer.report.output.claims import grid as claims_grid
 from robust_transfer.report.output.drawings import Drawing
 from robust_transfer.report.output.findings import parts
-from robust_transfer.report.output.found import ASKED, found_grid
+from robust_transfer.report.output.overview import QUESTION, overview_grid
 from robust_transfer.report.study import claims, findings, natural, notes, registry, tables
 from robust_transfer.report.study.blocks import Block, Bullets, Code, Grid, Heading, Paragraph
 from robust_transfer.report.study.tables import Table
@@ -34,7 +34,7 @@ from robust_transfer.report.study.wording import (
 STYLE, SCRIPT = (
     Path(__file__).with_name(name).read_text(encoding="utf-8") for name in ("page.css", "page.js")
 )
-MOST_CURVES = 7  # one colour each
+MAX_CURVES = 7  # one colour each
 RUNS = ' class="runs"'  # sorted and searched by page.js
 CODE = re.compile(r"`([^`]+)`")
 SCOPE = ' scope="col"'
@@ -43,17 +43,17 @@ SCOPE = ' scope="col"'
 def page(index: Index, directory: Path) -> str:
     """Return the page; figures are written to `directory` too, which its links are relative to."""
     built = {name: tables.build(name, "runs", index) for name in registry.tables()}
-    found = {name: table for name, table in built.items() if table.ordered}
-    sections = [("found", "What was found", f"<p>{ASKED}</p>\n{_grid(found_grid(found))}")]
+    filled = {name: table for name, table in built.items() if table.ordered}
+    sections = [("found", "What was found", f"<p>{QUESTION}</p>\n{_grid(overview_grid(filled))}")]
     sections += [
-        (name, tables.title(table), _table_section(table, directory)) for name, table in found.items()
+        (name, tables.title(table), _table_section(table, directory)) for name, table in filled.items()
     ]
-    sections += _figure_sections(index, found, directory)
+    sections += _figure_sections(index, filled, directory)
     if results := findings.findings({name: built[name] for name in natural.NAMES}):
-        said: list[Block] = [Paragraph((findings.INTERVALS,)), *parts(results)]
+        sentences: list[Block] = [Paragraph((findings.INTERVALS,)), *parts(results)]
         title = "Findings: the study on real photographs in sentences"
-        sections.insert(1, ("findings", title, "".join(map(_block, said))))
-    if any(table.spec.improves_all for table in found.values()):
+        sections.insert(1, ("findings", title, "".join(map(_block, sentences))))
+    if any(table.spec.improves_all for table in filled.values()):
         title = "Claims: the study's sentences with a number, from these runs"
         verdicts = claims.verdicts(claims.tables_needed("runs", index))
         sections.append(("claims", title, _grid(claims_grid(verdicts))))
@@ -74,7 +74,7 @@ def page(index: Index, directory: Path) -> str:
 
 
 def _head(index: Index) -> str:
-    """Return the title, how much there is, when it was last measured, and with what."""
+    """Return the title, the counts, the newest evaluation, and its versions and hardware."""
     counts = (len(index.runs), len(index.unfinished), len(index.smoke))
     lines = ["{} evaluations, {} unfinished, {} smoke runs left out".format(*counts)]
     if finished := [run.finished for run in index.runs if run.finished is not None]:
@@ -110,17 +110,17 @@ def _table_section(table: Table, directory: Path) -> str:
 def _cell(result: Result | None, metric: str, symbols: dict[str, str], directory: Path) -> str:
     if result is None or metric not in result.estimates:
         return "–"
-    found, change = result.estimates[metric], result.differences.get(metric)
-    spread = "" if found.deviation is None else f" ± {metric_text(metric, found.deviation)}"
+    estimate, change = result.estimates[metric], result.differences.get(metric)
+    spread = "" if estimate.deviation is None else f" ± {metric_text(metric, estimate.deviation)}"
     marks = "".join(dict.fromkeys(symbols[notice] for notice in result.notices))
-    text = _link(result.runs[0], f"{metric_text(metric, found.value)}{spread}{marks}", directory)
-    more = (
+    text = _link(result.runs[0], f"{metric_text(metric, estimate.value)}{spread}{marks}", directory)
+    links = (
         [_link(run, str(i), directory) for i, run in enumerate(result.runs, start=1)]
         if len(result.runs) > 1
         else []
     )
-    seeds = f" <sup>{' '.join(more)}</sup>" if more else ""
-    interval = f"<small>{interval_text(metric, found.low, found.high)}</small>"
+    seeds = f" <sup>{' '.join(links)}</sup>" if links else ""
+    interval = f"<small>{interval_text(metric, estimate.low, estimate.high)}</small>"
     if change is None:
         return text + seeds + interval
     kind, arrow = ("fall", "▼ ") if change.value < 0 else ("rise", "")
@@ -133,11 +133,11 @@ def _link(run: Run, text: str, directory: Path) -> str:
 
 
 def _row(cells: Sequence[str], labels: int, tag: str = "td") -> str:
-    made = (
+    parts = (
         f"<{tag}{SCOPE if tag == 'th' else ''}{' class=label' if i < labels else ''}>{cell}</{tag}>"
         for i, cell in enumerate(cells)
     )
-    return f"<tr>{''.join(made)}</tr>\n"
+    return f"<tr>{''.join(parts)}</tr>\n"
 
 
 def _table(header: str, rows: Iterable[str], name: str, kind: str = "") -> str:
@@ -176,10 +176,10 @@ def _grid(grid: Grid) -> str:
     def line(cells: Sequence[str], tag: str) -> str:
         kinds = (' class="label"' if grid.is_left(i) else "" for i in range(len(cells)))
         scope = SCOPE if tag == "th" else ""
-        made = (
+        parts = (
             f"<{tag}{scope}{kind}>{escape(cell)}</{tag}>" for kind, cell in zip(kinds, cells, strict=True)
         )
-        return f"<tr>{''.join(made)}</tr>\n"
+        return f"<tr>{''.join(parts)}</tr>\n"
 
     title = f"<h3>{escape(grid.title)}</h3>\n" if grid.title else ""
     rows = (line(row, "td") for row in grid.rows)
@@ -189,13 +189,13 @@ def _grid(grid: Grid) -> str:
 # ---------------------------------------------------------------- figures and the rest
 
 
-def _figure_sections(index: Index, found: dict[str, Table], directory: Path) -> list[tuple[str, str, str]]:
+def _figure_sections(index: Index, filled: dict[str, Table], directory: Path) -> list[tuple[str, str, str]]:
     drawn: list[tuple[str, str, Drawing]] = []
-    for name, table in found.items():
+    for name, table in filled.items():
         if table.spec.figure and any(result.gains for result in table.ordered):
             title = f"Figure {name}: gains in robustness on gains in accuracy"
             drawn.append((f"figure-{name}", title, figures.figure(table)))
-    for name, runs in _curve_runs(found).items():
+    for name, runs in _curve_runs(filled).items():
         drawn.append(
             (
                 f"curve-{name.replace(' ', '-')}",
@@ -208,18 +208,18 @@ def _figure_sections(index: Index, found: dict[str, Table], directory: Path) -> 
     return [(name, title, _image(title, drawing, directory)) for name, title, drawing in drawn]
 
 
-def _curve_runs(found: dict[str, Table]) -> dict[str, list[Run]]:
-    """Return the first seed of every certified model, by target, where radii are more than yes or no."""
+def _curve_runs(filled: dict[str, Table]) -> dict[str, list[Run]]:
+    """Return the first seed of every certified model, by target, where radii are numbers."""
     groups: dict[str, list[Run]] = {}
     seen: set[Cell] = set()
-    for table in found.values():
+    for table in filled.values():
         for result in table.ordered:
             run = result.runs[0]
             # Without noise every radius is 0.
             if run.cell.sigma and "acr" in run.spec.measured(run.settings) and result.cell not in seen:
                 seen.add(result.cell)
                 groups.setdefault(run.cell.target, []).append(run)
-    return {name: runs[:MOST_CURVES] for name, runs in groups.items()}
+    return {name: runs[:MAX_CURVES] for name, runs in groups.items()}
 
 
 def _image(title: str, drawing: Drawing, directory: Path) -> str:

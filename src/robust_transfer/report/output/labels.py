@@ -41,14 +41,14 @@ def place(axis: Any, points: Sequence[tuple[float, float, str, str]]) -> None:
 
 
 def _offsets(width: float) -> list[tuple[float, float]]:
-    """Return the lower left corners of a name around its point, nearest first, eight a ring."""
-    found = []
+    """Return the lower left corners of a name around its point, nearest first, eight per ring."""
+    offsets = []
     for gap in (GAP, 4 * GAP, 8 * GAP):
         right, left, above, below = gap, -gap - width, gap, -gap - HEIGHT
         middle = -HEIGHT / 2 + 1
-        found += [(right, middle), (left, middle), (-width / 2, above), (-width / 2, below)]
-        found += [(right, above - 1), (left, above - 1), (right, below + 1), (left, below + 1)]
-    return found
+        offsets += [(right, middle), (left, middle), (-width / 2, above), (-width / 2, below)]
+        offsets += [(right, above - 1), (left, above - 1), (right, below + 1), (left, below + 1)]
+    return offsets
 
 
 def _overlap(one: Box, other: Box) -> float:

@@ -1,4 +1,4 @@
-"""The index of a store as text, and everything that is known of one stage."""
+"""The index of a store as text, and one stage in full."""
 
 from __future__ import annotations
 
@@ -51,14 +51,14 @@ def _seconds(status: Status) -> float | None:
 
 
 def show_text(stage: StageDirectory, index: Index) -> str:
-    """Tell everything that is known of one stage."""
+    """Write everything that the store holds of one stage."""
     lines = stage_lines(stage, index)
     width = max(len(name) for name, _ in lines)
     return stage.path.name + "\n" + "".join(f"  {name.ljust(width)}  {text}\n" for name, text in lines)
 
 
 def stage_lines(stage: StageDirectory, index: Index) -> list[tuple[str, str]]:
-    """Return everything that is known of one stage, by name."""
+    """Return everything that the store holds of one stage, by name."""
     status = stage.status()
     lines: list[tuple[str, str]] = [("directory", str(stage.path)), ("state", stage.state())]
     run = next((r for r in (*index.runs, *index.smoke) if r.path == stage.path), None)
@@ -107,7 +107,7 @@ def _with_unit(metric: str, value: float | None) -> str:
 
 
 def lineage_text(lineage: Lineage) -> str:
-    """Tell how a model came about."""
+    """Describe how a model was trained."""
     source = f" on {lineage.source} (seed {lineage.pretrain_seed})" if lineage.source else ""
     tune = f", fine-tuned by {lineage.finetune} (seed {lineage.seed})" if lineage.finetune else ""
     amounts = (("shots", lineage.shots), ("train_fraction", lineage.train_fraction))
@@ -123,9 +123,9 @@ def _training_lines(stage: StageDirectory, status: Status, index: Index) -> list
         if (value := getattr(status, name)) is not None
     ]
     lines.append(("time", duration(status.wall_seconds)))
-    below = {"pretrain": "pretrain_key", "finetune": "finetune_key"}.get(stage.kind, "others")
-    found = [run for run in (*index.runs, *index.smoke) if getattr(run.lineage, below) == stage.key]
-    return [*lines, *(("evaluation", f"{run.path.name}  {_metrics_text(run)}") for run in found)]
+    parent_key = {"pretrain": "pretrain_key", "finetune": "finetune_key"}.get(stage.kind, "others")
+    runs = [run for run in (*index.runs, *index.smoke) if getattr(run.lineage, parent_key) == stage.key]
+    return [*lines, *(("evaluation", f"{run.path.name}  {_metrics_text(run)}") for run in runs)]
 
 
 def _metrics_text(run: Run) -> str:

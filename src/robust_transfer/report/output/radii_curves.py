@@ -19,7 +19,7 @@ Points = list[tuple[float, crossed.Mean]]
 
 
 def eps_figure(index: Index) -> Drawing:
-    """Draw RA against eps for every model that was attacked at two radii or more, one panel a target.
+    """Draw RA against eps for every model that was attacked at two radii or more, one panel per target.
 
     Raises
     ------
@@ -59,12 +59,12 @@ def eps_figure(index: Index) -> Drawing:
 
 
 def _attacked(index: Index) -> dict[tuple[Cell, str], dict[float, list[Run]]]:
-    found: dict[tuple[Cell, str], dict[float, list[Run]]] = {}
+    attacked: dict[tuple[Cell, str], dict[float, list[Run]]] = {}
     for run in index.runs:
         threat = run.spec.threat(run.settings)
         if threat is not None and run.summary.split == "test":
-            found.setdefault((run.cell, threat[0]), {}).setdefault(threat[1], []).append(run)
-    return found
+            attacked.setdefault((run.cell, threat[0]), {}).setdefault(threat[1], []).append(run)
+    return attacked
 
 
 def _accuracy(runs: Sequence[Run]) -> crossed.Mean:

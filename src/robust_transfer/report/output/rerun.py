@@ -22,9 +22,9 @@ SAYS = (
 )
 
 
-def rerun_files(here: Index, there: Index) -> dict[str, str]:
+def rerun_files(first: Index, second: Index) -> dict[str, str]:
     """Return the files of `rt-report compare --rerun DIR`."""
-    pairs = shared(here, there)
+    pairs = shared(first, second)
     notices = sorted({notice for pair in pairs for run in pair for notice in run.notices})
     made_with = [
         f"{name}: {'; '.join(environments(pair[side] for pair in pairs))}"
@@ -42,18 +42,18 @@ def rerun_files(here: Index, there: Index) -> dict[str, str]:
     return {"rerun.md": text, "rerun.csv": _csv(pairs)}
 
 
-def _grid(found: Sequence[Rerun]) -> Grid:
+def _grid(metrics: Sequence[Rerun]) -> Grid:
     rows = []
-    for one in found:
-        scale, digits = (1.0, 3) if one.metric == "acr" else (100.0, 1)
+    for rerun in metrics:
+        scale, digits = (1.0, 3) if rerun.metric == "acr" else (100.0, 1)
 
         def text(value: float | None, scale: float = scale, digits: int = digits) -> str:
             return "–" if value is None else f"{scale * value:.{digits}f}"
 
-        interval = f"{text(one.deviation)} [{text(one.low)}, {text(one.high)}]"
-        mean = f"{scale * one.mean:+.{digits}f}"
-        counts = (str(one.evaluations), str(one.equal), f"{100 * one.images:.1f}")
-        rows.append((TITLES[one.metric], *counts, mean, text(one.largest), interval, text(one.seeds)))
+        interval = f"{text(rerun.deviation)} [{text(rerun.low)}, {text(rerun.high)}]"
+        mean = f"{scale * rerun.mean:+.{digits}f}"
+        counts = (str(rerun.evaluations), str(rerun.equal), f"{100 * rerun.images:.1f}")
+        rows.append((TITLES[rerun.metric], *counts, mean, text(rerun.largest), interval, text(rerun.seeds)))
     headers = (
         "metric", "evaluations", "equal", "images that differ, %", "mean difference", "largest",
         "reproduction sd [95 %]", "sd over seeds",

@@ -25,7 +25,7 @@ Lines = dict[str, list[tuple[float, Result]]]  # pretrain -> (amount, result), b
 
 
 def shots_figure(index: Index) -> Drawing:
-    """Draw SA and RA against shots or train_fraction, one row of panels a data set and track.
+    """Draw SA and RA against shots or train_fraction, one row of panels per data set and track.
 
     Raises
     ------
@@ -65,8 +65,8 @@ def shots_figure(index: Index) -> Drawing:
 
 def curves_of(index: Index) -> dict[tuple[Cell, str], Lines]:
     """Return the curves of every data set and fine-tuning, over shots and over shares of the training set."""
-    found = {place: lines for axis in AXES for place, lines in _lines(index, axis).items()}
-    return {place: lines for place, lines in found.items() if len(_amounts(lines)) > 1}
+    panels = {place: lines for axis in AXES for place, lines in _lines(index, axis).items()}
+    return {place: lines for place, lines in panels.items() if len(_amounts(lines)) > 1}
 
 
 def _amounts(lines: Lines) -> list[float]:
@@ -75,17 +75,17 @@ def _amounts(lines: Lines) -> list[float]:
 
 def _lines(index: Index, axis: str) -> dict[tuple[Cell, str], Lines]:
     amounts = sorted({amount for run in index.runs if (amount := getattr(run.lineage, axis)) is not None})
-    found: dict[tuple[Cell, str], Lines] = {}
+    panels: dict[tuple[Cell, str], Lines] = {}
     for amount in amounts:
-        some: Sequence[Run] = [run for run in index.runs if getattr(run.lineage, axis) == amount]
-        part = replace(index, runs=tuple(some))
+        runs: Sequence[Run] = [run for run in index.runs if getattr(run.lineage, axis) == amount]
+        part = replace(index, runs=tuple(runs))
         share = amount if axis == "train_fraction" else None
         choice = choose(part, part.by_cell, Requirements(None, "", threat=None, train_fraction=share))
         for cell, result in from_runs(part, choice).items():
             if "ra" in result.estimates:
-                lines = found.setdefault((replace(cell.group, shots=None), axis), {})
+                lines = panels.setdefault((replace(cell.group, shots=None), axis), {})
                 lines.setdefault(cell.pretrain, []).append((float(amount), result))
-    return found
+    return panels
 
 
 def _panel(panel: Any, cell: Cell, axis: str, lines: Lines, metric: str) -> None:
@@ -93,12 +93,12 @@ def _panel(panel: Any, cell: Cell, axis: str, lines: Lines, metric: str) -> None
     aside = np.linspace(-ASIDE, ASIDE, len(lines)) if len(lines) > 1 else [0.0]
     ordered = sorted(lines.items(), key=lambda i: (i[0] != "none", i[0]))
     for (pretrain, points), shift in zip(ordered, aside, strict=True):
-        found = [(amount, result.estimates[metric]) for amount, result in points]
-        values = [100 * e.value for _, e in found]
-        low = [max(0.0, 100 * (e.value - (e.value if e.low is None else e.low))) for _, e in found]
-        high = [max(0.0, 100 * ((e.value if e.high is None else e.high) - e.value)) for _, e in found]
+        estimates = [(amount, result.estimates[metric]) for amount, result in points]
+        values = [100 * e.value for _, e in estimates]
+        low = [max(0.0, 100 * (e.value - (e.value if e.low is None else e.low))) for _, e in estimates]
+        high = [max(0.0, 100 * ((e.value if e.high is None else e.high) - e.value)) for _, e in estimates]
         panel.errorbar(
-            [np.log(amount) + shift for amount, _ in found],
+            [np.log(amount) + shift for amount, _ in estimates],
             values,
             yerr=[low, high],
             markersize=4,

@@ -38,7 +38,7 @@ def to_markdown(table: Table) -> str:
 
 
 def to_csv(table: Table) -> str:
-    """Write every number of a table in full precision, one row a metric; missing cells name their command."""
+    """Write every number of a table in full precision, one row per metric; empty cells name their command."""
     rows: list[list[object]] = []
     for cell in table.cells:
         result = table.results.get(cell)
@@ -88,7 +88,7 @@ def _scaled(value: float | None, scale: float) -> float | None:
 
 
 def to_latex(table: Table) -> str:
-    """Write a table for a paper; what it came from stands in comments."""
+    """Write a table for a paper; its origin is in comments."""
     results = table.ordered
     origin = [*notes.measured(results), *notes.provenance(table.results.values())]
     comments = "".join(f"% {line}\n" for line in ("needs the packages booktabs and graphicx", *origin))

@@ -15,7 +15,7 @@ class Heading:
 
 @dataclass(frozen=True)
 class Paragraph:
-    """Lines of running text, each of which begins anew; `small` where it is an origin nobody reads first."""
+    """Lines of running text, each on a line of its own; `small` for an origin, in small print."""
 
     lines: tuple[str, ...]
     small: bool = False

@@ -35,7 +35,7 @@ Z95, Z90 = 1.959964, 1.644854
 
 @dataclass(frozen=True)
 class Verdict:
-    """A claim, what was found, and whether it stands. Gains in percent, R^2 as such.
+    """A claim, its estimate, and the verdict. Gains in percent, R^2 as such.
 
     low, high : for these sets from runs; for sets like these from published numbers
     notices : tags and warnings of the runs
@@ -60,12 +60,12 @@ def tables_needed(source: str, index: Index) -> dict[str, Table]:
 
 def verdicts(tables: Mapping[str, Table]) -> list[Verdict]:
     """Judge every claim by tables (by name), all of one source."""
-    found = [_check_number(claim, tables[claim.table]) for claim in published.claims()]
+    judged = [_check_number(claim, tables[claim.table]) for claim in published.claims()]
     for table in (table for table in tables.values() if table.spec.improves_all):
         pretrains = dict.fromkeys(cell.pretrain for cell in table.cells if cell.pretrain != "none")
         metrics = table.cells[0].metrics
-        found += [_check_all_sets(table, pretrain, metric) for pretrain in pretrains for metric in metrics]
-    return found
+        judged += [_check_all_sets(table, pretrain, metric) for pretrain in pretrains for metric in metrics]
+    return judged
 
 
 # ---------------------------------------------------------------- numbers
@@ -77,21 +77,21 @@ def _check_number(claim: PublishedClaim, table: Table) -> Verdict:
     results = [table.results[cell] for cell in cells if metric in _gains(table, cell)]
     notices = _notices(table, cells)
     if len(results) < (3 if kind == "r2" else 1):
-        lacking = _lacking(table, cells, metric)
-        return Verdict(claim.name, claim.value, None, None, None, UNKNOWN, lacking, notices)
-    found = _fit(results, metric) if kind == "r2" else _mean(results, metric, table.source)
+        gap = _missing_runs(table, cells, metric)
+        return Verdict(claim.name, claim.value, None, None, None, UNKNOWN, gap, notices)
+    estimate = _fit(results, metric) if kind == "r2" else _mean(results, metric, table.source)
     if len(results) < len(cells):
-        judged = UNKNOWN, _lacking(table, cells, metric)
+        judged = UNKNOWN, _missing_runs(table, cells, metric)
     elif table.source == "published":
-        within = abs(found.value - claim.value) <= TOLERANCE[kind]
+        within = abs(estimate.value - claim.value) <= TOLERANCE[kind]
         judged = AGREES if within else DIFFERS, "recomputed from the published table"
-    elif found.low is None or found.high is None:
+    elif estimate.low is None or estimate.high is None:
         judged = UNKNOWN, "the sets share no seeds"
     elif kind == "r2":
-        judged = _judged_fit(claim.value, found.low, found.high)
+        judged = _judged_fit(claim.value, estimate.low, estimate.high)
     else:
-        judged = _judged_gain(claim.value, found, _published_error(results, metric))
-    return Verdict(claim.name, claim.value, found.value, found.low, found.high, *judged, notices)
+        judged = _judged_gain(claim.value, estimate, _published_error(results, metric))
+    return Verdict(claim.name, claim.value, estimate.value, estimate.low, estimate.high, *judged, notices)
 
 
 def _mean(results: Sequence[Result], metric: str, source: str) -> Estimate:
@@ -115,11 +115,11 @@ def _judged_fit(claimed: float, low: float, high: float) -> tuple[str, str]:
     return _word(agrees, differs), f"interval over sets like these; agrees within {margin:g}"
 
 
-def _judged_gain(claimed: float, found: Estimate, published_error: float) -> tuple[str, str]:
-    assert found.low is not None and found.high is not None
-    direction = "above 0" if found.low > 0 else "below 0" if found.high < 0 else "not distinct from 0"
-    error = math.hypot((found.high - found.low) / (2 * Z95), published_error)
-    gap, half, rounding = found.value - claimed, Z95 * error, 0.05
+def _judged_gain(claimed: float, ours: Estimate, published_error: float) -> tuple[str, str]:
+    assert ours.low is not None and ours.high is not None
+    direction = "above 0" if ours.low > 0 else "below 0" if ours.high < 0 else "not distinct from 0"
+    error = math.hypot((ours.high - ours.low) / (2 * Z95), published_error)
+    gap, half, rounding = ours.value - claimed, Z95 * error, 0.05
     agrees, differs = abs(gap) + Z90 * error <= MARGIN["gain"], abs(gap) > half + rounding
     interval = f"{gap:+.1f} [{gap - half:+.1f}, {gap + half:+.1f}]"
     says = f"ours is {direction}; ours minus published {interval}, agrees within {MARGIN['gain']:g} points"
@@ -135,18 +135,18 @@ def _published_error(results: Sequence[Result], metric: str) -> float:
 
     Tables print no error of ACR: that of RA stands for it.
     """
-    known = published.all_cells()
+    cells = published.all_cells()
     metric = "ra" if metric == "acr" else metric
     total = 0.0
     for result in results:
-        ours, none = known[result.cell][metric], known[result.cell.reference][metric]
+        ours, reference = cells[result.cell][metric], cells[result.cell.reference][metric]
         n = images_published(result.cell)
-        total += (ours / none) ** 2 * ((1 - ours) / (n * ours) + (1 - none) / (n * none))
+        total += (ours / reference) ** 2 * ((1 - ours) / (n * ours) + (1 - reference) / (n * reference))
     return 100 * math.sqrt(total) / len(results)
 
 
 def images_published(cell: Cell) -> int:
-    """Return how many test images stand behind a published number: 500 certified, else the test set."""
+    """Return the test images behind a published number: 500 certified, else the test set."""
     whole = catalogue.get(cell.dataset).test if cell.sigma is None else None
     return whole or CERTIFIED_IMAGES
 
@@ -162,18 +162,18 @@ def sized(result: Result) -> Result:
 def _check_all_sets(table: Table, pretrain: str, metric: str) -> Verdict:
     """Judge that all sets improve: agrees if each is shown to rise, differs if one is shown to fall."""
     cells = [cell for cell in table.cells if cell.pretrain == pretrain]
-    known = {cell: table.results[cell].differences for cell in cells if cell in table.results}
-    changes = {cell: found[metric] for cell, found in known.items() if metric in found}
+    differences = {cell: table.results[cell].differences for cell in cells if cell in table.results}
+    changes = {cell: by_metric[metric] for cell, by_metric in differences.items() if metric in by_metric}
     falling = [cell for cell, change in changes.items() if change.value < 0]
     equal = [cell.target for cell, change in changes.items() if change.value == 0]
-    shown, all_rise = _shown(table, changes)
+    falls, all_rise = _shown(table, changes)
     texts = [f"{cell.target} {_gain_text(_gains(table, cell).get(metric))}" for cell in falling]
     details = [f"falls: {', '.join(texts)}" if falling else "no set falls"]
     details += [f"no change: {', '.join(equal)}"] if equal else []
-    details += [f"shown to fall: {', '.join(shown) or 'none'}"] if table.source == "runs" and changes else []
-    whole = len(changes) == len(cells)
-    details += [] if whole else [_lacking(table, cells, metric)]
-    verdict = DIFFERS if shown else UNKNOWN if not whole else AGREES if all_rise else INCONCLUSIVE
+    details += [f"shown to fall: {', '.join(falls) or 'none'}"] if table.source == "runs" and changes else []
+    complete = len(changes) == len(cells)
+    details += [] if complete else [_missing_runs(table, cells, metric)]
+    verdict = DIFFERS if falls else UNKNOWN if not complete else AGREES if all_rise else INCONCLUSIVE
     improving = float(len(changes) - len(falling) - len(equal)) if changes else None
     name = f"all_sets_improve_{table.spec.name}_{pretrain}_{metric}"
     numbers = (float(len(cells)), improving, None, None)
@@ -206,7 +206,7 @@ def _gain_text(gain: Estimate | None) -> str:
     return f"{percent(gain.value, signed=True)} %{interval}"
 
 
-# ---------------------------------------------------------------- what is there
+# ---------------------------------------------------------------- available results
 
 
 def _gains(table: Table, cell: Cell) -> Mapping[str, Estimate]:
@@ -215,15 +215,15 @@ def _gains(table: Table, cell: Cell) -> Mapping[str, Estimate]:
 
 
 def _notices(table: Table, cells: Sequence[Cell]) -> tuple[str, ...]:
-    wanted = {c for cell in cells for c in (cell, cell.reference)}
-    return tuple(sorted({n for c in wanted if c in table.results for n in table.results[c].notices}))
+    needed = {c for cell in cells for c in (cell, cell.reference)}
+    return tuple(sorted({n for c in needed if c in table.results for n in table.results[c].notices}))
 
 
-def _lacking(table: Table, cells: Sequence[Cell], metric: str) -> str:
-    there = [cell for cell in cells if metric in _gains(table, cell)]
-    wanted = [c for cell in cells for c in (cell, cell.reference) if c not in table.results]
-    commands = table.spec.commands(wanted)
-    text = f"{TITLES[metric]} gain known for {len(there)} of {len(cells)} sets"
+def _missing_runs(table: Table, cells: Sequence[Cell], metric: str) -> str:
+    available = [cell for cell in cells if metric in _gains(table, cell)]
+    absent = [c for cell in cells for c in (cell, cell.reference) if c not in table.results]
+    commands = table.spec.commands(absent)
+    text = f"{TITLES[metric]} gain known for {len(available)} of {len(cells)} sets"
     return f"{text}; run: {'; '.join(commands)}" if commands else text
 
 

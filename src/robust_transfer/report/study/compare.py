@@ -44,22 +44,22 @@ class Test:
 def paired_tests(tables: Mapping[str, Table]) -> dict[str, list[Test]]:
     """Test every pre-training of every table against none on each target, with Holm over all tests.
 
-    What stands in several tables is tested in the first.
+    A pair that is in several tables is tested in the first.
     """
-    found: dict[str, list[Test]] = {}
+    by_table: dict[str, list[Test]] = {}
     done: set[tuple[str, ...]] = set()
     for name, table in tables.items():
         for test in _tests(table):
-            what = (test.metric, *(run.key for run in test.runs))
-            if what not in done:
-                found.setdefault(name, []).append(test)
-                done.add(what)
-    adjusted = iter(_with_holm([test for tests in found.values() for test in tests]))
-    return {name: [next(adjusted) for _ in tests] for name, tests in found.items()}
+            pair = (test.metric, *(run.key for run in test.runs))
+            if pair not in done:
+                by_table.setdefault(name, []).append(test)
+                done.add(pair)
+    adjusted = iter(_with_holm([test for tests in by_table.values() for test in tests]))
+    return {name: [next(adjusted) for _ in tests] for name, tests in by_table.items()}
 
 
 def _tests(table: Table) -> list[Test]:
-    found = []
+    tests = []
     for metric in TITLES:
         for result in table.ordered:
             change = result.differences.get(metric)
@@ -71,8 +71,8 @@ def _tests(table: Table) -> list[Test]:
             units = (len(change.sample.grid.pretrainings), len(change.sample.grid.replicates))
             notices = tuple(sorted({*result.notices, *reference.notices}))
             runs = (*result.runs, *reference.runs)
-            found.append(Test(result.cell, metric, change.method, *numbers, *units, notices, runs))
-    return found
+            tests.append(Test(result.cell, metric, change.method, *numbers, *units, notices, runs))
+    return tests
 
 
 def _with_holm(tests: list[Test]) -> list[Test]:
@@ -95,19 +95,19 @@ def compare_pair(first: Run, second: Run) -> list[Test]:
     ours, theirs = image_values(first, second)
     tests = []
     for metric in (metric for metric in TITLES if metric in ours and metric in theirs):
-        found = crossed.mean(ours[metric] - theirs[metric])
+        mean = crossed.mean(ours[metric] - theirs[metric])
         notices = tuple(sorted({n for run in (first, second) for n in run.notices}))
-        numbers = (found.value, found.low, found.high, found.p, found.p)
-        tests.append(Test(first.cell, metric, found.method, *numbers, 1, 1, notices, (first, second)))
+        numbers = (mean.value, mean.low, mean.high, mean.p, mean.p)
+        tests.append(Test(first.cell, metric, mean.method, *numbers, 1, 1, notices, (first, second)))
     return _with_holm(tests)
 
 
 def image_values(*runs: Run) -> list[dict[str, statistics.Array]]:
     """Return {metric: (1, 1, N) values} of runs of the same images, which may have any seeds."""
-    same = {run.key: samples((run,)) for run in runs}
+    values = {run.key: samples((run,)) for run in runs}
     for run in runs[1:]:
         _check_images(runs[0], run)
-    return [{metric: sample.values for metric, sample in same[run.key].items()} for run in runs]
+    return [{metric: sample.values for metric, sample in values[run.key].items()} for run in runs]
 
 
 def _check_images(first: Run, second: Run) -> None:
@@ -118,8 +118,10 @@ def _check_images(first: Run, second: Run) -> None:
 
 
 def discordance(first: Run, second: Run) -> str:
-    """Say on how many images only one of two models is right."""
+    """Count the images that both models, or only one of them, classify correctly."""
     one, other = (values["sa"] > 0 for values in image_values(first, second))
-    counts = [int(np.sum(found)) for found in (one & other, one & ~other, ~one & other)]
+    counts = [int(np.sum(correct)) for correct in (one & other, one & ~other, ~one & other)]
     both, only_first, only_second = counts
-    return f"right of {one.size}: both {both}, only {first.key} {only_first}, only {second.key} {only_second}"
+    return (
+        f"correct of {one.size}: both {both}, only {first.key} {only_first}, only {second.key} {only_second}"
+    )

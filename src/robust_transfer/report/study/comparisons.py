@@ -10,12 +10,12 @@ from robust_transfer.report.index.cells import METHODS, Cell
 from robust_transfer.report.index.collect import Run
 from robust_transfer.report.study import natural
 
-Known = Mapping[Cell, Result]
+Results = Mapping[Cell, Result]
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Pairs of results, one a target, and the number of targets there should be.
+    """Pairs of results, one per target, and the number of targets expected.
 
     subject : what differs, as the subject of a sentence
     """
@@ -23,21 +23,21 @@ class Comparison:
     name: str
     subject: str
     pairs: Sequence[tuple[Result, Result]]
-    wanted: int
+    expected: int
 
     def changes(self, metric: str) -> list[tuple[Result, Result]]:
         """Return the pairs, the first with its differences to and gains over the second in a metric and SA.
 
         Pairs without a common seed are left out.
         """
-        found = []
+        changed = []
         for ours, theirs in self.pairs:
             names = tuple(dict.fromkeys(("sa", metric)))
             differences = {m: change for m in names if (change := difference(ours, theirs, m)) is not None}
             gains = {m: change for m in names if (change := gain(ours, theirs, m)) is not None}
             if metric in differences:
-                found.append((replace(ours, differences=differences, gains=gains), theirs))
-        return found
+                changed.append((replace(ours, differences=differences, gains=gains), theirs))
+        return changed
 
     @property
     def runs(self) -> tuple[Run, ...]:
@@ -51,12 +51,12 @@ class Comparison:
 
     @property
     def scope(self) -> str:
-        """Say what the numbers hold for, and over how many independent units they are known."""
+        """Say what the numbers hold for, and over how many independent units they are estimated."""
         sizes = sorted({str(run.lineage.image_size) for run in self.runs})
         results = [result for pair in self.pairs for result in pair]
         seeds = sorted({result.seeds for result in results})
         counts = sorted({result.pretrainings for result in results if result.pretrainings})
-        count = str(used) if (used := len(self.pairs)) == self.wanted else f"{used} of {self.wanted}"
+        count = str(used) if (used := len(self.pairs)) == self.expected else f"{used} of {self.expected}"
         sets = len({result.cell.dataset for result in results})
         place = f"on {count} targets of {sets} sets of {'- or '.join(sizes)}-pixel images"
         units = (
@@ -71,31 +71,31 @@ def _range(counts: Sequence[int]) -> str:
     return "-".join(str(count) for count in dict.fromkeys((counts[0], counts[-1]))) if counts else "0"
 
 
-def pretrainings(known: Known, track: str, pretrain: str, other: str) -> Comparison:
+def pretrainings(results: Results, track: str, pretrain: str, other: str) -> Comparison:
     """Compare two pre-trainings after fine-tuning by `track`."""
     cells = [cell for cell in natural.compared((track,)) if cell.pretrain == track]
-    wanted = [(replace(cell, pretrain=pretrain), replace(cell, pretrain=other)) for cell in cells]
+    expected = [(replace(cell, pretrain=pretrain), replace(cell, pretrain=other)) for cell in cells]
     names = [METHODS.get(method, method) for method in (track, pretrain, other)]
-    known_pairs = _known(known, wanted)
-    ones = all(ours.pretrainings == 1 for ours, _ in known_pairs)
-    what = f"this {names[1]} pre-trained network" if ones else f"{names[1]} pre-training"
+    pairs = _available(results, expected)
+    single = all(ours.pretrainings == 1 for ours, _ in pairs)
+    what = f"this {names[1]} pre-trained network" if single else f"{names[1]} pre-training"
     subject = f"With {names[0]} fine-tuning, {what} instead of {names[2]}"
-    return Comparison(f"{pretrain}_over_{other}_{track}", subject, known_pairs, len(wanted))
+    return Comparison(f"{pretrain}_over_{other}_{track}", subject, pairs, len(expected))
 
 
-def last_layer(known: Known) -> Comparison:
+def last_layer(results: Results) -> Comparison:
     """Compare standard tuning of the last layer with robust fine-tuning of the whole, under noise."""
-    wanted = [(cell, replace(cell, finetune=cell.pretrain)) for cell in natural.last_layer() if cell.sigma]
+    expected = [(cell, replace(cell, finetune=cell.pretrain)) for cell in natural.last_layer() if cell.sigma]
     subject = "Under noise, standard tuning of a CR model's last layer instead of CR tuning of it all"
-    return Comparison("st_linear_over_cr", subject, _known(known, wanted), len(wanted))
+    return Comparison("st_linear_over_cr", subject, _available(results, expected), len(expected))
 
 
-def plain_last_layer(known: Known) -> Comparison:
+def plain_last_layer(results: Results) -> Comparison:
     """Pair the last layer's models, as plain classifiers without noise, with themselves."""
     cells = [cell for cell in natural.last_layer() if not cell.sigma]
     subject = "Without noise (sigma 0), standard tuning of a CR model's last layer"
-    return Comparison("st_linear_sigma0", subject, _known(known, [(c, c) for c in cells]), len(cells))
+    return Comparison("st_linear_sigma0", subject, _available(results, [(c, c) for c in cells]), len(cells))
 
 
-def _known(known: Known, wanted: Sequence[tuple[Cell, Cell]]) -> list[tuple[Result, Result]]:
-    return [(known[a], known[b]) for a, b in wanted if a in known and b in known]
+def _available(results: Results, expected: Sequence[tuple[Cell, Cell]]) -> list[tuple[Result, Result]]:
+    return [(results[a], results[b]) for a, b in expected if a in results and b in results]

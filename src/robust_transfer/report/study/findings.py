@@ -1,7 +1,7 @@
 """What the study on real photographs found, in sentences.
 
 Means over data sets with calibrated 95 % intervals. Differences in points come first: a gain relative to no
-pre-training explodes where that is near chance, and is left out on targets where it is not distinct from 0.
+pre-training explodes where that is near chance, and is left out on targets where it is not shown to exceed 0.
 Six contrasts were fixed before the run: their verdicts are Holm-adjusted over the six, and each says what
 follows for the table of the paper that it answers. All else is exploratory and has no verdict.
 """
@@ -74,36 +74,36 @@ class Finding:
 
 def findings(tables: Mapping[str, Table]) -> list[Finding]:
     """Return every finding that the runs of its tables allow."""
-    known = {cell: result for table in tables.values() for cell, result in table.results.items()}
-    found = [finding for track in natural.TRACKS for finding in _fixed(known, track)]
+    results = {cell: result for table in tables.values() for cell, result in table.results.items()}
+    rows = [finding for track in natural.TRACKS for finding in _fixed(results, track)]
     for track in natural.TRACKS:
         metrics = natural.metrics(track)
         for pretrain in (track, "simclr", "st"):
-            against = pretrainings(known, track, pretrain, "none")
-            found += [finding for metric in metrics for finding in _means(against, metric, gains=True)]
-            found += _conditional(against) + _explained(against)
-        found += _means(pretrainings(known, track, "simclr", track), "ra")
-    found += [*_means(last_layer(known), "ra"), *_level(plain_last_layer(known), "sa")]
-    fixed = {finding.finding for finding in found if finding.answers}
-    return _judged([f for f in found if f.answers or f.finding not in fixed])
+            comparison = pretrainings(results, track, pretrain, "none")
+            rows += [finding for metric in metrics for finding in _means(comparison, metric, gains=True)]
+            rows += _conditional(comparison) + _explained(comparison)
+        rows += _means(pretrainings(results, track, "simclr", track), "ra")
+    rows += [*_means(last_layer(results), "ra"), *_level(plain_last_layer(results), "sa")]
+    fixed = {finding.finding for finding in rows if finding.answers}
+    return _judged([f for f in rows if f.answers or f.finding not in fixed])
 
 
-def _fixed(known: Mapping[Cell, Result], track: str) -> list[Finding]:
+def _fixed(results: Mapping[Cell, Result], track: str) -> list[Finding]:
     """Return a track's contrasts that were fixed before the run, each with the table that it answers."""
     improves = {"at": "Table 2", "cr": "Table 3"}[track]
     contrasts = ((track, "none", improves), ("simclr", "none", improves), (track, "st", "Table 4"))
     return [
         replace(finding, answers=table)
         for pretrain, other, table in contrasts
-        for finding in _means(pretrainings(known, track, pretrain, other), "ra")
+        for finding in _means(pretrainings(results, track, pretrain, other), "ra")
     ]
 
 
-def _judged(found: Sequence[Finding]) -> list[Finding]:
+def _judged(findings: Sequence[Finding]) -> list[Finding]:
     """Give the contrasts that were fixed before the run their adjusted p-values, verdicts and answers."""
-    adjusted = iter(statistics.holm([f.p for f in found if f.answers and f.p is not None]))
+    adjusted = iter(statistics.holm([f.p for f in findings if f.answers and f.p is not None]))
     judged = []
-    for finding in found:
+    for finding in findings:
         if not finding.answers or finding.p is None:
             sentence = finding.sentence.replace("{verb}", EXPLORED)
             judged.append(replace(finding, verdict="", sentence=sentence))
@@ -135,7 +135,7 @@ def _means(compared: Comparison, metric: str, *, gains: bool = False) -> list[Fi
     unit = "L2" if metric == "acr" else "points"
     mean = over_sets(results, metric, "differences")
     says = f"{compared.subject} {{verb}} {TITLES[metric]}: {_text(mean, unit)}{_between(mean)}"
-    found = [_finding(compared, f"{metric}_difference", mean, unit, len(results), says, tested=True)]
+    means = [_finding(compared, f"{metric}_difference", mean, unit, len(results), says, tested=True)]
     relative = [result for result in results if metric in result.gains] if gains else []
     if relative:
         gain = over_sets(relative, metric, "gains")
@@ -143,36 +143,38 @@ def _means(compared: Comparison, metric: str, *, gains: bool = False) -> list[Fi
         text = f"{compared.subject}: mean relative gain in {TITLES[metric]} {_text(gain, '%')}"
         if without:
             text += f", left out on {len(without)} ({', '.join(without)}), where the other is near 0"
-        found.append(_finding(compared, f"{metric}_gain", gain, "%", len(relative), text))
-    return found
+        means.append(_finding(compared, f"{metric}_gain", gain, "%", len(relative), text))
+    return means
 
 
 def _conditional(compared: Comparison) -> list[Finding]:
-    """Return the change in robustness on the images that both models classify right."""
+    """Return the change in robustness on the images that both models classify correctly."""
     changes = [change for pair in compared.pairs if (change := conditional(*pair)) is not None]
     if not changes:
         return []
     mean = over_sets(changes, "ra", "differences")
-    says = f"{compared.subject} {{verb}} RA among images that both classify right: {_text(mean, 'points')}"
+    says = (
+        f"{compared.subject} {{verb}} RA among images that both classify correctly: {_text(mean, 'points')}"
+    )
     says += _between(mean)
     return [_finding(compared, "ra_if_both_right", mean, "points", len(changes), says, tested=True)]
 
 
 def _explained(compared: Comparison) -> list[Finding]:
-    """Return R2 of the change in RA on that in SA, beside what it is if RA/SA of no target changed."""
+    """Return R2 of the change in RA on that in SA, beside its value if RA/SA of no target changed."""
     changes = compared.changes("ra")
-    found = mechanical_r2(changes, "differences")
-    if found is None:
+    fit = mechanical_r2(changes, "differences")
+    if fit is None:
         return []
-    reference = f"{found.median:.2f} [{found.low:.2f}, {found.high:.2f}]"
-    says = f"{compared.subject}: R2 of the difference in RA on that in SA is {found.r2:.2f}"
+    reference = f"{fit.median:.2f} [{fit.low:.2f}, {fit.high:.2f}]"
+    says = f"{compared.subject}: R2 of the difference in RA on that in SA is {fit.r2:.2f}"
     says += f" over {len(changes)} targets; had RA/SA of no target changed, it would be {reference}"
     return [
         Finding(
             finding=f"{compared.name}_ra_on_sa_r2",
-            value=found.r2,
-            low=found.low,
-            high=found.high,
+            value=fit.r2,
+            low=fit.low,
+            high=fit.high,
             like_low=None,
             like_high=None,
             unit="R2",
@@ -257,6 +259,6 @@ def _text(mean: SetsMean, unit: str) -> str:
     return f"{text} {{{write(mean.like_low)}, {write(mean.like_high)}}}"
 
 
-def sentences(found: Sequence[Finding]) -> list[str]:
+def sentences(findings: Sequence[Finding]) -> list[str]:
     """Return the sentences."""
-    return [finding.sentence for finding in found]
+    return [finding.sentence for finding in findings]

@@ -1,4 +1,4 @@
-"""Every training method under one protocol: tables methods and methods_mini, and what they say of it.
+"""Every training method under one protocol: tables methods and methods_mini, and the tests between methods.
 
 Fine-tunings are compared from the same pre-trainings, and pre-trainings under the same fine-tunings.
 """
@@ -32,8 +32,8 @@ PRETRAININGS = (
     *("simclr", "byol", "moco", "swav", "deacl", "acl", "dynacl"),
     *("rotation_plain", "rotation", "jigsaw_plain", "jigsaw"),
 )
-# (methods that should be better, than which, in what); of fine-tunings from each start, of pre-trainings
-# after a linear probe.
+# (methods expected to be better, than which, in which metric): fine-tunings from each start, pre-trainings
+# under a linear probe.
 BETTER_FINETUNINGS = (
     (("smoothadv", "macer", "smoothmix", "cr"), "gaussian", "acr"),
     (("crt",), "st", "acr"),
@@ -89,16 +89,16 @@ def _cells(
 
 
 def verdicts(results: Sequence[Result]) -> list[Verdict]:
-    """Return what the results say of each pair of methods of which one should be better."""
-    found = []
+    """Test every pair of methods of which one is expected to be better."""
+    tested = []
     for better, worse, metric in _pairs(results):
         change = difference(better, worse, metric)
         if change is not None and change.p is not None:
-            found.append((better.cell, worse.cell, metric, change, change.p))
-    adjusted = holm([row[-1] for row in found])
+            tested.append((better.cell, worse.cell, metric, change, change.p))
+    adjusted = holm([row[-1] for row in tested])
     return [
         Verdict(better, worse, metric, change, p, _says(change, p))
-        for (better, worse, metric, change, _), p in zip(found, adjusted, strict=True)
+        for (better, worse, metric, change, _), p in zip(tested, adjusted, strict=True)
     ]
 
 
@@ -109,15 +109,15 @@ def _says(change: Estimate, p: float) -> str:
 
 
 def _pairs(results: Sequence[Result]) -> list[tuple[Result, Result, str]]:
-    known = {result.cell: result for result in results}
+    by_cell = {result.cell: result for result in results}
     pairs = []
-    for cell, result in known.items():
+    for cell, result in by_cell.items():
         if cell.finetune == "st_linear":
             group = [(replace(cell, pretrain=w), m) for b, w, m in BETTER_PRETRAININGS if cell.pretrain in b]
         else:
             group = [(replace(cell, finetune=w), m) for b, w, m in BETTER_FINETUNINGS if cell.finetune in b]
             group = group if cell.pretrain in STARTS else []
-        pairs += [(result, known[other], metric) for other, metric in group if other in known]
+        pairs += [(result, by_cell[other], metric) for other, metric in group if other in by_cell]
     return pairs
 
 
@@ -130,8 +130,8 @@ def sections(results: Sequence[Result]) -> list[Block]:
     for finetune in (name for names in PROBES.values() for name in names):
         own = [r for r in results if r.cell.finetune == finetune]
         parts += [_numbers(own, "pre-training", f"Pre-trainings under {finetune}")] if own else []
-    found = verdicts(results)
-    return [*parts, _differences(found)] if found else parts
+    tests = verdicts(results)
+    return [*parts, _differences(tests)] if tests else parts
 
 
 def _is_probe(cell: Cell) -> bool:
@@ -151,13 +151,13 @@ def _numbers(results: Sequence[Result], label: str, title: str) -> Grid:
 
 
 def _value(result: Result, metric: str) -> str:
-    found = result.estimates.get(metric)
-    if found is None:
+    number = result.estimates.get(metric)
+    if number is None:
         return "–"
-    return f"{metric_text(metric, found.value)} {interval_text(metric, found.low, found.high)}".strip()
+    return f"{metric_text(metric, number.value)} {interval_text(metric, number.low, number.high)}".strip()
 
 
-def _differences(found: Sequence[Verdict]) -> Grid:
+def _differences(tests: Sequence[Verdict]) -> Grid:
     rows = tuple(
         (
             f"{v.better.pretrain} -> {v.better.finetune}",
@@ -167,7 +167,7 @@ def _differences(found: Sequence[Verdict]) -> Grid:
             f"{v.p:.3g}",
             v.says,
         )
-        for v in found
+        for v in tests
     )
     headers = ("should be better", "than", "in", "difference [95 %]", "p (Holm)", "is")
     return Grid(headers, rows, 3, "Does each method beat what it should beat?", notes=1)

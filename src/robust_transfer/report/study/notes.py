@@ -1,4 +1,4 @@
-"""What stands under a table: how it was measured, what is marked, missing or left out, its origin."""
+"""The notes under a table: how it was measured, tags and warnings, what is missing or left out, origin."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from robust_transfer.report.study.wording import change_text, percent
 
 SYMBOLS = "*†‡§¶"
 NUMBER = re.compile(r"\d+(?:,\d{3})*(?:\.\d+)?")
-MOST_LEFT_OUT = 6
+MAX_LEFT_OUT = 6
 ACR_CAUTION = "ACR can rise on images that are easy already (arXiv 2410.06895): read it beside RA"
 ACR_SPLIT = "`rt-report analysis radii` splits its changes by difficulty"
 
@@ -39,21 +39,21 @@ def measured(results: Iterable[Result]) -> list[str]:
 def images(results: Sequence[Result]) -> list[str]:
     """Say how many test images there are."""
     counts = [result.num_images for result in results if result.num_images]
-    return [f"Test images a cell: {_range(counts)}."] if counts else []
+    return [f"Test images per cell: {_range(counts)}."] if counts else []
 
 
 def varying(results: Sequence[Result]) -> str:
     """Say what the ± of a table varies, and over how many independent units."""
-    known = [result for result in results if result.runs]
-    varies = sorted({name for result in known for name in result.varies})
-    seeds = _range([result.seeds for result in known])
-    networks = [result.pretrainings for result in known if result.pretrainings]
-    pretrainings = f"; independent pre-trainings a cell: {_range(networks)}" if networks else ""
+    measured = [result for result in results if result.runs]
+    varies = sorted({name for result in measured for name in result.varies})
+    seeds = _range([result.seeds for result in measured])
+    networks = [result.pretrainings for result in measured if result.pretrainings]
+    pretrainings = f"; independent pre-trainings per cell: {_range(networks)}" if networks else ""
     if not varies:
-        return f"One model a cell: the intervals are over test images alone{pretrainings}."
+        return f"One model per cell: the intervals are over test images alone{pretrainings}."
     return (
-        f"± is the standard deviation over models; seeds a cell: {seeds} (varied: {', '.join(varies)})"
-        f"{pretrainings}. Intervals are 95 %, over test images and what was varied.{few_seeds(known)}"
+        f"± is the standard deviation over models; seeds per cell: {seeds} (varied: {', '.join(varies)})"
+        f"{pretrainings}. Intervals are 95 %, over test images and what was varied.{few_seeds(measured)}"
     )
 
 
@@ -62,7 +62,7 @@ def _range(counts: Sequence[int]) -> str:
 
 
 def few_seeds(results: Sequence[Result]) -> str:
-    """Say what few replicates cannot show."""
+    """Return the caveat where replicates are few."""
     networks = [result.pretrainings for result in results if result.pretrainings]
     seeds = [result.seeds for result in results if result.runs]
     says = ""
@@ -78,8 +78,8 @@ def scale(results: Iterable[Result]) -> str:
     lineages = [run.lineage for result in results for run in result.runs]
 
     def values(name: str) -> str:
-        found = {getattr(lineage, name) for lineage in lineages} - {None, ""}
-        return ", ".join(str(value) for value in sorted(found))
+        distinct = {getattr(lineage, name) for lineage in lineages} - {None, ""}
+        return ", ".join(str(value) for value in sorted(distinct))
 
     source = f", pre-training on {values('source')}" if values("source") else ""
     sizes = f"{values('image_size')}-pixel images, {values('arch')} with {values('width')} channels{source}"
@@ -87,17 +87,17 @@ def scale(results: Iterable[Result]) -> str:
 
 
 def caution(results: Iterable[Result]) -> list[str]:
-    """Say what ACR alone cannot tell, where it stands."""
+    """Return the caveat about ACR where a result has one."""
     shown = any("acr" in result.estimates for result in results)
     return [ACR_CAUTION] if shown else []
 
 
 def symbols(results: Iterable[Result]) -> dict[str, str]:
     """Give each tag and warning that occurs a symbol, the same to those that differ in numbers alone."""
-    found = sorted({notice for result in results for notice in result.notices})
-    kinds = {kind: i for i, kind in enumerate(dict.fromkeys(map(_kind, found)))}
-    places = {notice: kinds[_kind(notice)] for notice in found}
-    return {notice: SYMBOLS[i] if i < len(SYMBOLS) else f"({i})" for notice, i in places.items()}
+    notices = sorted({notice for result in results for notice in result.notices})
+    kinds = {kind: i for i, kind in enumerate(dict.fromkeys(map(_kind, notices)))}
+    positions = {notice: kinds[_kind(notice)] for notice in notices}
+    return {notice: SYMBOLS[i] if i < len(SYMBOLS) else f"({i})" for notice, i in positions.items()}
 
 
 def noticed(results: Sequence[Result]) -> list[str]:
@@ -137,8 +137,8 @@ def falls(results: Iterable[Result]) -> list[str]:
                 place = (result.cell.finetune, result.cell.pretrain, metric)
                 lines.setdefault(place, []).append(f"{result.cell.target} {change_text(metric, change)}")
     return [
-        f"{TITLES[metric]} is lower with pre-training {pretrain}, fine-tuning {finetune}: {', '.join(found)}"
-        for (finetune, pretrain, metric), found in lines.items()
+        f"{TITLES[metric]} is lower with pre-training {pretrain}, fine-tuning {finetune}: {', '.join(texts)}"
+        for (finetune, pretrain, metric), texts in lines.items()
     ]
 
 
@@ -152,15 +152,15 @@ def mean_per_class(results: Iterable[Result]) -> list[str]:
         dataset = result.cell.dataset
         if dataset not in catalogue.names() or catalogue.get(dataset).metric != MEAN_PER_CLASS:
             continue
-        found = []
+        averages = []
         for metric in ("sa", "ra"):
             values = [run.metrics.get(f"{metric}_per_class") for run in result.runs]
-            known = [value for value in values if value is not None]
-            if known:
-                found.append(f"{TITLES[metric]} {percent(sum(known) / len(known))}")
-        if found:
+            per_run = [value for value in values if value is not None]
+            if per_run:
+                averages.append(f"{TITLES[metric]} {percent(sum(per_run) / len(per_run))}")
+        if averages:
             methods = f"{result.cell.pretrain} -> {result.cell.finetune}"
-            lines.append(f"mean per class, {result.cell.target}, {methods}: {', '.join(found)}")
+            lines.append(f"mean per class, {result.cell.target}, {methods}: {', '.join(averages)}")
     return lines
 
 
@@ -173,12 +173,12 @@ def missing(spec: TableSpec, cells: Sequence[Cell], results: Mapping[Cell, Resul
     return [Paragraph((says,)), Code(tuple(spec.commands(absent)))]
 
 
-def left_out(found: Sequence[tuple[Run, str]]) -> list[Block]:
-    """List runs of the table's cells that do not stand in it."""
-    lines = [f"{run.key}: {reason}" for run, reason in found[:MOST_LEFT_OUT]]
-    if len(found) > MOST_LEFT_OUT:
-        lines.append(f"and {len(found) - MOST_LEFT_OUT} more")
-    return [Paragraph((f"Left out ({len(found)}):",)), Bullets(tuple(lines))] if found else []
+def left_out(runs: Sequence[tuple[Run, str]]) -> list[Block]:
+    """List the runs of the table's cells that are left out, each with the reason."""
+    lines = [f"{run.key}: {reason}" for run, reason in runs[:MAX_LEFT_OUT]]
+    if len(runs) > MAX_LEFT_OUT:
+        lines.append(f"and {len(runs) - MAX_LEFT_OUT} more")
+    return [Paragraph((f"Left out ({len(runs)}):",)), Bullets(tuple(lines))] if runs else []
 
 
 def provenance(results: Iterable[Result]) -> tuple[str, ...]:

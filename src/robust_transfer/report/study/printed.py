@@ -1,4 +1,4 @@
-"""The published tables as printed: numbers of images that their decimals allow, and what these can show.
+"""The published tables as printed: the numbers of images that their decimals allow, and their power.
 
 References
 ----------
@@ -63,14 +63,14 @@ def granularity() -> list[Granularity]:
     by_set: dict[str, list[float]] = {}
     for cell, metrics in published.results()["3"].items():
         by_set.setdefault(cell.dataset, []).extend(metrics[metric] for metric in ("sa", "ra"))
-    found = []
+    sets = []
     for dataset, shares in by_set.items():
         fitting = tuple(n for n in RANGE if all(possible(share, n) for share in shares))
         impossible = sum(not possible(share, STATED) for share in shares)
         whole = catalogue.get(dataset).test or STATED
         step = max(1, whole // STATED)
-        found.append(Granularity(dataset, len(shares), impossible, fitting, whole // step))
-    return found
+        sets.append(Granularity(dataset, len(shares), impossible, fitting, whole // step))
+    return sets
 
 
 @dataclass(frozen=True)
@@ -96,18 +96,18 @@ class Resolution:
 
 def resolutions() -> list[Resolution]:
     """Return every published change in SA and RA against no pre-training."""
-    known = published.all_cells()
-    found = []
+    cells_published = published.all_cells()
+    changes = []
     for table, cells in published.results().items():
         for cell, metrics in cells.items():
-            reference = known.get(cell.reference)
+            reference = cells_published.get(cell.reference)
             if cell.pretrain == "none" or reference is None:
                 continue
             n = images_published(cell)
             for metric in ("sa", "ra"):
                 one, other = metrics[metric], reference[metric]
                 error = math.sqrt((one * (1 - one) + other * (1 - other)) / n)
-                found.append(
+                changes.append(
                     Resolution(table, cell, metric, n, one - other, Z95 * error, (Z95 + Z80) * error)
                 )
-    return found
+    return changes

@@ -27,19 +27,19 @@ class Probe:
 
 def linear_probes(index: Index) -> list[Probe]:
     """Return the probes on all of ImageNet of pre-trainings that a published value belongs to."""
-    found = []
+    probes = []
     for run in index.runs:
         lineage = run.lineage
         published = lineage.pretrain_expected_linear_probe
         kind = (run.evaluator, lineage.finetune, run.dataset, lineage.source)
-        some = lineage.shots is not None or lineage.train_fraction is not None
+        few_labels = lineage.shots is not None or lineage.train_fraction is not None
         ours = run.metrics.get("sa")
         if run.summary.split != "test":
             continue
-        if published is None or ours is None or some or kind != ("clean", "st_linear", SOURCE, SOURCE):
+        if published is None or ours is None or few_labels or kind != ("clean", "st_linear", SOURCE, SOURCE):
             continue
         settings = pretrain_recipe(index, run)
         stated = run.intervals.get("sa") or {}
         recipe = (settings.get("epochs"), settings.get("batch_size"))
-        found.append(Probe(run, recipe, published / 100, ours, stated.get("low"), stated.get("high")))
-    return found
+        probes.append(Probe(run, recipe, published / 100, ours, stated.get("low"), stated.get("high")))
+    return probes

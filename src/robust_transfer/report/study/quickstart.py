@@ -35,36 +35,36 @@ def grid(results: Sequence[Result]) -> Grid:
     """Return one row for each track, pre-training and metric."""
     rows = []
     for result in results:
-        for metric, found in result.estimates.items():
+        for metric, estimate in result.estimates.items():
             unit = "" if metric == "acr" else " %"
-            interval = interval_text(metric, found.low, found.high)
+            interval = interval_text(metric, estimate.low, estimate.high)
             name = f"{TITLES[metric]}{unit}"
             label = (result.cell.finetune.upper(), result.cell.pretrain, name)
             rows.append(
-                (*label, _mean(metric, found), interval, _change(metric, result.differences.get(metric)))
+                (*label, _mean(metric, estimate), interval, _change(metric, result.differences.get(metric)))
             )
     headers = ("track", "pretrain", "metric", "mean", "95 % interval", "against none [95 %]")
     return Grid(headers, tuple(rows), 3)
 
 
-def _mean(metric: str, found: Estimate) -> str:
-    spread = "" if found.deviation is None else f" ± {metric_text(metric, found.deviation)}"
-    return metric_text(metric, found.value) + spread
+def _mean(metric: str, estimate: Estimate) -> str:
+    spread = "" if estimate.deviation is None else f" ± {metric_text(metric, estimate.deviation)}"
+    return metric_text(metric, estimate.value) + spread
 
 
-def _change(metric: str, found: Estimate | None) -> str:
-    return "" if found is None else change_text(metric, found)
+def _change(metric: str, change: Estimate | None) -> str:
+    return "" if change is None else change_text(metric, change)
 
 
 def caption(results: Sequence[Result]) -> str:
-    """Say how many images and seeds, the largest possible radius, and what may be concluded."""
+    """State the numbers of images and seeds, the largest possible radius, and what may be concluded."""
     lines = []
     for track in TRACKS:
-        found = [result for result in results if result.cell.finetune == track]
-        if found:
-            images = sorted({result.num_images or 0 for result in found})
-            seeds = sorted({result.seeds for result in found})
-            lines.append(f"{track.upper()}: {_range(images)} test images, seeds a row: {_range(seeds)}.")
+        of_track = [result for result in results if result.cell.finetune == track]
+        if of_track:
+            images = sorted({result.num_images or 0 for result in of_track})
+            seeds = sorted({result.seeds for result in of_track})
+            lines.append(f"{track.upper()}: {_range(images)} test images, seeds per row: {_range(seeds)}.")
     radius = largest_radius(results)
     if radius:
         lines.append(radius)

@@ -15,12 +15,12 @@ GROUP = "robust_transfer.tables"
 @cache
 def tables() -> dict[str, TableSpec]:
     """Return every table by its name, in the order of a report."""
-    ours = (quickstart.TABLE, *natural.TABLES, natural.LONG, *methods.TABLES, *paper.TABLES)
-    known = {spec.name: spec for spec in ours}
+    own = (quickstart.TABLE, *natural.TABLES, natural.LONG, *methods.TABLES, *paper.TABLES)
+    by_name = {spec.name: spec for spec in own}
     for extension in extensions(GROUP):
         spec = extension.load(TableSpec)
-        extension.add_to(known, spec.name, spec)
-    return known
+        extension.add_to(by_name, spec.name, spec)
+    return by_name
 
 
 def find(name: str) -> TableSpec:

@@ -43,18 +43,18 @@ class Rerun:
     images: float
 
 
-def shared(here: Index, there: Index) -> list[Pair]:
+def shared(first: Index, second: Index) -> list[Pair]:
     """Return the evaluations of one key that both stores hold.
 
     Raises
     ------
     EvaluationError : they share none
     """
-    other = {run.key: run for run in there.runs}
-    pairs = [(run, other[run.key]) for run in here.runs if run.key in other]
+    other = {run.key: run for run in second.runs}
+    pairs = [(run, other[run.key]) for run in first.runs if run.key in other]
     if not pairs:
         raise EvaluationError(
-            f"{here.root} and {there.root} share no finished evaluation (expected stages of the same keys)",
+            f"{first.root} and {second.root} share no finished evaluation (expected stages of the same keys)",
             "run the same command with store=DIR on the other machine",
         )
     return pairs
@@ -62,12 +62,12 @@ def shared(here: Index, there: Index) -> list[Pair]:
 
 def reruns(pairs: Sequence[Pair]) -> list[Rerun]:
     """Return what reruns change in each metric."""
-    found = []
+    metrics = []
     for metric in TITLES:
-        known = [pair for pair in pairs if all(run.metrics.get(metric) is not None for run in pair)]
-        if known:
-            found.append(_rerun(metric, known))
-    return found
+        measured = [pair for pair in pairs if all(run.metrics.get(metric) is not None for run in pair)]
+        if measured:
+            metrics.append(_rerun(metric, measured))
+    return metrics
 
 
 def change(pair: Pair, metric: str) -> float:

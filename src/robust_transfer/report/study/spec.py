@@ -1,4 +1,4 @@
-"""What a table is: its cells, what it asks of runs, how it is laid out, and what fills it."""
+"""A table's definition: its cells, its requirements of runs, its layout, and the commands that fill it."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ class Arrangement:
     """How cells are laid out.
 
     labels : headers of a row's labels
-    row_of : labels of the row that a cell stands in
-    group_of : header of the columns that a cell stands in
+    row_of : labels of a cell's row
+    group_of : header of a cell's columns
     """
 
     labels: tuple[str, ...]
@@ -63,7 +63,7 @@ class Arrangement:
 
 @dataclass(frozen=True)
 class Presentation:
-    """How a table is written that has another form than the study's.
+    """How a table is written whose form is not the study's.
 
     sections : its parts
     grid : the whole of it as one grid
@@ -82,7 +82,7 @@ class TableSpec:
     name : as in `rt-report table NAME`
     title : its heading, "Table N: what it shows"
     cells : its cells in order, where they depend on a store's runs
-    requirements : what it asks of runs
+    requirements : of its runs
     arrangement : how its cells are laid out
     command : what fills a cell: {pretrain}, {finetune} and {datasets} are replaced, and cells whose command
         differs in {datasets} alone share one
@@ -90,7 +90,7 @@ class TableSpec:
     figure : the form of its figure: gains over several data sets, or single points with intervals
     improves_all : the study's caption says that pre-training improves every set
     small : images and networks are small, which its title says
-    presentation : how it is written where it has another form than the study's
+    presentation : how it is written where its form is not the study's
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""A table with its numbers, from runs or from the publication, and what stands around them."""
+"""A table with its numbers, from runs or from the publication, and its captions and notes."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ UNITS = (
 
 @dataclass(frozen=True)
 class Table:
-    """A table's numbers: what is known of its cells.
+    """A table's numbers: the results of its cells.
 
     source : runs or published
     """
@@ -50,10 +50,10 @@ class Table:
     def reference(self, result: Result) -> Result | None:
         """Return what a result's differences and gains are relative to."""
         cell = result.cell.reference
-        known = self.results.get(cell)
-        if known is None and self.source == "published" and cell in published.all_cells():
+        result_of = self.results.get(cell)
+        if result_of is None and self.source == "published" and cell in published.all_cells():
             return from_published([cell])[cell]
-        return known
+        return result_of
 
 
 def build(name: str, source: str, index: Index) -> Table:
@@ -63,8 +63,8 @@ def build(name: str, source: str, index: Index) -> Table:
     if source == "published":
         return Table(spec, source, cells, from_published(cells))
     # Cells without pre-training that the table itself does not show are what its gains are relative to.
-    wanted = list(dict.fromkeys([*cells, *(cell.reference for cell in cells)]))
-    choice = choose(index, wanted, spec.requirements)
+    needed = list(dict.fromkeys([*cells, *(cell.reference for cell in cells)]))
+    choice = choose(index, needed, spec.requirements)
     return Table(spec, source, cells, from_runs(index, choice), choice.left_out)
 
 
@@ -81,14 +81,14 @@ def caption(table: Table) -> str:
 
 
 def sections(table: Table) -> list[Block]:
-    """Return a table's numbers: arranged as in the study, then with everything that is known of each."""
+    """Return a table's numbers: arranged as in the study, then in full detail."""
     if table.spec.presentation:
         return table.spec.presentation.sections(table.ordered)
     return [Paragraph((UNITS,)), main_grid(table), *detail_grids(table)]
 
 
 def footer(table: Table) -> list[Block]:
-    """Return what stands under a table."""
+    """Return the notes under a table."""
     results = table.ordered
     varying = notes.varying(results) if table.source == "runs" and results else ""
     origin = notes.provenance(table.results.values())
@@ -148,7 +148,7 @@ def _value(result: Result | None, metric: str, symbols: Mapping[str, str]) -> st
 
 
 def detail_grids(table: Table) -> list[Grid]:
-    """Return for each kind of model what is known of every set, and means over sets."""
+    """Return for each kind of model the numbers of every set, and means over sets."""
     kinds: dict[tuple[object, ...], list[Result]] = {}
     for result in table.ordered:
         cell = result.cell
@@ -181,7 +181,7 @@ def _detail(results: Sequence[Result], runs: bool) -> Grid:
     return Grid(tuple(headers), tuple(rows), 1, title)
 
 
-# Rows under a table of sets: which bounds of a mean over sets they hold.
+# Rows under a table of sets, and the bounds of the mean over sets in each.
 MEANS = {
     "mean": ("low", "high"),
     "sets like these": ("like_low", "like_high"),
@@ -198,11 +198,11 @@ def _mean(results: Sequence[Result], metric: str, part: tuple[str, str]) -> tupl
     """Write the means over sets of differences and of gains, with the bounds that `part` names."""
     texts = []
     for measure in ("differences", "gains"):
-        known = [result for result in results if metric in getattr(result, measure)]
-        if not known:
+        having = [result for result in results if metric in getattr(result, measure)]
+        if not having:
             texts.append("–")
             continue
-        mean = over_sets(known, metric, "gains" if measure == "gains" else "differences")
+        mean = over_sets(having, metric, "gains" if measure == "gains" else "differences")
         bounds = [getattr(mean, name) for name in part]
         if part[0] != "low" and bounds[0] is None:
             texts.append("")

@@ -53,7 +53,7 @@ def gain_text(gain: Estimate) -> str:
 
 
 def units_text(pretrainings: int, seeds: int) -> str:
-    """Count what is independent: 0 pre-trainings where there is none."""
+    """Count the independent units: 0 pre-trainings where there is none."""
     replicates = f"{seeds} seed{'s' if seeds != 1 else ''}"
     if not pretrainings:
         return replicates
@@ -71,7 +71,7 @@ def method_text(name: str) -> str:
 
 
 def model_names(cells: Sequence[Cell]) -> list[str]:
-    """Name models by their pre-training, and by what else they differ in."""
+    """Name models by their pre-training, and by whatever else differs between them."""
     several = {
         name: len({getattr(cell, name) for cell in cells}) > 1 for name in ("target", "finetune", "sigma")
     }

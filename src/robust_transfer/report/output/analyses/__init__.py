@@ -1,1 +1,1 @@
-"""`rt-report analysis NAME`: one file a question, answered from runs or published tables."""
+"""`rt-report analysis NAME`: one file per question, answered from runs or published tables."""

@@ -1,4 +1,4 @@
-"""What an analysis is asked and what it answers, and the files that an answer becomes."""
+"""The question and the answer of an analysis, and the files that are written of it."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from robust_transfer.report.study.tables import Table, build
 
 @dataclass(frozen=True)
 class Question:
-    """What is asked.
+    """A question to an analysis.
 
     source : runs or published
-    words : what stood behind the analysis's name: a table, or nothing
+    words : the arguments after the analysis's name: a table, or none
     """
 
     index: Index
@@ -30,9 +30,9 @@ class Question:
     words: tuple[str, ...] = ()
 
     def table(self, default: str, *, published: bool = True) -> Table:
-        """Return the table that is asked about."""
+        """Return the table that the question is about."""
         if len(self.words) > 1:
-            raise ConfigError(f"an analysis is of one table (found {', '.join(self.words)})")
+            raise ConfigError(f"an analysis takes one table (found {', '.join(self.words)})")
         spec = registry.find(self.words[0].removeprefix("table") if self.words else default)
         if self.source == "published" and not (published and spec.published):
             raise ConfigError(f"table {spec.name} has no published numbers for this", "leave out --source")
@@ -93,8 +93,8 @@ def files(answer: Answer) -> dict[str, str]:
         ]
     )
     notices = "; ".join(sorted({n for result in answer.results for n in result.notices}))
-    behind = origin_of(answer.runs) if answer.runs else ("published", "", "")
-    rows = [(*row, notices, *behind) for row in answer.rows]
+    origin_columns = origin_of(answer.runs) if answer.runs else ("published", "", "")
+    rows = [(*row, notices, *origin_columns) for row in answer.rows]
     return {
         f"{answer.name}.md": text,
         f"{answer.name}.csv": comma_separated((*answer.columns, "notices", *ORIGIN), rows),
@@ -102,16 +102,16 @@ def files(answer: Answer) -> dict[str, str]:
 
 
 def pairs(table: Table) -> dict[tuple[str, str], list[tuple[Result, Result]]]:
-    """Return (pre-trained, without) by fine-tuning and pre-training, one pair a target."""
-    found: dict[tuple[str, str], list[tuple[Result, Result]]] = {}
+    """Return (pre-trained, without) by fine-tuning and pre-training, one pair per target."""
+    by_method: dict[tuple[str, str], list[tuple[Result, Result]]] = {}
     for result in table.ordered:
         reference = table.reference(result) if result.cell.pretrain != "none" else None
         if reference is not None:
             place = (result.cell.finetune, result.cell.pretrain)
-            found.setdefault(place, []).append((sized(result), sized(reference)))
-    return found
+            by_method.setdefault(place, []).append((sized(result), sized(reference)))
+    return by_method
 
 
-def behind(of: Sequence[tuple[Result, Result]]) -> tuple[Result, ...]:
+def results_of(pairs: Sequence[tuple[Result, Result]]) -> tuple[Result, ...]:
     """Return the results of pairs, each once."""
-    return tuple({result.cell: result for pair in of for result in pair}.values())
+    return tuple({result.cell: result for pair in pairs for result in pair}.values())

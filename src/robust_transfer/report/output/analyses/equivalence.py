@@ -6,10 +6,10 @@ import math
 from collections.abc import Sequence
 
 from robust_transfer.report.analysis.averages import aligned
-from robust_transfer.report.analysis.equivalence import MARGIN, Equivalence, equivalence, judged
+from robust_transfer.report.analysis.equivalence import MARGIN, Equivalence, equivalence, judge
 from robust_transfer.report.analysis.estimates import Estimate, Result, difference
 from robust_transfer.report.index.cells import TITLES
-from robust_transfer.report.output.analyses.answer import Answer, Question, behind, name_of
+from robust_transfer.report.output.analyses.answer import Answer, Question, name_of, results_of
 from robust_transfer.report.study.blocks import Grid, Paragraph
 from robust_transfer.report.study.claims import sized
 from robust_transfer.report.study.tables import Table
@@ -31,12 +31,12 @@ SAYS = (
 def answer(question: Question) -> Answer:
     """Compare every other pre-training with the robust one, on each target and over all."""
     table = question.table("4")
-    found = _robust_pairs(table)
+    by_method = _robust_pairs(table)
     rows: list[tuple[object, ...]] = []
-    for (finetune, pretrain), of in found.items():
+    for (finetune, pretrain), group in by_method.items():
         for metric in METRICS:
-            tested = [(ours.cell.target, _one(ours, theirs, metric)) for ours, theirs in of]
-            tested.append((f"mean of {len(of)}", _all(of, metric) if len(of) > 1 else None))
+            tested = [(ours.cell.target, _one(ours, theirs, metric)) for ours, theirs in group]
+            tested.append((f"mean of {len(group)}", _all(group, metric) if len(group) > 1 else None))
             for target, judgement in tested:
                 if judgement is not None:
                     rows.append((finetune, target, pretrain, finetune, metric, *_numbers(judgement)))
@@ -62,7 +62,7 @@ def answer(question: Question) -> Answer:
         "verdict",
     )
     blocks = (Grid(headers, shown, 4, notes=1), Paragraph((SAYS,)))
-    results = behind([pair for of in found.values() for pair in of])
+    results = results_of([pair for group in by_method.values() for pair in group])
     title = (
         f"Is robust pre-training unnecessary? Equivalence within {MARGIN:g} points, table {table.spec.name}"
     )
@@ -71,15 +71,15 @@ def answer(question: Question) -> Answer:
 
 def _robust_pairs(table: Table) -> dict[tuple[str, str], list[tuple[Result, Result]]]:
     """Return (other, robust) by fine-tuning and other pre-training: the robust one is that of fine-tuning."""
-    known = {result.cell: result for result in table.ordered}
-    found: dict[tuple[str, str], list[tuple[Result, Result]]] = {}
-    for cell, result in known.items():
+    by_cell = {result.cell: result for result in table.ordered}
+    by_method: dict[tuple[str, str], list[tuple[Result, Result]]] = {}
+    for cell, result in by_cell.items():
         robust = next(
-            (r for c, r in known.items() if c.group == cell.group and c.pretrain == c.finetune), None
+            (r for c, r in by_cell.items() if c.group == cell.group and c.pretrain == c.finetune), None
         )
         if robust is not None and cell.pretrain not in ("none", cell.finetune):
-            found.setdefault((cell.finetune, cell.pretrain), []).append((sized(result), sized(robust)))
-    return found
+            by_method.setdefault((cell.finetune, cell.pretrain), []).append((sized(result), sized(robust)))
+    return by_method
 
 
 def _one(ours: Result, theirs: Result, metric: str) -> Equivalence | None:
@@ -89,26 +89,26 @@ def _one(ours: Result, theirs: Result, metric: str) -> Equivalence | None:
     return _published([(ours, theirs)], metric) if not ours.runs else None
 
 
-def _all(of: Sequence[tuple[Result, Result]], metric: str) -> Equivalence | None:
-    if not of[0][0].runs:
-        return _published(of, metric)
-    changes: list[Estimate | None] = [difference(ours, theirs, metric) for ours, theirs in of]
+def _all(group: Sequence[tuple[Result, Result]], metric: str) -> Equivalence | None:
+    if not group[0][0].runs:
+        return _published(group, metric)
+    changes: list[Estimate | None] = [difference(ours, theirs, metric) for ours, theirs in group]
     arrays = aligned([[change.sample] for change in changes if change is not None])
     return equivalence(arrays, MARGIN / 100) if arrays else None
 
 
-def _published(of: Sequence[tuple[Result, Result]], metric: str) -> Equivalence:
+def _published(group: Sequence[tuple[Result, Result]], metric: str) -> Equivalence:
     """Judge published numbers, of models on independent images."""
     gaps, variance = [], 0.0
-    for ours, theirs in of:
+    for ours, theirs in group:
         one, other = (result.estimates[metric].value for result in (ours, theirs))
         gaps.append(one - other)
         variance += one * (1 - one) / (ours.num_images or 1) + other * (1 - other) / (theirs.num_images or 1)
     gap, error = sum(gaps) / len(gaps), math.sqrt(variance) / len(gaps)
     inner, outer = ((gap - z * error, gap + z * error) for z in (Z90, Z95))
-    return judged(gap, inner, outer, MARGIN / 100)
+    return judge(gap, inner, outer, MARGIN / 100)
 
 
-def _numbers(found: Equivalence) -> tuple[float, float, float, float, float, str]:
-    bounds = (100 * found.difference, 100 * found.low, 100 * found.high)
-    return (*bounds, MARGIN, 100 * found.smallest, found.verdict)
+def _numbers(test: Equivalence) -> tuple[float, float, float, float, float, str]:
+    bounds = (100 * test.difference, 100 * test.low, 100 * test.high)
+    return (*bounds, MARGIN, 100 * test.smallest, test.verdict)

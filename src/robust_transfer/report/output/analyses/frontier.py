@@ -1,4 +1,4 @@
-"""Accuracy against robust accuracy: what each pre-training moves, and which models no other beats in both."""
+"""Accuracy against robust accuracy: how each pre-training moves both, and the Pareto frontier."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from robust_transfer.report.analysis import crossed
 from robust_transfer.report.analysis.estimates import Result
 from robust_transfer.report.output import canvas, labels
-from robust_transfer.report.output.analyses.answer import Answer, Question, behind, name_of, pairs
+from robust_transfer.report.output.analyses.answer import Answer, Question, name_of, pairs, results_of
 from robust_transfer.report.output.drawings import Drawing
 from robust_transfer.report.study.blocks import Grid, Paragraph
 from robust_transfer.report.study.wording import method_text, percent
@@ -36,7 +36,7 @@ ELLIPSE = 5.991465  # the 95 % point of chi squared with two degrees of freedom
 def answer(question: Question) -> Answer:
     """Place every model of a table by SA and RA."""
     table = question.table("2")
-    results = behind([pair for of in pairs(table).values() for pair in of])
+    results = results_of([pair for group in pairs(table).values() for pair in group])
     rows: list[tuple[object, ...]] = []
     for result in results:
         cell, (sa, ra) = result.cell, _place(result)
@@ -68,14 +68,14 @@ def _place(result: Result) -> tuple[float, float]:
 
 def _covariance(result: Result) -> crossed.Array | None:
     """Return the (2, 2) covariance of SA and RA in points, None for published numbers."""
-    found = [result.estimates[metric].sample for metric in ("sa", "ra")]
-    if found[0] is None or found[1] is None:
+    samples = [result.estimates[metric].sample for metric in ("sa", "ra")]
+    if samples[0] is None or samples[1] is None:
         return None
-    return 1e4 * crossed.covariance(found[0].values, found[1].values)
+    return 1e4 * crossed.covariance(samples[0].values, samples[1].values)
 
 
 def _drawing(name: str, results: Sequence[Result]) -> Drawing:
-    known = {result.cell: result for result in results}
+    by_cell = {result.cell: result for result in results}
 
     def draw(axes: list[Any]) -> None:
         done: set[str] = set()
@@ -87,7 +87,7 @@ def _drawing(name: str, results: Sequence[Result]) -> Drawing:
             done.add(pretrain)
             axes[0].plot([x], [y], style["marker"], color=style["color"], markersize=4, label=label, zorder=3)
             if pretrain != "none":
-                start = tuple(100 * value for value in _place(known[result.cell.reference]))
+                start = tuple(100 * value for value in _place(by_cell[result.cell.reference]))
                 arrow = {"arrowstyle": "->", "color": style["color"], "linewidth": 0.7, "alpha": 0.7}
                 axes[0].annotate("", (x, y), start, arrowprops={**arrow, "shrinkA": 3, "shrinkB": 3})
             if (spread := _covariance(result)) is not None:

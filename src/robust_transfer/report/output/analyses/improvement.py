@@ -10,7 +10,7 @@ from robust_transfer.report.analysis.estimates import Result
 from robust_transfer.report.analysis.improvement import Array, probability_of_improvement, profile
 from robust_transfer.report.index.cells import TITLES, Cell
 from robust_transfer.report.output import canvas
-from robust_transfer.report.output.analyses.answer import Answer, Question, behind, name_of, pairs
+from robust_transfer.report.output.analyses.answer import Answer, Question, name_of, pairs, results_of
 from robust_transfer.report.output.drawings import Drawing
 from robust_transfer.report.study.blocks import Grid, Paragraph
 from robust_transfer.report.study.wording import method_text, model_names
@@ -18,7 +18,7 @@ from robust_transfer.report.study.wording import method_text, model_names
 COLUMNS = ("finetune", "pretrain", "metric", "targets", "probability", "low", "high")
 SAYS = (
     "The probability that a model with this pre-training is better than one without on a target drawn "
-    "from these; ties count half. Intervals redraw the models of each target; with one model a target "
+    "from these; ties count half. Intervals redraw the models of each target; with one model per target "
     "there are none. It says how often, not by how much: 51 wins of a hundredth of a point are 100 %."
 )
 AT = np.linspace(0, 1, 201)
@@ -27,21 +27,21 @@ AT = np.linspace(0, 1, 201)
 def answer(question: Question) -> Answer:
     """Count wins over no pre-training, and draw the profiles of every method."""
     table = question.table("2")
-    found = pairs(table)
+    by_method = pairs(table)
     rows: list[tuple[object, ...]] = []
-    for (finetune, pretrain), of in found.items():
-        for metric in of[0][0].cell.metrics:
-            known = [pair for pair in of if all(metric in result.estimates for result in pair)]
-            ours, theirs = ([_models(pair[side], metric) for pair in known] for side in (0, 1))
+    for (finetune, pretrain), group in by_method.items():
+        for metric in group[0][0].cell.metrics:
+            measured = [pair for pair in group if all(metric in result.estimates for result in pair)]
+            ours, theirs = ([_models(pair[side], metric) for pair in measured] for side in (0, 1))
             share = probability_of_improvement(ours, theirs)
             numbers = (None if v is None else 100 * v for v in (share.value, share.low, share.high))
-            rows.append((finetune, pretrain, metric, len(known), *numbers))
+            rows.append((finetune, pretrain, metric, len(measured), *numbers))
     shown = tuple(
         (method_text(str(row[0])), method_text(str(row[1])), TITLES[str(row[2])], str(row[3]), _text(row))
         for row in rows
     )
     headers = ("fine-tuning", "pre-training", "metric", "targets", "better than none, % [95 %]")
-    results = behind([pair for of in found.values() for pair in of])
+    results = results_of([pair for group in by_method.values() for pair in group])
     name = name_of("improvement", table)
     title = f"How often pre-training improves, table {table.spec.name}"
     blocks = (Grid(headers, shown, 3), Paragraph((SAYS,)))

@@ -44,18 +44,18 @@ def answer(question: Question) -> Answer:
         for pretrain, points in lines.items():
             for amount, ours in points if pretrain != "none" else ():
                 for metric in ("sa", "ra"):
-                    found = _saved(amount, ours, lines, metric)
-                    if found is None:
+                    saved = _saved(amount, ours, lines, metric)
+                    if saved is None:
                         continue
                     value = 100 * ours.estimates[metric].value
                     place = (cell.dataset, cell.finetune, pretrain, axis, amount, metric)
-                    rows.append((*place, value, found.factor, found.low, found.high))
+                    rows.append((*place, value, saved.factor, saved.low, saved.high))
                     names = (
                         cell.dataset,
                         f"{amount:g}",
                         f"{method_text(pretrain)} > {method_text(cell.finetune)}",
                     )
-                    shown.append((*names, TITLES[metric], f"{value:.1f}", _text(found)))
+                    shown.append((*names, TITLES[metric], f"{value:.1f}", _text(saved)))
     if not rows:
         raise EvaluationError(
             "no models with and without pre-training at two or more amounts of labels",
@@ -78,8 +78,8 @@ def _saved(amount: float, ours: Result, lines: Lines, metric: str) -> Saved | No
     return labels_saved(amount, estimate.sample, [(where, sample) for where, sample in curve if sample])
 
 
-def _text(found: Saved) -> str:
-    low = "≤" if found.low is None else f"{found.low:.1f}"
-    high = "≥" if found.high is None else f"{found.high:.1f}"
-    factor = "beyond" if found.factor is None else f"{found.factor:.1f}"
+def _text(saved: Saved) -> str:
+    low = "≤" if saved.low is None else f"{saved.low:.1f}"
+    high = "≥" if saved.high is None else f"{saved.high:.1f}"
+    factor = "beyond" if saved.factor is None else f"{saved.factor:.1f}"
     return f"{factor} [{low}, {high}]"

@@ -1,4 +1,4 @@
-"""Finds the analysis of a name."""
+"""Analyses by name."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ HERE = "robust_transfer.report.output.analyses"
 
 
 def ask(name: str, question: Question) -> Answer:
-    """Answer a question by the analysis of a name."""
+    """Answer a question by the analysis of that name."""
     if name not in ANALYSES:
         raise ConfigError(
             f"analysis '{name}' is not known (expected {', '.join(ANALYSES)})", did_you_mean(name, ANALYSES)
         )
-    found: Answer = named.load(f"{HERE}.{name}:answer")(question)
-    return found
+    answered: Answer = named.load(f"{HERE}.{name}:answer")(question)
+    return answered

@@ -10,7 +10,7 @@ from robust_transfer.report.analysis import crossed
 from robust_transfer.report.analysis.estimates import Result
 from robust_transfer.report.analysis.sets import Coefficient, meta_regression, mixed_model
 from robust_transfer.report.index.cells import TITLES, Cell
-from robust_transfer.report.output.analyses.answer import Answer, Question, behind, name_of, pairs
+from robust_transfer.report.output.analyses.answer import Answer, Question, name_of, pairs, results_of
 from robust_transfer.report.study.blocks import Grid, Paragraph
 from robust_transfer.report.study.wording import method_text
 
@@ -39,13 +39,13 @@ Pairs = Sequence[tuple[Result, Result]]
 def answer(question: Question) -> Answer:
     """Fit both models to every pre-training and accuracy of a table."""
     table = question.table("2")
-    found = pairs(table)
+    by_method = pairs(table)
     rows: list[tuple[object, ...]] = []
-    for (finetune, pretrain), of in found.items():
+    for (finetune, pretrain), group in by_method.items():
         for metric in ("sa", "ra"):
-            known = [pair for pair in of if metric in pair[0].differences]
+            compared = [pair for pair in group if metric in pair[0].differences]
             place = (finetune, pretrain, metric)
-            rows += [(*place, *row) for row in [*_mixed(known, metric), *_regressed(known, metric)]]
+            rows += [(*place, *row) for row in [*_mixed(compared, metric), *_regressed(compared, metric)]]
     shown = tuple(
         (
             method_text(str(row[1])),
@@ -60,14 +60,14 @@ def answer(question: Question) -> Answer:
     )
     headers = ("pre-training", "metric", "model", "term", "points [95 %]", "p", "sd between sets (within)")
     blocks = (Grid(headers, shown, 4), Paragraph((SAYS,)))
-    results = behind([pair for of in found.values() for pair in of])
+    results = results_of([pair for group in by_method.values() for pair in group])
     title = f"How the effect varies over data sets, table {table.spec.name}"
     return Answer(name_of("sets", table), title, blocks, COLUMNS, tuple(rows), results)
 
 
-def _mixed(of: Pairs, metric: str) -> list[tuple[object, ...]]:
+def _mixed(pairs: Pairs, metric: str) -> list[tuple[object, ...]]:
     effects: dict[str, list[float]] = {}
-    for ours, _ in of:
+    for ours, _ in pairs:
         sample = ours.differences[metric].sample
         if sample is not None:
             each = [100 * float(values.mean()) for values in sample.at.values()]
@@ -76,10 +76,10 @@ def _mixed(of: Pairs, metric: str) -> list[tuple[object, ...]]:
     return [("mixed", *_row(fitted.mean), fitted.between_sets, fitted.within_sets)] if fitted else []
 
 
-def _regressed(of: Pairs, metric: str) -> list[tuple[object, ...]]:
-    effects = [100 * ours.differences[metric].value for ours, _ in of]
-    variances = [1e4 * _variance(ours, theirs, metric) for ours, theirs in of]
-    described = [_described(ours.cell) for ours, _ in of]
+def _regressed(pairs: Pairs, metric: str) -> list[tuple[object, ...]]:
+    effects = [100 * ours.differences[metric].value for ours, _ in pairs]
+    variances = [1e4 * _variance(ours, theirs, metric) for ours, theirs in pairs]
+    described = [_described(ours.cell) for ours, _ in pairs]
     models: dict[str, dict[str, list[float]]] = {"meta-analysis": {}}
     if all(described):
         images, classes = ([math.log10(d[i]) for d in described if d] for i in (0, 1))
@@ -100,7 +100,7 @@ def _variance(ours: Result, theirs: Result, metric: str) -> float:
 
 
 def _described(cell: Cell) -> tuple[int, int] | None:
-    """Return the training images and classes of a target, None where the catalogue does not know."""
+    """Return the training images and classes of a target, None where the catalogue has none."""
     entry = catalogue.get(cell.dataset) if cell.dataset in catalogue.names() else None
     if entry is None or not entry.num_classes:
         return None
@@ -108,8 +108,8 @@ def _described(cell: Cell) -> tuple[int, int] | None:
     return (images, entry.num_classes) if images else None
 
 
-def _row(found: Coefficient) -> tuple[object, ...]:
-    return found.name, found.value, found.low, found.high, found.p
+def _row(coefficient: Coefficient) -> tuple[object, ...]:
+    return coefficient.name, coefficient.value, coefficient.low, coefficient.high, coefficient.p
 
 
 def _text(row: Sequence[object]) -> str:

@@ -1,4 +1,4 @@
-"""What a store's tables say in one grid: how much pre-training changes each metric, and where it is shown."""
+"""A store's tables in one grid: how much pre-training changes each metric, and where that is significant."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from robust_transfer.report.study.blocks import Grid
 from robust_transfer.report.study.tables import Table
 from robust_transfer.report.study.wording import change_text, method_text
 
-ASKED = (
+QUESTION = (
     "Does pre-training, and robust pre-training above all, make a fine-tuned classifier more accurate (SA) "
     "and more robust (RA, ACR)? Each change is against the same fine-tuning without pre-training, on the "
     "same test images and seeds."
 )
 
 
-def found_grid(found: Mapping[str, Table]) -> Grid:
-    """Return a row for every table and model: the mean change of each metric, and where it is shown."""
+def overview_grid(tables: Mapping[str, Table]) -> Grid:
+    """Return a row for every table and model: the mean change of each metric, and where it is significant."""
     rows = []
-    for name, table in found.items():
+    for name, table in tables.items():
         models: dict[tuple[str, str], list[Result]] = {}
         for result in table.ordered:
             models.setdefault((result.cell.finetune, result.cell.pretrain), []).append(result)
@@ -37,13 +37,13 @@ def found_grid(found: Mapping[str, Table]) -> Grid:
 
 
 def _change(results: Sequence[Result], metric: str) -> str:
-    known = [result for result in results if metric in result.differences]
-    if not known:
+    compared = [result for result in results if metric in result.differences]
+    if not compared:
         return ""
-    changes = [result.differences[metric] for result in known]
+    changes = [result.differences[metric] for result in compared]
     rises = sum(change.low is not None and change.low > 0 for change in changes)
     falls = sum(change.high is not None and change.high < 0 for change in changes)
-    mean = over_sets(known, metric, "differences")
+    mean = over_sets(compared, metric, "differences")
     text = change_text(metric, Estimate(mean.value, mean.low, mean.high))
     if len(changes) == 1:
         return f"{text} {'▲' if rises else '▼' if falls else '·'}"
