@@ -1,8 +1,10 @@
 """Samples that rules of stopping draw until SA and RA at 0.5 are answered, or the radius is near; simulated.
 
-    python scripts/benchmark_samples.py [--images 1000] [--seeds 10] [--json FILE]
+    python scripts/benchmark_samples.py [--images 1000] [--seeds 20] [--json FILE]
+    python scripts/benchmark_samples.py --recorded results/methods_mini/stages.tar.xz
 
 The probability of the guessed class is Phi(z), z normal, in three spreads: sure images, in between, hesitant.
+With --recorded it is drawn from the posterior (Jeffreys) of the votes that certificates of models counted.
 All rules see the same votes of up to n = 100,000 samples, with an interim analysis every 100 or less often;
 ours is held against the library's own on some images. Beside n samples for every image stand, built here:
 
@@ -19,9 +21,13 @@ about, and false where the class's probability does not allow what was certified
 from __future__ import annotations
 
 import argparse
+import csv
+import io
+import tarfile
 from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -44,7 +50,7 @@ from robust_transfer.smoothing.stopping import UNPROMISING, Progress, StoppingRu
 
 SIGMA, ALPHA, N, N0 = 0.5, 0.001, 100_000, 100
 RADII = (0.0, 0.5)
-SPREADS = {"5": 5.0, "3": 3.0, "1.5": 1.5}
+DEVIATIONS = {"z ~ N(1, 5²)": 5.0, "z ~ N(1, 3²)": 3.0, "z ~ N(1, 1.5²)": 1.5}
 SIZES = np.arange(BLOCK, N + 1, BLOCK)
 NUM_DEVICES, NUM_SHARED = 8, 500
 NUM_CHECKED = 10
@@ -62,13 +68,39 @@ class Population:
     votes: Counts
 
     @classmethod
-    def drawn(cls, deviation: float, seed: int, num_images: int) -> Population:
-        """Draw images and all their votes from one key."""
-        generator = rng.numpy_generator("benchmark_samples", int(10 * deviation), seed=seed)
-        probability = ndtr(generator.normal(1.0, deviation, num_images))
+    def of(cls, probability: Array, generator: np.random.Generator) -> Population:
+        """Draw all votes of images."""
         selected = generator.binomial(N0, probability)
-        votes = generator.binomial(BLOCK, probability[:, None], (num_images, len(SIZES)))
+        votes = generator.binomial(BLOCK, probability[:, None], (len(probability), len(SIZES)))
         return cls(probability, selected, votes.cumsum(1))
+
+
+Draw = Callable[[int, int], Population]  # of a seed and a number of images
+
+
+def spread(seed: int, num_images: int, *, deviation: float) -> Population:
+    """Draw images from one normal spread."""
+    generator = rng.numpy_generator("benchmark_samples", int(10 * deviation), seed=seed)
+    return Population.of(ndtr(generator.normal(1.0, deviation, num_images)), generator)
+
+
+def recorded_spread(seed: int, num_images: int, *, votes: Counts) -> Population:
+    """Draw images from those that were certified: (I, 2) votes for the guess, and against it."""
+    generator = rng.numpy_generator("benchmark_samples_recorded", seed=seed)
+    chosen = votes[generator.integers(len(votes), size=num_images)]
+    return Population.of(generator.beta(chosen[:, 0] + 0.5, chosen[:, 1] + 0.5), generator)
+
+
+def recorded_votes(archive: Path) -> Counts:
+    """Read the votes (I, 2) of all images whose guess was right from the certificates of packed results."""
+    votes = []
+    with tarfile.open(archive) as packed:
+        for member in packed:
+            if member.name.startswith("eval/certify-") and member.name.endswith("/records.csv"):
+                text = io.TextIOWrapper(packed.extractfile(member), encoding="utf-8")
+                counts = ((int(row["count_top"]), int(row["num_samples"])) for row in csv.DictReader(text))
+                votes += [(top, number - top) for top, number in counts if number]
+    return np.array(votes)
 
 
 @dataclass(frozen=True)
@@ -232,16 +264,16 @@ def in_all(what: str, ours: str, peer: str, peer_cost: list[float], our_cost: li
     return compared(what, ours, peer, peer_cost, our_cost) | spread
 
 
-def settled(num_images: int, seeds: range) -> tuple[list[dict], list[dict]]:
+def settled(draws: Mapping[str, Draw], num_images: int, seeds: range) -> tuple[list[dict], list[dict]]:
     """Return comparisons and rows of the rules that answer SA and RA."""
     comparisons, rows = [], []
-    for name, deviation in SPREADS.items():
-        what = f"samples for SA and RA at 0.5, z ~ N(1, {name}²)"
+    for name, draw in draws.items():
+        what = f"samples for SA and RA at 0.5, {name}"
         samples: dict[str, list[float]] = {rule: [] for rule in RULES}
         counts = {rule: Counter() for rule in RULES}
         shared = []
         for seed in seeds:
-            images = Population.drawn(deviation, seed, num_images)
+            images = draw(seed, num_images)
             exact, allowed = fixed(images), images.probability[:, None] > probabilities()
             for rule, run in RULES.items():
                 found = run(images)
@@ -264,7 +296,7 @@ def settled(num_images: int, seeds: range) -> tuple[list[dict], list[dict]]:
         comparisons += [in_all(what, "decide", texts[rule], some, least) for rule, some in samples.items()]
         comparisons.append(
             compared(
-                f"decide on {NUM_DEVICES} devices, {NUM_SHARED} images, z ~ N(1, {name}²)",
+                f"decide on {NUM_DEVICES} devices, {NUM_SHARED} images, {name}",
                 "images dealt out in turn",
                 "samples shared evenly",
                 shared,
@@ -282,13 +314,13 @@ def share_of_devices(samples: Counts) -> float:
     return float(np.mean(loads) / max(loads))
 
 
-def near(num_images: int, seeds: range) -> tuple[list[dict], list[dict]]:
+def near(draws: Mapping[str, Draw], num_images: int, seeds: range) -> tuple[list[dict], list[dict]]:
     """Return comparisons and rows of mode `adaptive`."""
     comparisons, rows = [], []
-    for name, deviation in SPREADS.items():
+    for name, draw in draws.items():
         samples, losses = [], []
         for seed in seeds:
-            images = Population.drawn(deviation, seed, num_images)
+            images = draw(seed, num_images)
             found = certificates(images.votes, Settings(SIGMA, N0, N, ALPHA, "adaptive", radii=RADII[1:]))
             exact = [
                 certified_radius(lower_bound(int(count), N, ALPHA), SIGMA) for count in images.votes[:, -1]
@@ -296,7 +328,7 @@ def near(num_images: int, seeds: range) -> tuple[list[dict], list[dict]]:
             samples.append(float(np.mean([c.samples_drawn for c in found])))
             losses.append(1 - float(np.mean([c.radius for c in found]) / np.mean(exact)))
         text = f"adaptive, tolerance 0.02: ACR {100 * np.mean(losses):.2f} % smaller"
-        what = f"samples for ACR, z ~ N(1, {name}²)"
+        what = f"samples for ACR, {name}"
         comparisons.append(in_all(what, text, f"n = {N:,}", [float(N)] * len(samples), samples))
         rows.append({"spread": name, "samples": samples, "loss of ACR": losses})
     return comparisons, rows
@@ -307,11 +339,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--images", type=int, default=1000, help="of a seed and spread")
     parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument("--recorded", type=Path, help="stages.tar.xz of packed results, for its spread alone")
     parser.add_argument("--json", type=Path, help="write the results here too")
     options = parser.parse_args()
     seeds = range(options.seeds)
-    answers, rows = settled(options.images, seeds)
-    radii, radii_rows = near(options.images // 8, seeds)
+    draws: dict[str, Draw] = {name: partial(spread, deviation=z) for name, z in DEVIATIONS.items()}
+    if options.recorded:
+        votes = recorded_votes(options.recorded)
+        name = f"votes of {len(votes):,} certificates in {options.recorded.parent.name}"
+        draws = {name: partial(recorded_spread, votes=votes)}
+    answers, rows = settled(draws, options.images, seeds)
+    radii, radii_rows = near(draws, options.images // 8, seeds)
     for row in answers + radii:
         print(f"{row['what']} | {row['ours']} | {row['peer']} | {row['ratio']:.3g} "
               f"[{row['low']:.3g}, {row['high']:.3g}]")  # fmt: skip
