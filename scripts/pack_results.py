@@ -1,24 +1,29 @@
-"""Pack what tables and findings are made from: records, summaries and settings of a store, without weights.
+"""Pack what tables and findings are made from: records, summaries and settings of a store.
 
-    python scripts/pack_results.py STORE results/NAME/stages.tar.xz
+    python scripts/pack_results.py STORE results/NAME/stages.tar.xz [--pretrained]
 
-Unpacked, the archive is a store: `rt-report table N --store DIR` makes the same table from it.
+Unpacked, the archive is a store: `rt-report table N --store DIR` makes the same table from it. It holds no
+weights, or those of small pre-trained networks, from which the same sweep then goes on.
 """
 
 from __future__ import annotations
 
+import argparse
 import io
-import sys
 import tarfile
 from pathlib import Path
 
 from robust_transfer.store import directories
 
 KEPT = ("config.yaml", "env.json", "status.json", "records.csv", "summary.json")
+WEIGHTS = "model.safetensors"
 
 
-def pack(store: Path, archive: Path) -> int:
-    """Write the finished stages of `store` to an archive; return how many there are."""
+def pack(store: Path, archive: Path, *, pretrained: bool) -> int:
+    """Write the finished stages of `store` to an archive, with the pre-trained networks or without.
+
+    Returns how many stages there are.
+    """
     done = [
         stage
         for stage in directories.scan(store)
@@ -26,7 +31,12 @@ def pack(store: Path, archive: Path) -> int:
     ]
     archive.parent.mkdir(parents=True, exist_ok=True)
     with tarfile.open(archive, "w:xz") as packed:
-        for path in sorted(stage.path / name for stage in done for name in KEPT):
+        names = [
+            (stage, name)
+            for stage in done
+            for name in (*KEPT, *([WEIGHTS] if pretrained and stage.kind == "pretrain" else []))
+        ]
+        for path in sorted(stage.path / name for stage, name in names):
             if path.exists():
                 content = path.read_bytes()
                 member = tarfile.TarInfo(
@@ -38,7 +48,10 @@ def pack(store: Path, archive: Path) -> int:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 3:
-        sys.exit(__doc__)
-    count = pack(Path(sys.argv[1]), Path(sys.argv[2]))
-    print(f"{count} stages, {Path(sys.argv[2]).stat().st_size / 1e6:.2f} MB")
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("store", type=Path)
+    parser.add_argument("archive", type=Path)
+    parser.add_argument("--pretrained", action="store_true", help="with the weights of pre-trained networks")
+    options = parser.parse_args()
+    count = pack(options.store, options.archive, pretrained=options.pretrained)
+    print(f"{count} stages, {options.archive.stat().st_size / 1e6:.2f} MB")
