@@ -43,6 +43,7 @@ def test_defaults_are_those_of_a_composed_run():
         ("finetune.schedule", ["one of step, cosine, plateau"]),
         ("finetune.schedule.step_epochs", ["finetune.schedule=step", "50"]),
         ("runtime.compile", ["true or false", "changes no result"]),
+        ("pretrain.teacher", ["a text or a mapping of values", "another value is another stage"]),
         ("autopgd", ["autopgd.eps = 0.5", "autopgd.num_steps = 100"]),
     ],
 )

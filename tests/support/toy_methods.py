@@ -73,7 +73,7 @@ class Averaged(Standard):
 class TaughtConfig(StandardConfig):
     """Cross-entropy, and the teacher's and the parent's logits to stay near to."""
 
-    teacher: str = option("a finished fine-tuning", identity=False)
+    teacher: str = option("a finished fine-tuning", by_content=True)
 
     spec = MethodSpec(
         "toy_methods:Taught",

@@ -14,7 +14,7 @@ class DatasetConfig:
     """A data set and the part of it that is used."""
 
     name: str = option("name in the catalogue")
-    root: str | None = option("folder of an imagefolder data set", identity=False)
+    root: str | None = option("folder of an imagefolder data set", by_content=True)
     shots: int | None = option("training images per class; null: all", low=1)
     train_fraction: float | None = option("stratified share of the training set; null: all", above=0, high=1)
     partition: int | None = option("official partition of sun397 and dtd", low=1, high=10)

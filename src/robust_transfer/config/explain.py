@@ -170,7 +170,7 @@ def _value(
     defaults: _Defaults,
 ) -> Value:
     default, origin = defaults.of(path, of)
-    in_key = bool(field.metadata.get("identity", True))
+    in_key = bool(field.metadata.get("identity", True) or field.metadata.get("by_content"))
     return Value(path, of, field.metadata.get("help", ""), kind, choices, default, origin, in_key)
 
 

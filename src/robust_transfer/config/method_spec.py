@@ -27,7 +27,7 @@ class MethodSpec:
     default_evaluators : (config, evaluators of its parent, () where unknown) -> those of `evaluators=auto`
     references : name -> a frozen model that the steps read: a finished stage (directory, key or its file),
         PARENT, or the values of a method that makes it of the same data before. Its key enters the stage's,
-        so the field of that name is declared with identity=False
+        so the field of that name is declared by_content
     check_references : (config, {name: lineage of the reference}, own lineage) -> None; raises ConfigError
         where a reference does not fit
     freezes : whether the method itself says which parameters stay as they are

@@ -30,12 +30,14 @@ def option(
     below: float | None = None,
     choices: Sequence[Any] | None = None,
     identity: bool = True,
+    by_content: bool = False,
     default_for_hash: Any = dataclasses.MISSING,
     default: Any = dataclasses.MISSING,
     repr: bool = True,
 ) -> Any:
     """Declare one field: what it is, its range, and whether it changes the result (identity).
 
+    `by_content` is a field that names a file or a stage: what it names stands in the key, not the name.
     `low` and `high` are allowed values, `above` and `below` are not. `default_for_hash` belongs to a field
     that was added later: stages before it are read with this value, and it stands in no key, so that theirs
     stay.
@@ -47,7 +49,8 @@ def option(
         "above": above,
         "below": below,
         "choices": tuple(choices) if choices else None,
-        "identity": identity,
+        "identity": identity and not by_content,
+        "by_content": by_content,
         "default_for_hash": default_for_hash,
     }
     if default is dataclasses.MISSING:

@@ -37,7 +37,7 @@ class TransferConfig(EvaluatorConfig):
     )
 
     arithmetic: str = option("arithmetic of the evaluation", choices=("fp32",))
-    source: str | None = option("key or directory of the model that is attacked", identity=False)
+    source: str | None = option("key or directory of the model that is attacked", by_content=True)
     norm: str = option("norm of the threat", choices=ALL_NORMS)
     eps: float = option("radius in [0, 1] pixel units", above=0)
     num_steps: int = option("gradient steps of a restart, on the source", low=1)

@@ -43,7 +43,7 @@ class CRTConfig(TrainingConfig):
     teacher: str | dict[str, Any] = option(
         "the teacher, a fine-tuning on the same data set under the same noise: directory, key or model file, "
         "or the values of a method, which then runs before",
-        identity=False,
+        by_content=True,
     )
     sigma: float = option("standard deviation of the noise, in [0, 1] pixel units", above=0)
     transfer_weight: float = option(

@@ -40,7 +40,7 @@ class DeACLConfig(TrainingConfig, OwnViews):
     teacher: str | dict[str, Any] = option(
         "the plain pre-training: directory, key or model file, or the values of a method, which then runs "
         "before",
-        identity=False,
+        by_content=True,
     )
     attack: AttackConfig = option("the attack inside the step")
     robustness_weight: float = option("weight of attacked against clean features", low=0)

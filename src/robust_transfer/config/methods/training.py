@@ -70,7 +70,7 @@ class TrainingConfig:
     )
     first: dict[str, Any] | None = option(
         "values of a fine-tuning that runs before, and whose model this one starts from; null: none",
-        identity=False,  # its key stands in the stage's, as its parent
+        by_content=True,
         default_for_hash=None,
     )
     weight_average: WeightAverage = option("average of the weights", default_for_hash=NoAverage())

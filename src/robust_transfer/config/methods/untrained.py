@@ -25,10 +25,10 @@ class CheckpointConfig:
     recipe_version: ClassVar[int] = 1
 
     name: str = option("method")
-    path: str | None = option("file with the weights", identity=False)
+    path: str | None = option("file with the weights", by_content=True)
     weights: str | None = option(
         "instead of a file: torchvision:NAME, timm:NAME.TAG, hf:OWNER/REPO[/FILE], or as in rt-report zoo",
-        identity=False,
+        by_content=True,
     )
     format: str = option("format of the file; auto: recognised by its keys")
     normalize: str | list[list[float]] | None = option("normalisation of the weights; null: the file's own")
