@@ -1,5 +1,7 @@
 """What runs before: a last layer (RoLI, LwF as their papers have them), and the teachers of CRT and DeACL."""
 
+import dataclasses
+
 import pytest
 import torch
 
@@ -71,6 +73,16 @@ def test_what_runs_before_is_the_stage_of_a_run_of_its_own(run, before, after, t
             later.references == {"teacher": earlier}
             and later.identity["references"]["teacher"] == earlier.key
         )
+
+
+def test_a_teacher_has_what_runs_before_it_too(tmp_path):
+    config = composed(*tiny("at", "crt", tmp_path, "until=finetune", "finetune.teacher.keep_head=true"))
+    first = composed(*tiny("at", "gaussian", tmp_path)).finetune
+    config.finetune.teacher["first"] = dataclasses.asdict(first)
+    stages = training_stages(config)
+    pretrained, first, teacher, student = stages
+    assert (first.lineage.finetune, teacher.lineage.finetune) == ("gaussian", "smoothadv_after_gaussian")
+    assert teacher.parent is first and first.parent is pretrained and student.parent is pretrained
 
 
 def test_a_cell_of_the_miniature_is_taught_by_the_cell_beside_it():

@@ -75,7 +75,7 @@ def plan_training(
     finished = references or {}
     if not isinstance(config.pretrain, NoneConfig):
         pretrained = _pretrain_stage(config, config.pretrain, source, checkpoint, finished)
-        stages += _with_references(pretrained)
+        stages += _in_order(pretrained)
         pretrain = pretrained
     elif config.until == "pretrain":
         raise ConfigError(
@@ -84,14 +84,8 @@ def plan_training(
     if config.until == "pretrain":
         return stages
     assert target is not None and config.dataset is not None and config.finetune is not None
-    parent = pretrain
-    if config.finetune.first is not None:
-        method = _method(FINETUNE, config.finetune.first, "finetune.first")
-        first = _finetune_stage(config, method, config.dataset, target, pretrain, finished)
-        stages += _with_references(first)
-        parent = first
-    finetune = _finetune_stage(config, config.finetune, config.dataset, target, parent, finished)
-    stages += _with_references(finetune)
+    finetune = _finetune_stage(config, config.finetune, config.dataset, target, pretrain, finished)
+    stages += _in_order(finetune)
     if config.until != "finetune":
         for name in chosen_evaluators(config, config.finetune, pretrain):
             stages.append(
@@ -175,10 +169,12 @@ def evaluator_settings(config: TrainConfig | EvaluateConfig, name: str) -> Evalu
 # ---------------------------------------------------------------- stages
 
 
-def _with_references(stage: Stage) -> list[Stage]:
-    """Return the stages that a stage reads beside its parent, planned with it, and the stage behind them."""
-    beside = [m for m in stage.references.values() if isinstance(m, Stage) and m is not stage.parent]
-    return [*itertools.chain.from_iterable(map(_with_references, beside)), stage]
+def _in_order(stage: Stage) -> list[Stage]:
+    """Return a stage behind the pre-trainings that a pre-training needs, or a fine-tuning's fine-tunings."""
+    models = (stage.parent, *stage.references.values())
+    before = [model for model in models if isinstance(model, Stage) and model.kind == stage.kind]
+    stages = [*itertools.chain.from_iterable(map(_in_order, before)), stage]
+    return list({one.key: one for one in stages}.values())
 
 
 def _method(classes: Mapping[str, type], values: Mapping[str, Any], path: str) -> TrainingConfig:
@@ -256,24 +252,28 @@ def _finetune_stage(
     method = limited_method(finetune, config.budget)
     check_builder(method)
     check_selection(method, dataset, "dataset")
-    check_kept_head(method, pretrain, target)
+    parent = pretrain
+    if method.first is not None:
+        first = _method(FINETUNE, method.first, "finetune.first")
+        parent = _finetune_stage(config, first, dataset, target, pretrain, finished)
+    check_kept_head(method, parent, target)
     references = _references(
         method,
-        pretrain,
+        parent,
         finished,
         lambda name, values: _finetune_stage(
             config, _method(FINETUNE, values, f"finetune.{name}"), dataset, target, pretrain, finished
         ),
     )
     model = model_identity(config.model)
-    if pretrain is None:
+    if parent is None:
         model["normalize"] = config.model.normalize  # pre-trained weights bring their own
     identity = {
         **training_identity(method, config, dataset, target, references),
         "model": model,
-        "parent": pretrain.key if pretrain else None,
+        "parent": parent.key if parent else None,
     }
-    start = pretrain.lineage if pretrain else Lineage(pretrain="none", **model_identity(config.model))
+    start = parent.lineage if parent else Lineage(pretrain="none", **model_identity(config.model))
     lineage = dataclasses.replace(
         start,
         finetune=method.shown_name,
@@ -285,11 +285,11 @@ def _finetune_stage(
         split_seed=dataset.split_seed,
         train_sigma=method.train_sigma,
         experiment=config.label,
-        pretrain_key=_pretrain_key(pretrain),
+        pretrain_key=_pretrain_key(parent),
     )
     method.spec.check_references(method, {n: m.lineage for n, m in references.items()}, lineage)
     label = f"{method.shown_name}-{dataset.shown_name}-{lineage.pretrain or 'none'}-{config.model.arch}"
-    marks = _marks(config, method, *([pretrain] if pretrain else []), *references.values())
+    marks = _marks(config, method, *([parent] if parent else []), *references.values())
     marks = tuple(dict.fromkeys((*marks, *target.tags("train"))))
     return Stage(
         kind="finetune",
@@ -299,7 +299,7 @@ def _finetune_stage(
         model=config.model,
         dataset=dataset,
         generated=_generated(config),
-        parent=pretrain,
+        parent=parent,
         references=references,
         lineage=lineage,
         marks=marks,

@@ -117,7 +117,7 @@ class TrainingConfig:
                 f"{path}.eps_schedule=ramp needs the length of the run, which a plateau decides",
                 f"{path}.schedule=step",
             )
-        if path == "pretrain" and (self.freeze != "none" or self.keep_head):
+        if path.startswith("pretrain") and (self.freeze != "none" or self.keep_head):
             field = "keep_head=true" if self.keep_head else f"freeze={self.freeze}"
             raise ConfigError(f"{path}.{field} of random weights", f"finetune.{field}")
         if self.first is not None and not self.keep_head:
