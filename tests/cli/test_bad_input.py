@@ -23,8 +23,19 @@ R = "--store {store}"
 # command line, a piece of the first line, a piece of the lines below it ("": none is expected)
 TABLE = [
     # groups
-    ("rt-train store={new}", "pretrain is not chosen", "pretrain=NAME"),
-    ("rt-train pretrain=none store={new}", "finetune is not chosen", "finetune=NAME"),
+    ("rt-train store={new}", "pretrain, finetune, dataset are not chosen", "pretrain=NAME finetune=NAME"),
+    ("rt-train until=pretrain store={new}", "pretrain is not chosen", "pretrain=NAME, one of"),
+    ("rt-train pretrain=none dataset=pets store={new}", "finetune is not chosen", "finetune=NAME"),
+    # What is misspelt comes before what is missing.
+    ("rt-train lr=0.1 store={new}", "lr is not a field", "finetune.lr=, pretrain.lr="),
+    ("rt-train pretrain=none sigma=0.1 store={new}", "sigma is not a field", "finetune.sigma="),
+    ("rt-train finetun=cr store={new}", "finetun is not a field", "did you mean 'finetune'?"),
+    ("rt-train finetune.learning_rate=1 store={new}", "is not a field of any finetune", "'lr'"),
+    ("rt-train dataset=pets pretrain.sigm=1 store={new}", "not a field of any pretrain", "'sigma'"),
+    ("rt-train pretrain=none finetune=at dataset.shots=5", "dataset is not chosen", "rt-data status"),
+    ("rt-train runtime.devces=2 store={new}", "runtime.devces is not a field", "'devices'"),
+    ("rt-train until=pretrane store={new}", "until='pretrane' is unknown", "'pretrain'"),
+    ("rt-eval certify sigma=0.5", "sigma is not a field", "certify.sigma="),
     ("rt-train pretrain=none finetune=st store={new}", "dataset is not chosen", "rt-data status"),
     (P + " pretrain=simclrr", "pretrain=simclrr is unknown", "did you mean 'simclr'?"),
     (T + " finetune=simclr", "finetune=simclr is unknown", "choose from: at, at_awp"),

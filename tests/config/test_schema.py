@@ -43,7 +43,7 @@ def test_values_become_what_the_fields_say():
 @pytest.mark.parametrize(
     ("changes", "message", "hint"),
     [
-        ({"nam": 1}, "outer.nam is not a field of Outer", "did you mean 'name'?"),
+        ({"nam": 1}, "outer.nam is not a field", "did you mean 'name'?"),
         ({"name": "alfa"}, "outer.name='alfa' is unknown", "did you mean 'alpha'?"),
         ({"name": 1}, r"outer.name=1 \(expected a text\)", None),
         ({"flag": 1}, r"outer.flag=1 \(expected true or false\)", None),

@@ -26,10 +26,12 @@ from robust_transfer.config.methods import (
 from robust_transfer.config.model import ModelConfig
 from robust_transfer.config.plugins import load_methods
 from robust_transfer.config.runtime import BudgetConfig, RuntimeConfig
-from robust_transfer.config.schema import below, option, parse, parse_choice
+from robust_transfer.config.schema import below, option, parse, parse_choice, refuse_unknown
 from robust_transfer.core.choices import CHANNELS
 from robust_transfer.core.errors import ConfigError, did_you_mean
 from robust_transfer.core.nearest import MEANT
+
+METHODS: dict[str, Mapping[str, type]] = {"pretrain": PRETRAIN, "finetune": FINETUNE}
 
 
 @dataclass
@@ -52,12 +54,8 @@ class TrainConfig(EvaluatorNodes):
     label: str | None = option("name of the experiment preset, for reports", identity=False)
 
     def check(self, path: str) -> None:
-        """Refuse unknown evaluators, and a run past pre-training without a target."""
+        """Refuse unknown evaluators."""
         check_names(self.evaluators, ("auto", *evaluators()))
-        if self.until != "pretrain" and self.finetune is None:
-            raise ConfigError("finetune is not chosen", f"finetune=NAME, one of: {', '.join(FINETUNE)}")
-        if self.until != "pretrain" and self.dataset is None:
-            raise ConfigError("dataset is not chosen", "dataset=NAME; rt-data status lists them")
 
 
 @dataclass
@@ -120,14 +118,17 @@ def check_names(chosen: list[str] | str, known: Sequence[str]) -> None:
 def train_config(values: Mapping[str, Any]) -> TrainConfig:
     """Build rt-train's configuration from plain values, or raise ConfigError."""
     load_methods()
-    chosen = parse_evaluators(values)
-    chosen["pretrain"] = parse_choice(PRETRAIN, chosen.get("pretrain"), "pretrain")
-    if chosen.get("finetune") is not None:
-        chosen["finetune"] = parse_choice(FINETUNE, chosen["finetune"], "finetune")
-    given = {"dataset": None, "finetune": None, **chosen}
+    given = {"pretrain": None, "dataset": None, "finetune": None, **parse_evaluators(values)}
+    # What is misspelt is said before what is missing: it is often what was to be chosen.
+    elsewhere = partial(_elsewhere, TrainConfig, given)
+    refuse_unknown([TrainConfig], given, "", beside=evaluators(), elsewhere=elsewhere)
+    missing = [group for group in ("pretrain", "finetune", "dataset") if _is_missing(given, group)]
+    for group, classes in METHODS.items():
+        given[group] = None if group in missing else parse_choice(classes, given[group], group)
     config: TrainConfig = parse(
-        TrainConfig, given, "", beside=evaluators(), elsewhere=partial(_elsewhere, TrainConfig, chosen)
+        TrainConfig, {**given, "pretrain": given["pretrain"] or NoneConfig("none")}, ""
     )
+    _refuse_missing([group for group in missing if group == "pretrain" or config.until != "pretrain"])
     if isinstance(config.pretrain, TrainingConfig):
         config.source = _with_split_seed(config.source, config.pretrain.seed)
     if config.dataset is not None:
@@ -135,28 +136,62 @@ def train_config(values: Mapping[str, Any]) -> TrainConfig:
     return config
 
 
+def _is_missing(given: dict[str, Any], group: str) -> bool:
+    """Tell that a group has no name, and clear it; what is given of it must be a value of some choice."""
+    values = given[group] or {}
+    if not isinstance(values, Mapping) or "name" in values:
+        return False
+    classes = METHODS[group].values() if group in METHODS else [DatasetConfig]
+    refuse_unknown(classes, values, group, of=f"any {group}")
+    given[group] = None
+    return True
+
+
+def _refuse_missing(missing: Sequence[str]) -> None:
+    """Say all at once what a run needs and was not chosen."""
+    if len(missing) > 1:
+        chosen = " ".join(f"{group}=NAME" for group in missing)
+        raise ConfigError(
+            f"{', '.join(missing)} are not chosen", f"{chosen}: rt-train --help lists the names"
+        )
+    for group in missing:
+        names = (
+            f", one of: {', '.join(METHODS[group])}" if group in METHODS else "; rt-data status lists them"
+        )
+        raise ConfigError(f"{group} is not chosen", f"{group}=NAME{names}")
+
+
 def evaluate_config(values: Mapping[str, Any]) -> EvaluateConfig:
     """Build rt-eval's configuration from plain values, or raise ConfigError."""
-    if not values.get("checkpoint"):
+    given = {"model": None, "dataset": None, **parse_evaluators(values)}
+    elsewhere = partial(_elsewhere, EvaluateConfig, {})
+    refuse_unknown([EvaluateConfig], given, "", beside=evaluators(), elsewhere=elsewhere)
+    missing = [group for group in ("dataset",) if _is_missing(given, group)]
+    if not given.get("checkpoint"):
         raise ConfigError("checkpoint is not given", "checkpoint=DIR, KEY or FILE; rt-report runs lists keys")
-    if not values.get("dataset"):
-        raise ConfigError("dataset is not chosen", "dataset=NAME; rt-data status lists them")
-    given = {"model": None, **parse_evaluators(values)}
-    config: EvaluateConfig = parse(
-        EvaluateConfig, given, "", beside=evaluators(), elsewhere=partial(_elsewhere, EvaluateConfig, {})
-    )
+    _refuse_missing(missing)
+    config: EvaluateConfig = parse(EvaluateConfig, given, "")
     if not config.evaluators:
         raise ConfigError("evaluators is empty", f"choose from: {', '.join(evaluators())}")
     config.dataset = _with_split_seed(config.dataset, config.seed)
     return config
 
 
+def _possible(classes: Mapping[str, type], chosen: Mapping[str, Any], group: str) -> list[type]:
+    """Return the class that is chosen of a group, or all that can be; none where there is no such group."""
+    if group not in chosen:
+        return []
+    values = chosen[group]
+    name = values.get("name") if isinstance(values, Mapping) else values
+    return [classes[name]] if isinstance(name, str) and name in classes else list(classes.values())
+
+
 def _elsewhere(cls: type, chosen: Mapping[str, Any], name: str) -> str | None:
     """Say in which groups a value stands that is given without one: lr is finetune.lr or pretrain.lr."""
-    owners = {
-        group: type(chosen[group]) for group in ("finetune", "pretrain") if chosen.get(group) is not None
-    }
-    paths = [path for group, owner in {**owners, **evaluators()}.items() for path in below(owner, group)]
+    owners = [("finetune", owner) for owner in _possible(FINETUNE, chosen, "finetune")]
+    owners += [("pretrain", owner) for owner in _possible(PRETRAIN, chosen, "pretrain")]
+    owners += list(evaluators().items())
+    paths = [path for group, owner in owners for path in below(owner, group)]
     paths += [path for path in below(cls, "") if "." in path]
     ends = [path.rpartition(".")[2] for path in paths]
     top = [field.name for field in dataclasses.fields(cls)]

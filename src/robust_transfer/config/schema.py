@@ -19,6 +19,7 @@ from robust_transfer.core.errors import ConfigError, did_you_mean
 from robust_transfer.core.nearest import nearest
 
 _hints = functools.cache(typing.get_type_hints)
+Elsewhere = Callable[[str], str | None]
 
 
 def option(
@@ -64,27 +65,23 @@ def parse(
     path: str,
     *,
     stored: bool = False,
+    of: str = "",
     beside: Iterable[str] = (),
-    elsewhere: Callable[[str], str | None] = lambda name: None,
+    elsewhere: Elsewhere = lambda name: None,
 ) -> Any:
     """Build dataclass `cls` from a mapping, or raise ConfigError naming the dotted path.
 
     stored : the values are a finished stage's: fields added since have their `default_for_hash`, and what is
         refused of a new run is not
-    beside : names that stand beside the fields, for suggestions
-    elsewhere : says where else a field of that name, or one like it, stands
+    of, beside, elsewhere : as in `refuse_unknown`
     """
     if not isinstance(values, Mapping):
         raise ConfigError(f"{path or 'the configuration'} must be a mapping of values (found {values!r})")
+    refuse_unknown([cls], values, path, of=of, beside=beside, elsewhere=elsewhere)
     hints = _hints(cls)
-    fields = {f.name: f for f in dataclasses.fields(cls)}
-    for name in values:
-        if name not in fields:
-            where = f" of {cls.__name__.removesuffix('Config')}" if path else ""
-            hint = _suggestion(cls, str(name), path, [*fields, *beside], elsewhere)
-            raise ConfigError(f"{_join(path, str(name))} is not a field{where}", hint)
     made = {}
-    for name, field in fields.items():
+    for field in dataclasses.fields(cls):
+        name = field.name
         later = field.metadata.get("default_for_hash", dataclasses.MISSING)
         if name in values:
             made[name] = _value(hints[name], values[name], _join(path, name), field.metadata, stored)
@@ -99,6 +96,29 @@ def parse(
     return config
 
 
+def refuse_unknown(
+    classes: Iterable[type],
+    values: Mapping[str, Any],
+    path: str,
+    *,
+    of: str = "",
+    beside: Iterable[str] = (),
+    elsewhere: Elsewhere = lambda name: None,
+) -> None:
+    """Raise ConfigError at the first name that is no field of any of some classes.
+
+    of : the choice that has these fields, as it was typed
+    beside : names that stand beside the fields, for suggestions
+    elsewhere : says where else a field of that name, or one like it, stands
+    """
+    fields = {field.name: cls for cls in classes for field in dataclasses.fields(cls)}
+    for name in map(str, values):
+        if name not in fields:
+            where = f" of {of}" if of else ""
+            hint = _suggestion(set(fields.values()), name, path, [*fields, *beside], elsewhere)
+            raise ConfigError(f"{_join(path, name)} is not a field{where}", hint)
+
+
 def parse_choice(
     classes: Mapping[str, type], values: Any, path: str, *, tag: str = "name", stored: bool = False
 ) -> Any:
@@ -109,6 +129,8 @@ def parse_choice(
             f"{path}='{values}' is a name (expected its values)",
             f"in a file's defaults: - override /{path.replace('.', '/')}: {values}",
         )
+    if isinstance(values, Mapping) and tag not in values:
+        refuse_unknown(classes.values(), values, path, of=f"any {shown}")
     if not isinstance(values, Mapping) or tag not in values:
         raise ConfigError(f"{shown} is not chosen", f"{shown}=NAME, one of: {', '.join(classes)}")
     name = values[tag]
@@ -124,7 +146,7 @@ def parse_choice(
                 f"{_join(path, str(given))} is not used by {shown}={name}",
                 f"{' or '.join(owners)} has it: {shown}={owners[0]}",
             )
-    return parse(classes[name], values, path, stored=stored)
+    return parse(classes[name], values, path, stored=stored, of=f"{shown}={name}")
 
 
 def variants(hint: Any) -> dict[str, type]:
@@ -175,15 +197,14 @@ def _moved(cls: type, name: str, path: str) -> str | None:
     return None
 
 
-def _suggestion(
-    cls: type, name: str, path: str, known: list[str], elsewhere: Callable[[str], str | None]
-) -> str:
+def _suggestion(classes: Iterable[type], name: str, path: str, known: list[str], elsewhere: Elsewhere) -> str:
     """Say which field is meant: one of these, one below them, or one that stands elsewhere."""
-    if found := _moved(cls, name, path) or elsewhere(name):
+    moved = filter(None, (_moved(cls, name, path) for cls in classes))
+    if found := next(moved, None) or elsewhere(name):
         return found
     if nearest(name, known):
         return did_you_mean(name, known)
-    inner = {dotted.rpartition(".")[2]: dotted for dotted in below(cls, path)}
+    inner = {dotted.rpartition(".")[2]: dotted for cls in classes for dotted in below(cls, path)}
     if near := nearest(name, inner):
         return did_you_mean(inner[near[0]], [inner[near[0]]])
     return did_you_mean(name, known)
