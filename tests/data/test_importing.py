@@ -86,7 +86,7 @@ def test_what_matches_nothing_is_counted_and_named(tmp_path, caplog):
     import_set("pets", root, there)
     assert "15 of 15 listed images that were absent are laid out" in caplog.messages[0]
     assert caplog.messages[1] == "pets: 1 other images match nothing in its lists: stranger.png ..."
-    with pytest.raises(DataError, match="none of the 0 images there"):
+    with pytest.raises(DataError, match="none of the 0 images has the name"):
         (root / "oxford-iiit-pet/images/Bengal_1.jpg").unlink()
         (tmp_path / "empty").mkdir()
         import_set("pets", root, tmp_path / "empty")

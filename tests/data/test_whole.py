@@ -100,7 +100,7 @@ def test_a_file_that_is_not_the_published_one_is_seen_by_everyone(small, monkeyp
 def test_a_set_whose_images_are_lost_is_used_from_half_of_a_split_on(small):
     root = small("birdsnap")  # 7 of 12 and 2 of 3 are there
     assert answers("birdsnap", root) == dict.fromkeys(("status", "plan", "check", "run"), True)
-    assert status("birdsnap", root).problem == "6 listed images are not there; the others are used"
+    assert status("birdsnap", root).problem == "6 listed images are absent; the others are used"
     assert catalogue.coverage("birdsnap", root) == {"train": (7, 12), "test": (2, 3)}
     for path in open_dataset("birdsnap", root, "train").paths[:2]:
         (root / path).unlink()

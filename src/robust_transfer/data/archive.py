@@ -1,4 +1,4 @@
-"""Unpack a tar or zip archive so that nothing lands outside its folder; checked whole before any writing."""
+"""Unpack a tar or zip archive so that nothing is written outside its folder; all of it is checked first."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import IO, NamedTuple
 
 from robust_transfer.core.errors import DataError
-from robust_transfer.data.images import what_it_is
+from robust_transfer.data.images import file_problem
 
 _TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 
 
 class _Member(NamedTuple):
-    """One entry of an archive; `kind` is file, directory, or the word for what is refused."""
+    """One entry of an archive; `kind` is file, directory, or what is refused: link or device."""
 
     name: str
     kind: str
@@ -32,8 +32,8 @@ class _Member(NamedTuple):
 def unpack(archive: str | Path, root: str | Path, inner: str = "") -> int:
     """Unpack `archive` below `root` and return the number of files.
 
-    The files are written beside their place and moved there at the end; what a Mac leaves in an archive
-    (__MACOSX, ._*) is left out. Only one process at a time may unpack an archive below a root.
+    The files are written to a temporary folder and moved into place at the end; macOS metadata (__MACOSX,
+    ._*) is left out. Only one process at a time may unpack an archive below a root.
 
     Parameters
     ----------
@@ -55,7 +55,7 @@ def unpack(archive: str | Path, root: str | Path, inner: str = "") -> int:
         raise DataError(f"{archive} could not be unpacked below {root} ({error})") from error
     except Exception as error:  # damaged archives raise nearly anything from inside tarfile and zipfile
         raise DataError(
-            f"{archive} is not a whole tar or zip archive ({what_it_is(archive) or error})",
+            f"{archive} is not a whole tar or zip archive ({file_problem(archive) or error})",
             "delete it and fetch it again",
         ) from error
 
@@ -74,7 +74,7 @@ def _unpack(archive: Path, root: Path, inner: str) -> int:
     for left_over in root.glob(f"{prefix}*"):  # by a process that was killed
         shutil.rmtree(left_over)
     with tempfile.TemporaryDirectory(dir=root, prefix=prefix) as staging, archive.open("rb") as stream:
-        written = {  # a tar may name a member twice: the last one stands
+        written = {  # a tar may name a member twice: the last one counts
             _write(member, Path(staging)): None
             for member in _members(stream, archive.name, inner)
             if member.kind == "file"
@@ -108,7 +108,7 @@ def _check(archive: Path, member: _Member) -> None:
     if reason:
         raise DataError(
             f"{archive.name} is refused: its member {member.name!r} {reason} (nothing was written)",
-            "get the archive from the publisher of the data set, and compare its md5 (rt-data status)",
+            "get the archive from the publisher of the data set and compare its md5 (rt-data status)",
         )
 
 
@@ -117,10 +117,10 @@ def _members(stream: IO[bytes], name: str, inner: str) -> Iterator[_Member]:
     is_zip = zipfile.is_zipfile(stream) and not name.endswith(_TAR_SUFFIXES)
     stream.seek(0)
     members = _zip_members(stream, inner) if is_zip else _tar_members(stream, inner)
-    yield from (member for member in members if not _left_by_a_mac(member.name))
+    yield from (member for member in members if not _is_macos_metadata(member.name))
 
 
-def _left_by_a_mac(name: str) -> bool:
+def _is_macos_metadata(name: str) -> bool:
     parts = name.split("/")
     return "__MACOSX" in parts or parts[-1].startswith("._") or parts[-1] == ".DS_Store"
 
@@ -133,7 +133,7 @@ def _zip_members(stream: IO[bytes], inner: str) -> Iterator[_Member]:
             )
             if not inner:
                 yield _Member(info.filename, kind, info.file_size, partial(opened.open, info))
-            elif kind == "file" and fnmatch(info.filename, inner) and not _left_by_a_mac(info.filename):
+            elif kind == "file" and fnmatch(info.filename, inner) and not _is_macos_metadata(info.filename):
                 with opened.open(info) as content:
                     yield from _tar_members(content, "")
 
@@ -143,7 +143,7 @@ def _tar_members(stream: IO[bytes], inner: str) -> Iterator[_Member]:
         for info in opened:
             if not inner:
                 yield _Member(info.name, _tar_kind(info), info.size, partial(_content, opened, info))
-            elif info.isreg() and fnmatch(info.name, inner) and not _left_by_a_mac(info.name):
+            elif info.isreg() and fnmatch(info.name, inner) and not _is_macos_metadata(info.name):
                 folder = info.name.removesuffix(".tar")
                 inside = _tar_members(_content(opened, info), "")
                 yield from (member._replace(name=f"{folder}/{member.name}") for member in inside)

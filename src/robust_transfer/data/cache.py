@@ -1,6 +1,6 @@
 """Images decoded once: whole, as uint8, in one memory-mapped file that workers, processes and runs share.
 
-The pixels are those that decoding gives, so a cache changes no result. Not resized images are kept, since a
+The pixels are those that decoding gives, so a cache changes no result. Images are kept in full size, since a
 random crop cuts the original; it is cut from the map before Pillow sees it, so that little is copied.
 """
 
@@ -28,14 +28,14 @@ from robust_transfer.data.images import FileImages
 OFF, AUTO = "off", "auto"
 FOLDER = "decoded"  # below the data root, unless another folder is given
 SHARE_OF_DISK = 0.5  # of what is free that a cache may take
-SAMPLED = 64  # images whose headers tell how large a cache would be
+SAMPLED = 64  # images from whose headers the size of a cache is estimated
 CHUNK = 256  # images that are decoded at a time
 
 Read = Callable[[int], Image.Image]
 
 
 class MappedImage(Image.Image):
-    """An RGB image whose pixels (H, W, 3) lie in a map: a crop copies its part, the rest works as ever."""
+    """An RGB image whose pixels (H, W, 3) lie in a map: a crop copies its part alone."""
 
     def __init__(self, pixels: np.ndarray) -> None:
         super().__init__()
@@ -43,13 +43,13 @@ class MappedImage(Image.Image):
         self._mode, self._size = "RGB", (pixels.shape[1], pixels.shape[0])
 
     def load(self) -> Any:
-        """Copy the pixels to where Pillow wants them, once something needs them all."""
+        """Copy all pixels to Pillow's own memory, once something needs them."""
         if not self._loaded:
             self.im, self._loaded = Image.fromarray(self._pixels).im, True
         return super().load()
 
     def crop(self, box: Any = None) -> Image.Image:
-        """Cut a box; one that reaches outside, and what was changed, is Pillow's matter."""
+        """Cut a box; Pillow handles one that reaches outside, and an image that was changed."""
         if self._loaded or box is None or min(box[:2]) < 0 or box[2] > self.width or box[3] > self.height:
             return super().crop(box)
         left, top, right, bottom = (round(edge) for edge in box)
@@ -61,7 +61,7 @@ class MappedImage(Image.Image):
 
 
 class DecodedImages:
-    """The images of a data set from its cache; those that could not be decoded are asked of the files."""
+    """The images of a data set from its cache; those that could not be decoded are read from their files."""
 
     def __init__(self, path: Path, original: Read) -> None:
         self.path, self.original = path, original
@@ -117,7 +117,7 @@ def _index_of(path: Path) -> Path:
 
 
 def _build(dataset: ImageDataset, path: Path) -> bool:
-    """Write a cache, whole or not at all; False, and a line that says why, where that cannot be."""
+    """Write a cache, whole or not at all; False, with a log line that says why, where it cannot be."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(path.with_suffix(".lock")):
@@ -148,7 +148,7 @@ def _needed(dataset: ImageDataset) -> float:
         try:
             with Image.open(dataset.reader.root / dataset.paths[position]) as image:
                 sizes.append(3 * image.width * image.height)
-        except Exception:  # a broken file is the reader's matter
+        except Exception:  # the reader reports a broken file
             continue
     return float(np.mean(sizes or [0])) * len(dataset)
 

@@ -1,4 +1,4 @@
-"""What a key holds of a data set, what its splits list, whether they are there. Imports no torch."""
+"""A data set's identity in keys, the lists of its splits, and whether they are on disk. Imports no torch."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from robust_transfer.data.lists import read_lines
 from robust_transfer.data.once import once
 from robust_transfer.data.selection import Selection
 from robust_transfer.data.sources import list_split
-from robust_transfer.data.whole import check_something, check_whole
+from robust_transfer.data.whole import check_not_empty, check_whole
 
 if TYPE_CHECKING:
     from robust_transfer.data.listing import Listing
@@ -49,7 +49,7 @@ def check_partition(entry: Entry, partition: int | None) -> int | None:
 
 
 def identity(name: str, selection: Selection = ALL, *, root: str | Path | None = None) -> dict[str, Any]:
-    """Return what a stage key holds of a data set; needs no data on disk, but for `imagefolder`.
+    """Return a data set's part of a stage key; needs no data on disk, but for `imagefolder`.
 
     Options that change nothing are left out: the seed where nothing is drawn, the partition where there is
     one split. `root` (the folder itself) is read for `imagefolder` only: its key is the hash of its listing.
@@ -78,17 +78,17 @@ def identity(name: str, selection: Selection = ALL, *, root: str | Path | None =
 
 def hash_folder(root: Path) -> str:
     """Hash (path, size) of every image of a user's folder: a plan sees that the data changed."""
-    digest, lacks = hashlib.sha256(), []
+    digest, errors = hashlib.sha256(), []
     for split in ("train", "test"):
         try:
             paths = once(list_split, SPLITS_HELD)(get("imagefolder"), root, split, None).paths
         except DataError as error:
-            lacks.append(error)
+            errors.append(error)
             continue  # a source needs no test part, an evaluation no training part
         for path in paths:
             digest.update(f"{path}\t{(root / path).stat().st_size}\n".encode())
-    if len(lacks) == 2:
-        raise lacks[0]
+    if len(errors) == 2:
+        raise errors[0]
     return digest.hexdigest()
 
 
@@ -110,7 +110,7 @@ def official_listing(
 
 def _listing(entry: Entry, root: Path, split: str, partition: int | None, verify: bool) -> Listing:
     listing = once(list_split, SPLITS_HELD)(entry, root, split, partition)
-    check_something(entry, root, split, listing)
+    check_not_empty(entry, root, split, listing)
     if verify:
         check_whole(entry, root, split, partition, listing)
     return listing
@@ -125,7 +125,7 @@ def coverage(
 ) -> dict[str, tuple[int, int]]:
     """Return (images found, images of the official split) of train and test, where these can be listed.
 
-    What is verified is whole, so nothing is read for it but where images may be gone.
+    What is verified is complete, so only sets that may lack images are read.
     """
     entry, counts = get(name), {}
     for split in ("train", "test"):

@@ -30,24 +30,27 @@ def unreadable_images(
 
     Returns
     -------
-    (images looked at, one line for each that cannot be read)
+    (images checked, one line for each that cannot be read)
 
     Raises
     ------
-    DataError : with `verify`, the set is not whole, before any image is opened; else, nothing is there
+    DataError : with `verify`, the set is not whole, before any image is opened; else, nothing is on disk
     """
     entry, selection = catalogue.get(name), Selection(partition=partition)
-    listings, lacks = [], []
+    listings, errors = [], []
     for split in ("train", "test") if entry.test != 0 else ("train",):
         try:
             listings.append(catalogue.official_listing(entry, root, split, selection, verify=verify))
         except DataError as error:
-            lacks.append(error)
-    if lacks and (verify or not listings):
-        raise lacks[0]
+            errors.append(error)
+    if errors and (verify or not listings):
+        raise errors[0]
     # Sets held in memory were decoded by being listed.
     files = [
-        str(Path(root) / path) for one in listings if isinstance(one.read, FileImages) for path in one.paths
+        str(Path(root) / path)
+        for listing in listings
+        if isinstance(listing.read, FileImages)
+        for path in listing.paths
     ]
     results = tqdm(
         _decode_all(files, num_workers or os.cpu_count() or 1),
@@ -56,7 +59,7 @@ def unreadable_images(
         unit="img",
         disable=None,
     )
-    return sum(len(one.paths) for one in listings), [problem for problem in results if problem]
+    return sum(len(listing.paths) for listing in listings), [problem for problem in results if problem]
 
 
 def _decode_all(files: list[str], num_workers: int) -> Iterator[str | None]:

@@ -16,18 +16,18 @@ RUN_ANYWAY = "rt-train ... data.verify=false runs with what is there, and marks 
 
 
 def known_md5(path: Path) -> str:
-    """Return the MD5 of a file, computed once a machine for each size and time of it."""
+    """Return the MD5 of a file, computed once per machine for each size and time of it."""
     stat, name = path.stat(), str(path.resolve())
     now = [stat.st_size, stat.st_mtime_ns]
-    kept = cache_folder() / "md5.json"
-    known = read_json(kept) or {}
-    if name in known and known[name][:2] == now:
-        return str(known[name][2])
+    store = cache_folder() / "md5.json"
+    stored = read_json(store) or {}
+    if name in stored and stored[name][:2] == now:
+        return str(stored[name][2])
     actual = md5_of(path)
     if stat.st_mtime_ns < time.time_ns() - SETTLED_NS:
         with suppress(OSError):  # it is computed anew next time
-            kept.parent.mkdir(parents=True, exist_ok=True)
-            write_json(kept, {**(read_json(kept) or {}), name: [*now, actual]})
+            store.parent.mkdir(parents=True, exist_ok=True)
+            write_json(store, {**(read_json(store) or {}), name: [*now, actual]})
     return actual
 
 

@@ -26,9 +26,9 @@ class ImageDataset:
 
     Attributes
     ----------
-    name, split : what was asked for
+    name, split : as requested
     class_names : position = label
-    paths, labels : one per image, known without decoding; paths are relative to the data root
+    paths, labels : one per image, read without decoding; paths are relative to the data root
     on_error : "stop" or "skip": what the loaders do with an image that cannot be read
     expected : len(self), and the images of the official list that are not on disk
     """
@@ -62,7 +62,7 @@ class ImageDataset:
         return other
 
     def fingerprint(self) -> str:
-        """Hash the list of (path, label): what a stage stores to know the data it was computed from."""
+        """Hash the list of (path, label): a stage stores it."""
         from robust_transfer.data.listing import data_hash  # it imports Pillow, which a plan does without
 
         return data_hash(zip(self.paths, self.labels, strict=True))
@@ -84,14 +84,14 @@ def open_dataset(
     name : a name of the catalogue
     root : the folder with all data sets in torchvision's layout; for `imagefolder` the folder itself
     split : train, validation (the part of train held out by `validation_fraction`) or test
-    verify : counts and checksums must be the catalogue's; False takes what is there
+    verify : counts and checksums must be the catalogue's; False takes what is on disk
     on_error : "stop" raises at an image that cannot be read, "skip" leaves it out and lists it
     options : the fields of `Selection`: partition, shots, train_fraction, split_seed, validation_fraction,
         generated
 
     Raises
     ------
-    ConfigError : the request makes no sense; DataError : the data are not what they should be
+    ConfigError : the request makes no sense; DataError : the data are absent, incomplete or not official
     """
     return open_selection(name, root, split, Selection(**options), verify=verify, on_error=on_error)
 

@@ -1,7 +1,7 @@
-"""Finish views in batches, in float32, on the device where they lie.
+"""Finish views in batches, in float32, on their device.
 
 What the worker's PIL does in steps of 8 bits is not rounded here, so the values differ by those roundings.
-Every image has its own numbers; which images it shares a batch with changes none of its bits on a CPU.
+Every image has its own numbers; the rest of the batch changes none of its bits on a CPU.
 """
 
 # B images of one view, R of them, H/W pixels; images are (B, 3, H, W) in [0, 1]
@@ -25,7 +25,7 @@ def finish(crops: Tensor, drawn: Tensor) -> Tensor:
     Parameters
     ----------
     crops : on any device
-    drawn : (B, 12) as in View.row, on the CPU: which images a step concerns is known without asking a GPU
+    drawn : (B, 12) as in View.row, on the CPU: so that no step waits for a GPU to know its images
     """
     flip, gray, sigma, solarize = drawn[:, :4].unbind(1)
     factors, order = drawn[:, 4:8], drawn[:, 8:].long()
@@ -40,7 +40,7 @@ def finish(crops: Tensor, drawn: Tensor) -> Tensor:
 
 
 def luma(images: Tensor) -> Tensor:
-    """Return the brightness that is seen, (B, 1, H, W)."""
+    """Return the perceived brightness, (B, 1, H, W)."""
     red, green, blue = images[:, 0:1], images[:, 1:2], images[:, 2:3]
     return LUMA[0] * red + LUMA[1] * green + LUMA[2] * blue
 
@@ -64,11 +64,11 @@ def shift_hue(images: Tensor, shift: Tensor) -> Tensor:
     red, green, blue = images.unbind(1)
     value = images.amax(1)
     chroma = value - images.amin(1)
-    some = chroma.masked_fill(chroma == 0, 1.0)
+    divisor = chroma.masked_fill(chroma == 0, 1.0)
     sixths = torch.where(
         value == red,
-        (green - blue) / some,
-        torch.where(value == green, 2 + (blue - red) / some, 4 + (red - green) / some),
+        (green - blue) / divisor,
+        torch.where(value == green, 2 + (blue - red) / divisor, 4 + (red - green) / divisor),
     )
     sixths = (sixths + 6 * _each(shift, images).squeeze(1)).unsqueeze(1)
     start = torch.tensor([5.0, 3.0, 1.0]).to(images.device).view(1, 3, 1, 1)
@@ -99,10 +99,10 @@ def _on_rows(
     rows = chosen.nonzero().squeeze(1)
     if not len(rows):
         return images
-    there = rows.to(images.device)
-    return images.index_copy(0, there, change(images[there], numbers[rows]))
+    indices = rows.to(images.device)
+    return images.index_copy(0, indices, change(images[indices], numbers[rows]))
 
 
 def _each(values: Tensor, images: Tensor) -> Tensor:
-    """Bring one number an image, (B,), beside the images as (B, 1, 1, 1)."""
+    """Broadcast one number per image, (B,), to the images as (B, 1, 1, 1)."""
     return values.to(images.device, images.dtype, non_blocking=True).view(-1, 1, 1, 1)

@@ -1,4 +1,4 @@
-"""Download one file: resumed where it was cut off, compared with length and MD5 before it gets its name."""
+"""Download one file: resumed where it was cut off, checked by length and MD5 before it gets its name."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from tqdm import tqdm
 
 from robust_transfer.core.errors import DataError
 from robust_transfer.data.checksums import md5_of
-from robust_transfer.data.images import what_it_is
+from robust_transfer.data.images import file_problem
 
 TIMEOUT_SECONDS = 30
 BLOCK = 1 << 20
 
 
 def download(url: str, path: Path, md5: str) -> None:
-    """Bring `url` to `path`; what came so far stays beside it as .NAME.part, for the next call to go on.
+    """Download `url` to `path`; a partial file stays beside it as .NAME.part, and the next call resumes it.
 
     Raises
     ------
-    DataError : no connection, another answer than the file, a connection cut off, a full disk, a file that is
-        not the published one: each in a sentence of its own
+    DataError : no connection, an error from the server, a connection cut off, a full disk, or a file that is
+        not the published one; the message says which
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.part")
@@ -45,10 +45,10 @@ def download(url: str, path: Path, md5: str) -> None:
     if total is not None and received < total:
         raise DataError(
             f"{path.name}: the connection was cut off after {received:,} of {total:,} bytes",
-            "run the same command again: it goes on from there",
+            "run the same command again: it resumes there",
         )
     if (actual := md5_of(part)) != md5:
-        kind = what_it_is(part)
+        kind = file_problem(part)
         part.unlink()
         raise DataError(
             f"{path.name}: {url} did not send the published file (expected md5 {md5}, found {actual}"
@@ -59,31 +59,31 @@ def download(url: str, path: Path, md5: str) -> None:
 
 
 def _receive(url: str, part: Path, name: str) -> int | None:
-    """Append what is missing of `part`; return the file's whole length where the server says it."""
-    have = part.stat().st_size if part.is_file() else 0
+    """Append the missing part of `part`; return the file's total length where the server sends it."""
+    received = part.stat().st_size if part.is_file() else 0
     request = urllib.request.Request(url, headers={"User-Agent": "robust-transfer"})
-    if have:
-        request.add_header("Range", f"bytes={have}-")
+    if received:
+        request.add_header("Range", f"bytes={received}-")
     try:
         response = urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS)
     except urllib.error.HTTPError as error:
         if error.code != 416:  # range not satisfiable: nothing is left to send
             raise
         error.close()
-        return have
+        return received
     with response:
-        if have and response.status != 206:  # the server sends all of it again
-            have = 0
+        if received and response.status != 206:  # the server sends all of it again
+            received = 0
         length = response.headers.get("Content-Length")
-        total = have + int(length) if length else None
-        _check_room(part, name, (total or 0) - have)
-        _append(response, part, have, total, name)
+        total = received + int(length) if length else None
+        _check_room(part, name, (total or 0) - received)
+        _append(response, part, received, total, name)
     return total
 
 
-def _append(response: HTTPResponse, part: Path, have: int, total: int | None, name: str) -> None:
-    bar = tqdm(total=total, initial=have, unit="B", unit_scale=True, desc=name, disable=None)
-    with bar, part.open("ab" if have else "wb") as target:
+def _append(response: HTTPResponse, part: Path, received: int, total: int | None, name: str) -> None:
+    bar = tqdm(total=total, initial=received, unit="B", unit_scale=True, desc=name, disable=None)
+    with bar, part.open("ab" if received else "wb") as target:
         while block := response.read(BLOCK):
             target.write(block)
             bar.update(len(block))
@@ -98,5 +98,5 @@ def _check_room(part: Path, name: str, needed: int) -> None:
 def _disk_is_full(path: Path, reason: str) -> DataError:
     return DataError(
         f"{path.name}: no room on the disk of {path.parent} ({reason})",
-        "make room, or choose another disk: --root DIR; the same command goes on",
+        "make room, or choose another disk: --root DIR; the same command resumes",
     )

@@ -1,4 +1,4 @@
-"""What is known of a data set without touching the disk: catalogue.toml, and those of other packages."""
+"""The metadata of data sets, without touching the disk: catalogue.toml, and those of other packages."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MEAN_PER_CLASS = "mean_per_class"
 
 @dataclass(frozen=True)
 class Archive:
-    """One file to download; what its fields mean stands at the top of catalogue.toml."""
+    """One file to download; its fields are explained at the top of catalogue.toml."""
 
     file: str
     size: str
@@ -32,9 +32,9 @@ class Archive:
     inner: str = ""
 
 
-@dataclass(frozen=True, eq=False)  # one object a name: what is read of it is kept by it
+@dataclass(frozen=True, eq=False)  # one object per name, which caches use as their key
 class Entry:
-    """One set; what its fields mean stands at the top of catalogue.toml."""
+    """One set; its fields are explained at the top of catalogue.toml."""
 
     name: str
     title: str
@@ -79,11 +79,11 @@ def names() -> tuple[str, ...]:
 
 
 def get(name: str) -> Entry:
-    """Return the entry of a data set; an unknown name is a ConfigError with the nearest known one."""
-    known = entries()
-    if name not in known:
-        raise ConfigError(f"data set '{name}' is not known", did_you_mean(name, known))
-    return known[name]
+    """Return the entry of a data set; an unknown name is a ConfigError that suggests the nearest."""
+    all_entries = entries()
+    if name not in all_entries:
+        raise ConfigError(f"data set '{name}' is not known", did_you_mean(name, all_entries))
+    return all_entries[name]
 
 
 @cache
@@ -92,14 +92,14 @@ def entries() -> dict[str, Entry]:
 
     Such a module's CATALOGUE is the path of a file like catalogue.toml.
     """
-    known = read(CATALOGUE)
+    all_entries = read(CATALOGUE)
     for extension in extensions(GROUP):
         module = extension.load(ModuleType)
         if not hasattr(module, "CATALOGUE"):
             raise extension.refusal("expected a module with CATALOGUE, the path of a TOML file")
         for name, entry in read(Path(module.CATALOGUE)).items():
-            extension.add_to(known, name, entry)
-    return known
+            extension.add_to(all_entries, name, entry)
+    return all_entries
 
 
 def read(path: Path) -> dict[str, Entry]:

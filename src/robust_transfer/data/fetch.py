@@ -1,4 +1,4 @@
-"""Get a set: download what can be, say what cannot, unpack what is there. Nothing else uses the network."""
+"""Get a set: download what can be, name what cannot, unpack the archives. Nothing else uses the network."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from robust_transfer.data import catalogue
 from robust_transfer.data.archive import unpack
 from robust_transfer.data.checksums import known_md5
 from robust_transfer.data.download import download
-from robust_transfer.data.images import what_it_is
+from robust_transfer.data.images import file_problem
 from robust_transfer.data.lists import read_lines
 from robust_transfer.data.sources.matlab import read_mat
 from robust_transfer.data.status import status
@@ -28,7 +28,7 @@ def fetch(name: str, root: str | Path) -> None:
     Raises
     ------
     DataError : the set is not whole at the end: no network, a wrong checksum, a refused archive, or archives
-        that have to be got by hand; the message says which file (size, md5) goes where
+        that must be downloaded by hand; the message says which file (size, md5) goes where
     """
     entry, root = catalogue.get(name), Path(root)
     if not entry.archives:
@@ -37,7 +37,7 @@ def fetch(name: str, root: str | Path) -> None:
         logger.info(f"{name}: complete under {root}")
         return
     (root / FOLDER).mkdir(parents=True, exist_ok=True)
-    with FileLock(root / FOLDER / f".{name}.lock"):  # so that what a killed process left is nobody's
+    with FileLock(root / FOLDER / f".{name}.lock"):  # so that leftovers of a killed process are not in use
         _bring(entry, root)
     state = status(name, root)
     if state.state != "ok":
@@ -46,19 +46,19 @@ def fetch(name: str, root: str | Path) -> None:
 
 
 def _bring(entry: catalogue.Entry, root: Path) -> None:
-    """Put archives in place until the set is whole: those that are there or lacking first."""
-    there, lacking, unpacked = [], [], []
+    """Put archives in place until the set is whole: those that are on disk or absent first."""
+    present, absent, unpacked = [], [], []
     for archive in entry.archives:
         if (root / FOLDER / archive.file).is_file():
-            there.append(archive)
+            present.append(archive)
         elif archive.holds and (root / archive.holds).exists():
             unpacked.append(archive)
         else:
-            lacking.append(archive)
-    _refuse_by_hand(entry, root, lacking)
-    for archive in (*there, *lacking):
+            absent.append(archive)
+    _refuse_by_hand(entry, root, absent)
+    for archive in (*present, *absent):
         _put(entry, root, archive)
-    # What these brought is there, in part perhaps: they are got again while the set is not whole.
+    # What these held is on disk, perhaps in part: they are fetched again while the set is not whole.
     for archive in unpacked:
         if status(entry.name, root).state == "ok":
             return
@@ -69,9 +69,9 @@ def _bring(entry: catalogue.Entry, root: Path) -> None:
 def _refuse_by_hand(entry: catalogue.Entry, root: Path, archives: list[catalogue.Archive]) -> None:
     by_hand = [archive for archive in archives if archive.url is None]
     if by_hand:
-        wanted = ", ".join(f"{one.file} ({one.size}, md5 {one.md5})" for one in by_hand)
+        files = ", ".join(f"{archive.file} ({archive.size}, md5 {archive.md5})" for archive in by_hand)
         raise DataError(
-            f"{entry.name} cannot be downloaded: put {wanted} into {root / FOLDER}",
+            f"{entry.name} cannot be downloaded: put {files} into {root / FOLDER}",
             entry.origin,
             f"then: rt-data fetch {entry.name}; from another layout: rt-data import {entry.name} --from DIR",
         )
@@ -83,7 +83,7 @@ def _put(entry: catalogue.Entry, root: Path, archive: catalogue.Archive) -> None
         logger.info(f"{entry.name}: downloading {archive.file} ({archive.size}) from {archive.url}")
         download(archive.url or "", path, archive.md5)
     elif (actual := known_md5(path)) != archive.md5:
-        kind = what_it_is(path)
+        kind = file_problem(path)
         raise DataError(
             f"{path} is not the published archive (expected md5 {archive.md5}, found {actual}"
             f"{f': {kind}' if kind else ''})",
@@ -106,7 +106,7 @@ def put_in_place(path: Path, folder: Path, inner: str) -> None:
 
 
 def sort_validation(root: Path) -> None:
-    """Move ImageNet's images that lie loose in val/ into class folders, as the devkit says."""
+    """Move ImageNet's images that lie loose in val/ into class folders by the devkit's labels."""
     home = root / "imagenet"
     devkit = home / "ILSVRC2012_devkit_t12" / "data"
     synsets = read_mat(devkit / "meta.mat", "synsets")

@@ -1,4 +1,4 @@
-"""Keyed random images in place of a real set: the whole path runs, nothing can be learnt from the numbers."""
+"""Keyed random images in place of a real set: they exercise a whole run, whose numbers mean nothing."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SIDE_PIXELS = 64
 
 
 class GeneratedImages:
-    """Uniform uint8 noise, one key an image: the same picture in any process and order."""
+    """Uniform uint8 noise, one key per image: the same picture in any process and order."""
 
     def __init__(self, name: str, split: str) -> None:
         self.purpose = f"generated {name} {split}"

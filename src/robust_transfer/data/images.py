@@ -33,7 +33,7 @@ def open_rgb(path: Path | IO[bytes]) -> Image.Image:
                 return image.convert("RGBA").convert("RGB")
             return image.convert("RGB")
     except Exception as error:  # a broken file raises nearly anything from inside Pillow's plugins
-        reason = what_it_is(path) if isinstance(path, Path) else None
+        reason = file_problem(path) if isinstance(path, Path) else None
         reason = reason or str(error).replace(str(path), "it") or type(error).__name__
         raise DataError(
             f"{path} cannot be read as an image ({reason})",
@@ -41,8 +41,8 @@ def open_rgb(path: Path | IO[bytes]) -> Image.Image:
         ) from error
 
 
-def what_it_is(path: Path) -> str | None:
-    """Name what stands in the place of an image or an archive, where it is one of the usual things."""
+def file_problem(path: Path) -> str | None:
+    """Say what is usually wrong with a file that is no image or archive; None where it is something else."""
     if not path.is_file():
         return "it is not there" if not path.exists() else None
     with path.open("rb") as stream:

@@ -1,7 +1,7 @@
-"""Bring a set that lies in another layout into the official one: class folders, doubled folders, parquet.
+"""Import a set from another layout into the official one: class folders, doubled folders, parquet.
 
-What is looked for, in turn: the set's own folder somewhere inside (copies with a folder too many), for CIFAR
-class folders of images, else files that bear the names of the official lists.
+Tried in turn: the set's own folder somewhere inside (copies with a folder too many), for CIFAR
+class folders of images, else files with the names in the official lists.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class Item(NamedTuple):
 
 
 def import_set(name: str, root: str | Path, origin: str | Path, *, copy: bool = False) -> None:
-    """Lay out below `root` what `origin` holds of a set; what is there already stays.
+    """Lay out below `root` what `origin` holds of a set; existing files stay.
 
     Parameters
     ----------
@@ -77,7 +77,7 @@ def import_set(name: str, root: str | Path, origin: str | Path, *, copy: bool = 
 
     Raises
     ------
-    DataError : nothing of the set is found there; the message says what was looked for
+    DataError : `origin` holds nothing of the set; the message says what was tried
     """
     entry, root, origin = get(name), Path(root), Path(origin).resolve()
     if not entry.archives:
@@ -143,7 +143,7 @@ def _import_home(entry: Entry, target: Path, home: Path, *, copy: bool) -> None:
         shutil.copytree(home, target)
     else:
         target.symlink_to(home)
-    logger.info(f"{entry.name}: {home} is laid out as the set is; it stands at {target}")
+    logger.info(f"{entry.name}: {home} has the set's layout; it is now at {target}")
 
 
 # ---------------------------------------------------------------- image by image
@@ -151,9 +151,9 @@ def _import_home(entry: Entry, target: Path, home: Path, *, copy: bool) -> None:
 
 def _items(origin: Path) -> Iterator[Item]:
     files = [origin] if origin.is_file() else sorted(origin.rglob("*"))
-    found = [file for file in files if file.suffix in tables.SUFFIXES]
-    if found:
-        yield from (Item(parts, None, content) for parts, content in tables.read_images(found))
+    table_files = [file for file in files if file.suffix in tables.SUFFIXES]
+    if table_files:
+        yield from (Item(parts, None, content) for parts, content in tables.read_images(table_files))
         return
     for path in sorted(files_below(origin, "")):
         name = path.rpartition("/")[2]
@@ -166,38 +166,40 @@ def _import_by_name(entry: Entry, root: Path, items: list[Item], *, copy: bool) 
     by_name = defaultdict(list)
     for item in items:
         by_name[item.parts[-1].lower()].append(item)
-    used, wanted = set(), 0
+    used, absent = set(), 0
     for split in ("train", "test"):
         listing = list_split(entry, root, split, 1)
         for label, path in listing.absent:
-            wanted += 1
-            alike = by_name[PurePosixPath(path).name.lower()]
-            match = best_match(path, split, listing.class_names[label], alike)
+            absent += 1
+            candidates = by_name[PurePosixPath(path).name.lower()]
+            match = best_match(path, split, listing.class_names[label], candidates)
             if match is not None:
                 match.put(root / path, copy=copy)
                 used.add(match.parts)
-    if wanted and not used:
+    if absent and not used:
         raise DataError(
-            f"none of the {len(items):,} images there has the name of one of the {wanted:,} listed images of "
-            f"{entry.name} that are absent"
+            f"none of the {len(items):,} images has the name of one of the {absent:,} absent listed images "
+            f"of {entry.name}"
         )
-    logger.info(f"{entry.name}: {len(used):,} of {wanted:,} listed images that were absent are laid out")
-    others = ["/".join(item.parts) for item in items if item.parts not in used]
-    if wanted and others:
-        logger.info(f"{entry.name}: {len(others):,} other images match nothing in its lists: {others[0]} ...")
+    logger.info(f"{entry.name}: {len(used):,} of {absent:,} listed images that were absent are laid out")
+    unmatched = ["/".join(item.parts) for item in items if item.parts not in used]
+    if absent and unmatched:
+        logger.info(
+            f"{entry.name}: {len(unmatched):,} other images match nothing in its lists: {unmatched[0]} ..."
+        )
 
 
 def best_match(path: str, split: str, class_name: str, items: Iterable[Item]) -> Item | None:
-    """Return the item that a listed path means, None in a tie.
+    """Return the item that matches a listed path best, None in a tie.
 
     It is of the path's split or of none, then in a folder of the class's name, then the one with most folders
     in common.
     """
-    wanted, folder = PurePosixPath(path.lower()).parts, _letters(class_name)
+    listed, folder = PurePosixPath(path.lower()).parts, _letters(class_name)
 
     def score(item: Item) -> tuple[bool, bool, int]:
         of_class = len(item.parts) > 1 and _letters(item.parts[-2]) == folder
-        pairs = zip(reversed(wanted), reversed(item.parts), strict=False)
+        pairs = zip(reversed(listed), reversed(item.parts), strict=False)
         common = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1].lower(), pairs))
         return item.split in (split, None), of_class, common
 
@@ -208,7 +210,7 @@ def best_match(path: str, split: str, class_name: str, items: Iterable[Item]) ->
 
 
 def _letters(name: str) -> str:
-    """Return a class's name as the spellings of copies have it in common: apple_pie, Apple pie."""
+    """Return a class's name without what differs between spellings: apple_pie, Apple pie."""
     return "".join(letter for letter in name.lower() if letter.isalnum())
 
 

@@ -1,4 +1,4 @@
-"""What a source says of one split before any image is opened: classes, relative paths, labels."""
+"""The listing of one split, before any image is opened: classes, relative paths, labels."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class Listing(NamedTuple):
 
 
 def data_hash(items: Iterable[tuple[str, int]]) -> str:
-    """Hash a list of (path, label): what tells whether two stages have seen the same data."""
+    """Hash a list of (path, label): equal for two stages that saw the same data."""
     digest = hashlib.sha256()
     for path, label in items:
         digest.update(f"{path}\t{label}\n".encode())
@@ -89,8 +89,8 @@ def file_listing(
     ordered = sorted(items, key=lambda item: (item[1], item[0]))
     paths = Texts(path for path, _ in ordered)
     labels = [label for _, label in ordered]
-    lost = tuple((label, path) for path, label in absent)
-    return Listing(list(class_names), paths, labels, FileImages(home, paths), lost)
+    missing = tuple((label, path) for path, label in absent)
+    return Listing(list(class_names), paths, labels, FileImages(home, paths), missing)
 
 
 def listed_files(
@@ -98,8 +98,8 @@ def listed_files(
 ) -> Listing:
     """List files by (path relative to home, label); those that are not below home/folder are `absent`."""
     present = set(files_below(home, folder)) if (home / folder).is_dir() else set()
-    there = [item for item in items if item[0] in present]
-    return file_listing(home, class_names, there, [item for item in items if item[0] not in present])
+    on_disk = [item for item in items if item[0] in present]
+    return file_listing(home, class_names, on_disk, [item for item in items if item[0] not in present])
 
 
 def class_folders(folder: Path, what: str) -> list[str]:

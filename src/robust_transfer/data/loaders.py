@@ -1,7 +1,7 @@
 """Batches of a data set: the order is keyed by (seed, epoch), the augmentation by (seed, epoch, image, view).
 
 A batch is a function of its step alone: a run started in the middle, with another number of workers or of
-processes, reads the same images, cut and flipped the same way.
+processes, reads the same images, cropped and flipped the same way.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ NO_IMAGES = torch.empty(0, 3, 0, 0, dtype=torch.uint8)
 class Batch(NamedTuple):
     """One process's images of one step.
 
-    images : one uint8 tensor (B, C, H, W) a view
+    images : one uint8 tensor (B, C, H, W) per view
     labels : (B,) int64
     indices : (B,) int64, position in the data set
     epoch : epoch of the step; 0 in evaluation
     unreadable : positions that could not be read (on_error="skip"). In evaluation they are left out, so a
         batch may be shorter, even empty; in training the next readable image of the class stands in
-    drawn : for views that are finished on the device, what is left to do: (B, 12) a view, see View.row
+    drawn : for views that are finished on the device, what is left to do: (B, 12) per view, see View.row
     """
 
     images: tuple[torch.Tensor, ...]
@@ -105,7 +105,7 @@ class _Reader:
     def __getitems__(self, requests: Sequence[_Request]) -> list[_Sample]:
         with rng.global_state(
             self.seed, "augment"
-        ):  # given back once a batch: it is a tenth of a small image
+        ):  # restored once per batch: it takes a tenth of the time of a small image
             return [self._sample(request) for request in requests]
 
     def _sample(self, request: _Request) -> _Sample:
@@ -176,7 +176,7 @@ class _TrainingSchedule:
     ) -> None:
         self.num_images, self.seed, self.steps = num_images, seed, steps
         self.batch_size = min(batch_size, num_images)
-        # By turns: a micro-batch's BatchNorm group then holds the same images on any number of devices.
+        # Strided: a micro-batch's BatchNorm group then holds the same images on any number of devices.
         self.local = slice(rank, None, world_size)
 
     def __len__(self) -> int:
@@ -212,7 +212,7 @@ def training_batches(
 
     Parameters
     ----------
-    make_views : epoch -> one maker a view, such as (train_transform(...),) or two_views(...)
+    make_views : epoch -> one maker per view, such as (train_transform(...),) or two_views(...)
     batch_size : images of all processes together; a set smaller than it is one batch, whole
     rank, world_size : process `rank` gets every world_size-th image of a batch, from the rank-th on
     num_workers, prefetch_factor : loading processes, and the batches that each has ready ahead
@@ -244,9 +244,8 @@ def evaluation_batches(
 ) -> Iterable[Batch]:
     """Return the images at `indices` in that order, `batch_size` at a time, the last batch shorter.
 
-    What is returned can be read again and again, by the same workers.
-
-    Images that cannot be read stop the evaluation (DataError), or are left out: see Batch.unreadable.
+    The result can be iterated again and again, by the same workers. Images that cannot be read stop the
+    evaluation (DataError), or are left out: see Batch.unreadable.
     """
     requests = [_Request(0, index) for index in indices]
     schedule = [requests[i : i + batch_size] for i in range(0, len(requests), batch_size)]

@@ -1,4 +1,4 @@
-"""Lists without an official data hash: those of the first whole copy are kept, and hold from then on."""
+"""Lists without an official data hash: that of the first whole copy is stored, and holds for later ones."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from robust_transfer.core.errors import DataError
 from robust_transfer.core.files import read_json, write_json
 from robust_transfer.data.checksums import RUN_ANYWAY
 
-FILE = ".lists.json"  # in the data root: it goes where the images go
+FILE = ".lists.json"  # in the data root: it moves with the images
 
 
 def check_pinned(root: Path, what: str, data_hash: str) -> None:
-    """Compare a whole list with the one that was first read below `root`, or keep it as that.
+    """Compare a whole list with the one that was first read below `root`, or store it as the first.
 
     Parameters
     ----------
@@ -25,15 +25,15 @@ def check_pinned(root: Path, what: str, data_hash: str) -> None:
     ------
     DataError : it is another list
     """
-    known = _read(root)
-    if what not in known:
+    stored = _read(root)
+    if what not in stored:
         first = {"data_hash": data_hash, "first_read": time.strftime("%Y-%m-%d")}
         with suppress(OSError):  # a read-only root keeps none
-            write_json(root / FILE, {**known, what: first})
-    elif known[what]["data_hash"] != data_hash:
+            write_json(root / FILE, {**stored, what: first})
+    elif stored[what]["data_hash"] != data_hash:
         raise DataError(
-            f"{what} lists other images or labels than on {known[what]['first_read']}, when a whole copy was "
-            f"first read here (expected data hash {known[what]['data_hash'][:12]}, found {data_hash[:12]})",
+            f"{what} lists other images or labels than on {stored[what]['first_read']}, when a whole copy "
+            f"was first read here (expected hash {stored[what]['data_hash'][:12]}, found {data_hash[:12]})",
             f"if that copy was the wrong one, delete '{what}' from {root / FILE}",
             RUN_ANYWAY,
         )

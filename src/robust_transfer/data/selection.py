@@ -1,4 +1,4 @@
-"""Which images of a set are used: the one object that a request for a split is passed as."""
+"""Which part of a set is used: the one object by which a split is requested."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ class Selection:
     """A part of a set.
 
     partition : official partition of sun397 and dtd, 1..10 (default 1)
-    shots, train_fraction : images per class, or share of each class, of what is left for training
+    shots, train_fraction : images per class, or share of each class, of the images left for training
     split_seed : keys the draw of validation, shots and fraction; validation does not depend on the other two
     validation_fraction : share of each class of the training set that is held out
-    class_map : text file of a user's own folder: its class folders, one a line, in the order of the labels
-    generated : images of keyed noise in place of the set, this many a split; no shots are drawn from them
+    class_map : text file of a user's own folder: its class folders, one per line, in the order of the labels
+    generated : images of keyed noise in place of the set, this many per split; no shots are drawn from them
 
     Raises
     ------

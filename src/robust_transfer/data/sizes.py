@@ -1,4 +1,4 @@
-"""Sizes of images that a plan tells without torch."""
+"""Sizes of test images, for plans, which import no torch."""
 
 
 def resized_side(image_size: int) -> int:

@@ -39,18 +39,18 @@ def _held_out_size(size: int, fraction: float) -> int:
 def check_shots(
     labels: Sequence[int], class_names: Sequence[str], shots: int, validation_fraction: float = 0.0
 ) -> None:
-    """Refuse more shots than the smallest class has left for training; the error names the class."""
+    """Refuse more shots than the smallest class has training images; the error names the class."""
     sizes = Counter(labels)
-    left = {
+    available = {
         label: sizes[label] - _held_out_size(sizes[label], validation_fraction)
         for label in range(len(class_names))
     }
-    label = min(left, key=left.__getitem__)
-    if shots > left[label]:
+    label = min(available, key=available.__getitem__)
+    if shots > available[label]:
         raise DataError(
-            f"shots={shots}, but class '{class_names[label]}' has {left[label]} training images",
-            f"shots={left[label]} or fewer"
-            if left[label]
+            f"shots={shots}, but class '{class_names[label]}' has {available[label]} training images",
+            f"shots={available[label]} or fewer"
+            if available[label]
             else "train_fraction=... draws from uneven classes",
         )
 

@@ -1,4 +1,4 @@
-"""What is on disk of a set: counts found against the catalogue's, without opening an image."""
+"""How much of a set is on disk: counts against the catalogue's, without opening an image."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from robust_transfer.data.whole import pin_of
 class Status:
     """State of one set.
 
-    state : "ok", "partial" (something is there) or "missing"
+    state : "ok", "partial" or "missing"
     found : images of train and of test; None where the split cannot be listed
-    problem : the first thing that is not right, one line
-    root, partition : where was looked, and for which official partition
+    problem : the first fault, one line
+    root, partition : the folder that was searched, and the official partition
     """
 
     entry: catalogue.Entry
@@ -33,7 +33,7 @@ class Status:
     partition: int | None = None
 
     def values(self) -> dict[str, Any]:
-        """Return what a program reads of it."""
+        """Return the values that `--json` prints."""
         return {
             "name": self.entry.name,
             "state": self.state,
@@ -45,19 +45,19 @@ class Status:
 
 
 def status(name: str, root: str | Path, *, partition: int | None = None) -> Status:
-    """Look at both splits of a set."""
+    """Return the state of both splits of a set."""
     entry, selection = catalogue.get(name), Selection(partition=partition)
     splits = ["train", "test"] if entry.test != 0 else ["train"]
-    looks = [_look(entry, split, root, selection) for split in splits]
-    counts, problems = [count for count, _ in looks], [problem for _, problem in looks if problem]
-    something = any(counts) or (entry.archives and (Path(root) / entry.top).exists())
-    state = "ok" if not problems else "partial" if something else "missing"
+    results = [_count(entry, split, root, selection) for split in splits]
+    counts, problems = [count for count, _ in results], [problem for _, problem in results if problem]
+    any_there = any(counts) or (entry.archives and (Path(root) / entry.top).exists())
+    state = "ok" if not problems else "partial" if any_there else "missing"
     found = (counts[0], counts[1] if len(counts) > 1 else 0)
-    problem = problems[0] if problems else _lost(entry, root, selection)
+    problem = problems[0] if problems else _absent(entry, root, selection)
     return Status(entry, state, found, problem, Path(root), catalogue.check_partition(entry, partition))
 
 
-def _look(
+def _count(
     entry: catalogue.Entry, split: str, root: str | Path, selection: Selection
 ) -> tuple[int | None, str | None]:
     """Return (images found, what keeps it from being whole) of one split."""
@@ -70,14 +70,14 @@ def _look(
         return None, error.what
 
 
-def _lost(entry: catalogue.Entry, root: str | Path, selection: Selection) -> str | None:
-    """Say how many images of a set that may be used in part are not there."""
-    lost = sum(size - found for found, size in catalogue.coverage(entry.name, root, selection).values())
-    return f"{lost:,} listed images are not there; the others are used" if lost else None
+def _absent(entry: catalogue.Entry, root: str | Path, selection: Selection) -> str | None:
+    """Say how many images of a set that may be incomplete are absent."""
+    absent = sum(size - found for found, size in catalogue.coverage(entry.name, root, selection).values())
+    return f"{absent:,} listed images are absent; the others are used" if absent else None
 
 
 def describe(state: Status, width: int = 80) -> str:
-    """Write the line of a set, and below it its terms, what is wrong or to do and what its lists go by."""
+    """Write the line of a set; below it its fault or next step, its terms, and what its lists go by."""
     entry = state.entry
     terms = f"terms: {entry.licence}"
     if state.state == "missing" and entry.archives:
@@ -90,7 +90,7 @@ def describe(state: Status, width: int = 80) -> str:
 
 
 def line(state: Status) -> str:
-    """Write one line of at most 80 columns: name, state, images found / expected, what a download weighs."""
+    """Write one line of at most 80 columns: name, state, images found / expected, download size."""
     entry = state.entry
     train, test = (
         f"{'-' if found is None else f'{found:,}'}/{'any' if expected is None else f'{expected:,}'}"
@@ -100,7 +100,7 @@ def line(state: Status) -> str:
 
 
 def _weight(entry: catalogue.Entry) -> str:
-    """Add up what the archives weigh, in the unit of the heaviest, with two digits."""
+    """Return the total size of the archives with two digits."""
     units = {"GB": 1e9, "MB": 1e6, "KB": 1e3}
     sizes = [archive.size.split() for archive in entry.archives]
     total = sum(float(number) * units[unit] for number, unit in sizes if unit in units)

@@ -61,7 +61,7 @@ def _rows(file: Path, batch: Any) -> Iterator[tuple[tuple[str, ...], bytes]]:
 
 
 def _class_names(schema: Any) -> tuple[list[str], str | None]:
-    """Return the names of the classes and the column of labels, from what the hub's library writes beside."""
+    """Return the class names and the label column, from the metadata that the hub's library writes."""
     metadata = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
     features = metadata.get("info", {}).get("features", {})
     for column in ("fine_label", "label", "labels"):

@@ -10,7 +10,7 @@ from typing import Any, overload
 
 
 class Texts(Sequence[str]):
-    """Paths as a sequence of strings that are made when they are asked for.
+    """Paths as a sequence of strings that are made on access.
 
     A list's strings count their references, which writes to the memory that a forked worker shares with its
     parent: with a million paths each worker comes to hold a copy of its own.

@@ -33,7 +33,7 @@ JITTER, LIGHT = 0.1, 0.05  # MadryLab's robustness: brightness, contrast and sat
 
 
 def _whole_image(image_size: int) -> list[Callable[[Image.Image], Image.Image]]:
-    """Resize the short side to `image_size`; images of the small sets are square, so nothing is cut off."""
+    """Resize the short side to `image_size`; images of the small sets are square, so nothing is cropped."""
     return [tv.Resize(image_size), tv.CenterCrop(image_size)]
 
 
@@ -74,7 +74,7 @@ def lit(pixels: torch.Tensor) -> torch.Tensor:
 
 
 def _crop_flip(image: Image.Image, *, image_size: int, flip: bool) -> Image.Image:
-    """Draw and do what RandomResizedCrop and RandomHorizontalFlip do, number by number and pixel by pixel."""
+    """Crop and flip as RandomResizedCrop and RandomHorizontalFlip do, number by number and pixel by pixel."""
     top, left, height, width = draw_crop(*image.size)
     image = image.crop((left, top, left + width, top + height))
     image = image.resize((image_size, image_size), Image.Resampling.BILINEAR)

@@ -1,4 +1,4 @@
-"""Views of an image for self-supervised training: what is drawn for one, and how it is made in a worker.
+"""Views of an image for self-supervised training: how one is drawn, and how it is made in a worker.
 
 A view is made in the worker whole, by PIL in steps of 8 bits, or cropped there (images of different sizes do
 not stack) and finished on the device in float32: see `device_views`. Both draw the same numbers, from torch's
@@ -51,10 +51,10 @@ class ViewRecipe:
 
 
 class View(NamedTuple):
-    """What is drawn for one view.
+    """The random choices of one view.
 
     crop : top, left, height and width in pixels of the image
-    order : the changes of colour in turn, as positions in `factors`; without those that are not made
+    order : the changes of colour in turn, as positions in `factors`; without those that are skipped
     factors : of brightness, contrast and saturation; the shift of the hue, where 1 is the whole circle
     sigma : of the blur, in pixels of the view; 0: no blur
     solarize : whether values of at least one half are inverted, last of all
@@ -127,7 +127,7 @@ def draw_view(image: Image.Image, recipe: ViewRecipe, jitter: tv.ColorJitter) ->
     if _happens(recipe.p_jitter):
         turns, *drawn = jitter.get_params(jitter.brightness, jitter.contrast, jitter.saturation, jitter.hue)
         order = tuple(turn for turn in turns.tolist() if drawn[turn] is not None)
-        factors = tuple(same if f is None else f for f, same in zip(drawn, factors, strict=True))
+        factors = tuple(unchanged if f is None else f for f, unchanged in zip(drawn, factors, strict=True))
     gray = _happens(recipe.p_gray)
     sigma = torch.empty(()).uniform_(0.1, 2.0).item() if _happens(recipe.p_blur) else 0.0
     return View(crop, flip, order, factors, gray, sigma, _happens(recipe.p_solarize))

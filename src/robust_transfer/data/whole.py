@@ -15,11 +15,11 @@ from robust_transfer.data.pins import check_pinned
 if TYPE_CHECKING:
     from robust_transfer.data.listing import Listing
 
-LOSSY_SHARE = 0.5  # of a split that may be gone where images are gone from their origin
+LOSSY_SHARE = 0.5  # of a split that may be absent where its origin has lost images
 
 
-def check_something(entry: Entry, root: Path, split: str, listing: Listing) -> None:
-    """Refuse a split of which no image is there."""
+def check_not_empty(entry: Entry, root: Path, split: str, listing: Listing) -> None:
+    """Refuse a split without any image on disk."""
     if listing.paths:
         return
     if not listing.absent:
@@ -37,11 +37,11 @@ def check_something(entry: Entry, root: Path, split: str, listing: Listing) -> N
 
 
 def check_whole(entry: Entry, root: Path, split: str, partition: int | None, listing: Listing) -> None:
-    """Refuse a split that is not the official one, whole; a user's own folder is whole as it is.
+    """Refuse a split that is not the complete official one; a user's own folder is complete as it is.
 
     Raises
     ------
-    DataError : what is not right: a file's MD5, the list's counts or its data hash, images that are absent
+    DataError : the first fault: a file's MD5, the list's counts or its data hash, images that are absent
     """
     if entry.num_classes is None:
         return
@@ -55,9 +55,9 @@ def check_whole(entry: Entry, root: Path, split: str, partition: int | None, lis
 
 
 def pin_of(entry: Entry, split: str, partition: int | None) -> str | None:
-    """Name the list of a split that has no official data hash; None where hash or files tell enough."""
-    known = entry.file_md5 or (split in entry.data_hash and partition in (None, 1))
-    if known or not entry.archives:
+    """Name the list of a split that has no official data hash; None where a hash or its files identify it."""
+    published_hash = entry.file_md5 or (split in entry.data_hash and partition in (None, 1))
+    if published_hash or not entry.archives:
         return None
     return " ".join(str(part) for part in (entry.name, split, partition) if part is not None)
 
@@ -103,10 +103,10 @@ def _check_list(entry: Entry, split: str, partition: int | None, listing: Listin
 def _check_images(entry: Entry, root: Path, split: str, listing: Listing) -> None:
     allowed = LOSSY_SHARE * listing.expected if entry.lossy else 0
     if len(listing.absent) > allowed:
-        least = f", at least {1 - LOSSY_SHARE:.0%} must be there" if entry.lossy else ""
+        minimum = f", at least {1 - LOSSY_SHARE:.0%} must be on disk" if entry.lossy else ""
         raise DataError(
             f"{len(listing.absent)} of {listing.expected} listed {split} images of {entry.name} are missing"
-            f"{least}; the first is {root / min(path for _, path in listing.absent)}",
+            f"{minimum}; the first is {root / min(path for _, path in listing.absent)}",
             f"rt-data fetch {entry.name}",
             RUN_ANYWAY,
         )

@@ -1,7 +1,7 @@
-"""One file a family of layouts, one function a set: `reader(home, split)` -> Listing; torchvision's layout.
+"""One file per family of layouts, one function per set: `reader(home, split)` -> Listing.
 
-The catalogue names the reader of each set. `home` is the set's folder, and paths are relative to it; the
-reader of a set with partitions takes the partition third. The lists are read here rather than through
+Layouts are torchvision's. The catalogue names the reader of each set. `home` is the set's folder, and paths
+are relative to it; with partitions, the partition is third. The lists are read here rather than through
 torchvision's classes, which import torch, hide their lists in private attributes, check no listed file, and
 differ in splits and class ids from the official ones where their layout is the same; the tests hold both
 against each other.

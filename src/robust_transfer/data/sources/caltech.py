@@ -1,6 +1,6 @@
 """Caltech-101 and Caltech-256 have no official split: the first k files of a class train, the others test.
 
-So do Salman et al. 2020 and the study (they seed a generator for it, then draw nothing from it).
+As in Salman et al. 2020 and the study (they seed a generator, then draw nothing from it).
 """
 
 from __future__ import annotations

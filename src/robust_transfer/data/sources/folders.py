@@ -64,10 +64,10 @@ def tiny_imagenet(home: Path, split: str) -> Listing:
         return listed_files(
             home, "val/images", names, [(f"val/images/{file}", label_of[wnid]) for file, wnid, *_ in rows]
         )
-    there = class_folders(home / "train", "the folder of training images")
+    folders = class_folders(home / "train", "the folder of training images")
     items = [
         (f"train/{wnid}/images/{file}", label_of[wnid])
-        for wnid in there
+        for wnid in folders
         for file in images_in(home / "train" / wnid / "images")
     ]
     return file_listing(home, names, items)

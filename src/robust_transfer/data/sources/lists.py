@@ -95,7 +95,7 @@ def sun397(home: Path, split: str, partition: int) -> Listing:
 def birdsnap(home: Path, split: str) -> Listing:
     """List Birdsnap: test_images.txt is the test part, the rest of images.txt trains.
 
-    Many of the images are gone from their origin, and copies differ in what they hold. So class ids come from
+    Many images are no longer online, and copies differ in which they hold. So class ids come from
     species.txt, never from the folders that happen to exist.
     """
     species = _read_table(home / "species.txt", "the list of species")

@@ -40,7 +40,7 @@ def cars(home: Path, split: str) -> Listing:
 
 
 def flowers102(home: Path, split: str) -> Listing:
-    """List Flowers-102: train + val train, and the test part is the big one (people swap them)."""
+    """List Flowers-102: train + val train, and the test part is the large one (often swapped)."""
     labels = read_mat(home / "imagelabels.mat", "labels")
     parts = ["tstid"] if split == "test" else ["trnid", "valid"]
     numbers = [int(number) for part in parts for number in read_mat(home / "setid.mat", part)]
