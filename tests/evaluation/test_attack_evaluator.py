@@ -132,14 +132,25 @@ def test_a_kill_in_the_middle_of_a_part_loses_no_finished_image(
 
 
 def test_low_arithmetic_finds_hits_early_and_never_calls_an_image_robust(model_file, tmp_path):
-    jobs = {k: make_job("autopgd", tmp_path / k, model_file, eps=0.1, arithmetic=k) for k in ("fp32", "bf16")}
+    settings = {"eps": 0.1, "num_steps": 20}
+    jobs = {
+        k: make_job("autopgd", tmp_path / k, model_file, arithmetic=k, **settings) for k in ("fp32", "bf16")
+    }
     for job in jobs.values():
         run(job)
     full, low = (flags(records(jobs[k]), "robust") for k in ("fp32", "bf16"))
     # What is robust after both attacks is robust to the full one: the same starts, image by image.
     assert all(a or not b for a, b in zip(full, low, strict=True)) and any(low)
     steps = [[int(r["gradient_steps"]) for r in records(jobs[k])] for k in ("fp32", "bf16")]
-    assert all(b > a for a, b, robust in zip(*steps, low, strict=True) if robust)
+    # A robust image costs a tenth more, and the tenth is cheaper.
+    assert all(a < b <= 1.1 * a + 1 for a, b, robust in zip(*steps, low, strict=True) if robust)
+
+
+def test_low_arithmetic_alone_has_keys_of_its_own():
+    """Its steps were cut to a tenth, and its stages were renamed for it: those in fp32 were not."""
+    fp32 = CONFIG.evaluator_settings["autopgd"]
+    assert fp32.recipe() == fp32.recipe_version
+    assert dataclasses.replace(fp32, arithmetic="bf16").recipe() == 3
 
 
 def test_settings_reach_the_attack(model_file, tmp_path):

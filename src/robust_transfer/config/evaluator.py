@@ -131,6 +131,10 @@ class EvaluatorConfig:
     batch_size: int = option("constant shape of a forward", low=1, identity=False)
     arithmetic: str = option("arithmetic of the evaluation", choices=ARITHMETICS)
 
+    def recipe(self) -> int:
+        """Return the version of what these settings compute, which is part of the key."""
+        return self.recipe_version
+
     @classmethod
     def parse(cls, values: Any, path: str, *, stored: bool = False) -> EvaluatorConfig:
         """Build the settings from a node of the configuration, or raise ConfigError."""

@@ -165,7 +165,7 @@ def evaluation_identity(
     return {
         "format": STAGE_FORMAT,
         "evaluator": name,
-        "recipe": settings.recipe_version,
+        "recipe": settings.recipe(),
         "settings": identity(settings),
         "data": metadata.test_identity,
         "whole_image": whole_image(dataset, parent),  # which of the two test transforms

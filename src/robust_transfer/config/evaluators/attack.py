@@ -101,3 +101,7 @@ class AttackEvaluatorConfig(EvaluatorConfig):
     shapes: str = shapes_option()
     storage: str = storage_option()
     seed: int = option("seed of the random starts", low=0)
+
+    def recipe(self) -> int:
+        """Return the version: since 3, an attack in low precision takes a tenth of the steps first."""
+        return self.recipe_version if self.arithmetic == "fp32" else 3
