@@ -13,7 +13,7 @@ from torch import Tensor
 def padded(images: Tensor, size: int) -> Tensor:
     """Fill a batch (B, ...) of at least one row up to `size` rows with copies of its first.
 
-    Real images, so that no layer sees anything it would not see otherwise; a full batch comes back as it is.
+    Real images, so that every layer sees realistic inputs; a full batch comes back as it is.
     """
     missing = size - len(images)
     return torch.cat([images, images[:1].expand(missing, *images.shape[1:])]) if missing > 0 else images
@@ -22,8 +22,8 @@ def padded(images: Tensor, size: int) -> Tensor:
 def shape_for(count: int, largest: int) -> int:
     """Return the smallest rung of the ladder below `largest` that holds `count` images, at most `largest`.
 
-    Four rungs an octave (8, 7, 6 and 5 eighths of largest, largest / 2, ...): at most a fifth of a forward is
-    padding, and a run meets few shapes.
+    Four rungs per octave (8, 7, 6 and 5 eighths of largest, largest / 2, ...): at most a fifth of a forward
+    is padding, and a run meets few shapes.
     """
     rung = largest
     for halvings in range(largest.bit_length()):
@@ -38,7 +38,7 @@ def shape_for(count: int, largest: int) -> int:
 def batches(images: Tensor, size: int, shapes: str = "one") -> Iterator[tuple[Tensor, int]]:
     """Cut (B, ...) into batches of `size` rows, each with the number of rows that count.
 
-    shapes : "one": the last batch has `size` rows as well; "ladder": as few as `shape_for` says
+    shapes : "one": the last batch has `size` rows as well; "ladder": the number that `shape_for` returns
     """
     for first in range(0, len(images), size):
         part = images[first : first + size]

@@ -1,4 +1,4 @@
-"""What users call a model: a module, a function, half or double weights, outputs with `.logits`.
+"""Anything that users pass as a model: a module, a function, half or double weights, outputs with `.logits`.
 
 B batch, C channels, H/W pixels, K classes.
 """
@@ -20,12 +20,12 @@ Model = Callable[[torch.Tensor], Any]
 class Wrapped(nn.Module):
     """Any callable as a module from float32 images (B, C, H, W) to a tensor of logits (B, K).
 
-    Images are cast to the type of the model's weights after everything that was done to them in float32; a
+    Images are cast to the type of the model's weights last, after all float32 operations on them; a
     half, bfloat16 or double model runs in its own arithmetic.
 
     Raises
     ------
-    EvaluationError : what cannot be called, and a class instead of an instance
+    EvaluationError : not a callable, or a class instead of an instance
     """
 
     def __init__(self, model: Model) -> None:
@@ -70,7 +70,7 @@ def logits_of(output: Any) -> torch.Tensor:
 
     Raises
     ------
-    EvaluationError : a tuple, a dictionary, anything else; with the wrapper to write
+    EvaluationError : a tuple, a dictionary or another type; the message names a wrapper
     """
     if not isinstance(output, torch.Tensor) and not isinstance(output, tuple | list):
         output = getattr(output, "logits", output)

@@ -1,4 +1,4 @@
-"""The model card: what the weights are, how they are loaded, what was measured."""
+"""The model card: the weights, how to load them, and what was measured."""
 
 from __future__ import annotations
 

@@ -92,28 +92,28 @@ def load_model(path: str | Path) -> Classifier:
 
 
 def check_tensors(
-    found: Mapping[str, torch.Tensor], expected: Mapping[str, torch.Tensor], path: str | Path
+    tensors: Mapping[str, torch.Tensor], expected: Mapping[str, torch.Tensor], path: str | Path
 ) -> None:
     """Raise CheckpointError unless `found` has the keys and shapes of `expected`, and finite values."""
     for fault, names in (
-        ("missing", sorted(expected.keys() - found.keys())),
-        ("unexpected", sorted(found.keys() - expected.keys())),
+        ("missing", sorted(expected.keys() - tensors.keys())),
+        ("unexpected", sorted(tensors.keys() - expected.keys())),
     ):
         if names:
             raise CheckpointError(f"{path} has {len(names)} {fault} tensors: {shorten(names)}")
     for name, tensor in expected.items():
-        if found[name].shape != tensor.shape:
+        if tensors[name].shape != tensor.shape:
             raise CheckpointError(
-                f"{path}: {name} has shape {tuple(found[name].shape)}, expected {tuple(tensor.shape)}"
+                f"{path}: {name} has shape {tuple(tensors[name].shape)}, expected {tuple(tensor.shape)}"
             )
-    check_finite(found, path)
+    check_finite(tensors, path)
 
 
 def check_finite(tensors: Mapping[str, torch.Tensor], path: str | Path) -> None:
     """Raise CheckpointError if any floating-point tensor holds NaN or infinity."""
-    bad = [name for name, t in tensors.items() if t.is_floating_point() and not torch.isfinite(t).all()]
-    if bad:
-        raise CheckpointError(f"{path} holds NaN or infinite weights in {shorten(sorted(bad))}")
+    broken = [name for name, t in tensors.items() if t.is_floating_point() and not torch.isfinite(t).all()]
+    if broken:
+        raise CheckpointError(f"{path} holds NaN or infinite weights in {shorten(sorted(broken))}")
 
 
 def shorten(names: list[str], limit: int = 4) -> str:

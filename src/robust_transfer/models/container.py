@@ -1,4 +1,4 @@
-"""What a checkpoint file is, from its first bytes: no torch, nothing is unpickled."""
+"""The container form of a checkpoint file, from its first bytes: no torch, nothing is unpickled."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def _refuse_pages(path: Path, start: bytes) -> None:
 
 
 def missing_file(path: Path) -> CheckpointError:
-    """Say that a path names no file; an address or a name on a hub gets its way on."""
+    """Return the error for a path without a file; of an address or a name on a hub, with the next step."""
     text = re.sub(r"^(\w+):/(?!/)", r"\1://", str(path))
     on_hub = re.fullmatch(
         r"https://(?:huggingface\.co|hf\.co)/([^/]+/[^/]+)(?:/(?:resolve|blob)/[^/]+/([^?]+))?.*", text

@@ -1,4 +1,4 @@
-"""A denoiser before a classifier, so that one trained without noise can be smoothed.
+"""A denoiser before a classifier, so that a classifier trained without noise can be smoothed.
 
 B batch, C channels, H/W pixels, K classes.
 
@@ -25,7 +25,7 @@ from robust_transfer.models.safe_load import load_file
 class Denoised(Classifier):
     """A classifier that sees images after a denoiser; both in [0, 1] units.
 
-    Smoothed, it is certified by the guarantee of any other classifier: the denoiser is a part of it.
+    Smoothed, it has the guarantee of any other classifier: the denoiser is part of it.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ class Denoised(Classifier):
 
 
 class DnCNN(nn.Module):
-    """Predicts the noise of an image by convolutions, and takes it away; keys as in denoised-smoothing."""
+    """Predicts the noise of an image by convolutions and subtracts it; keys as in denoised-smoothing."""
 
     def __init__(self, depth: int = 17, channels: int = 64) -> None:
         super().__init__()
@@ -76,19 +76,19 @@ def read_denoiser(path: str | Path) -> DnCNN:
 
     Raises
     ------
-    CheckpointError : unreadable, no DnCNN, several, or not a whole one
+    CheckpointError : unreadable, no DnCNN, several, or an incomplete one
     """
-    found = {}
+    networks = {}
     for where, tensors in state_dicts(load_file(path).root):
         plain = plain_weights(tensors)
         for root in {m[1] for key in plain if (m := re.match(r"(.*?)dncnn\.0\.weight$", key))}:
-            found[where, root] = {k.removeprefix(root): t for k, t in plain.items() if k.startswith(root)}
-    if len(found) != 1:
+            networks[where, root] = {k.removeprefix(root): t for k, t in plain.items() if k.startswith(root)}
+    if len(networks) != 1:
         raise CheckpointError(
-            f"{path} holds {len(found) or 'no'} DnCNN (expected one: dncnn.0.weight, ...)",
+            f"{path} holds {len(networks) or 'no'} DnCNN (expected one: dncnn.0.weight, ...)",
             "another denoiser: robust_transfer.models.Denoised(module, classifier) in Python",
         )
-    (tensors,) = found.values()
+    (tensors,) = networks.values()
     numbers = [int(m[1]) for key in tensors if (m := re.match(r"dncnn\.(\d+)\.weight$", key))]
     denoiser = DnCNN(depth=2 + (max(numbers) - 2) // 3, channels=tensors["dncnn.0.weight"].shape[0])
     check_tensors(tensors, denoiser.state_dict(), path)

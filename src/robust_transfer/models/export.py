@@ -1,4 +1,4 @@
-"""Take a model away: weights that torchvision loads without this package, and a card beside them."""
+"""Export a model: weights that torchvision loads without this package, and a card beside them."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ def export_model(
     plain: bool = False,
     details: Mapping[str, Any] | None = None,
 ) -> list[Path]:
-    """Write a finished model to `to`, and a model card beside it if `details` are handed in.
+    """Write a finished model to `to`, and a model card beside it if `details` are given.
 
     Parameters
     ----------
     stage_dir_or_model_file : a stage's directory, or its model.safetensors
     plain : False: safetensors with torchvision's keys and the [0, 1] contract in its metadata; True: a
         state_dict by torch.save for torch.load(weights_only=True), without a normalisation of its own
-    details : for `model_card`; what the file itself says is put in
+    details : for `model_card`; the file's own metadata are added
 
     Returns
     -------

@@ -53,7 +53,7 @@ class FastInference(nn.Module):
 
 
 def _weights_as_constants() -> AbstractContextManager[Any]:
-    """Have what torch.compile traces in the block hold weights as constants, if no gradient is asked for.
+    """Make what torch.compile traces in the block hold weights as constants, if no gradient is required.
 
     As an option of one compilation the setting comes too late: the tracer reads the global one.
     """
@@ -75,8 +75,8 @@ def fast_inference(model: nn.Module, *, arithmetic: str = "fp32", compile: bool 
     ----------
     model : (B, C, H, W) in [0, 1] to logits (B, K); left as it is
     arithmetic : "fp32", "tf32" or "bf16", see `core.numerics.arithmetic`
-    compile : by torch.compile, the weights as constants where no gradient is asked for; one compilation a
-        shape
+    compile : by torch.compile, the weights as constants where no gradient is required; one compilation
+        per shape
 
     Raises
     ------
@@ -189,5 +189,5 @@ def _convolution_and_norm(
 
 
 def _has_hooks(module: nn.Module) -> bool:
-    """Tell whether more happens in a module than its type says: hooks, weights computed from others."""
+    """Tell whether a module does more than its type: hooks, weights computed from others."""
     return bool(module._forward_pre_hooks or module._forward_hooks) or is_parametrized(module)

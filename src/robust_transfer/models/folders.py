@@ -1,4 +1,4 @@
-"""The folders that weights come in: those of the Hugging Face hub, whole or in shards. No torch."""
+"""Folders of weights, as on the Hugging Face hub, whole or in shards. No torch."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from robust_transfer.core.errors import CheckpointError
 
-SHARDS = ".index.json"  # how the name of the file ends that says which shard holds what
+SHARDS = ".index.json"  # suffix of the file that maps tensors to shards
 _WEIGHTS = (
     "model.safetensors",
     f"model.safetensors{SHARDS}",
@@ -18,7 +18,7 @@ _DISTRIBUTED = ".metadata"
 
 
 def weights_file(path: str | Path) -> Path:
-    """Return the file with a folder's weights, or the index of its shards; what is no folder as it is.
+    """Return the file with a folder's weights, or the index of its shards; a file is returned as it is.
 
     Raises
     ------
@@ -58,15 +58,15 @@ def shards(index: Path) -> dict[Path, list[str]]:
         names = json.loads(index.read_text(encoding="utf-8"))["weight_map"].items()
     except (ValueError, KeyError, TypeError, AttributeError):
         raise CheckpointError(f"{index} is not an index of shards (expected weight_map)") from None
-    held: dict[Path, list[str]] = {}
+    files: dict[Path, list[str]] = {}
     for tensor, file in sorted(names):
         if not isinstance(file, str) or Path(file).name != file:
             raise CheckpointError(f"{index} names the shard {file!r} (expected a file beside it)")
-        held.setdefault(index.parent / file, []).append(tensor)
-    missing = [file.name for file in held if not file.is_file()]
+        files.setdefault(index.parent / file, []).append(tensor)
+    missing = [file.name for file in files if not file.is_file()]
     if missing:
         raise CheckpointError(
-            f"{index.parent} has {len(held) - len(missing)} of {len(held)} shards (missing {missing[0]})",
+            f"{index.parent} has {len(files) - len(missing)} of {len(files)} shards (missing {missing[0]})",
             "download the folder again",
         )
-    return held
+    return files

@@ -28,7 +28,7 @@ def export_folder(
 
     Parameters
     ----------
-    details : for `model_card`; what the file itself says is put in
+    details : for `model_card`; the file's own metadata are added
     for_timm : refuse a network that timm does not have
 
     Raises

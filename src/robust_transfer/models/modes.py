@@ -1,4 +1,4 @@
-"""Borrow a model where it stands and give every submodule and parameter back exactly as it came."""
+"""Change a model in place for a block, and restore every submodule and parameter exactly afterwards."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from torch import nn
 
 @contextmanager
 def eval_mode(*models: nn.Module) -> Iterator[None]:
-    """Put every submodule in eval mode; afterwards each has the flag it came with.
+    """Put every submodule in eval mode; afterwards each has its former flag.
 
     The flags are kept one by one: a frozen BatchNorm inside a model in train mode stays frozen,
-    where `model.train()` at the end would set it free.
+    where `model.train()` at the end would unfreeze it.
     """
     flags = [(module, module.training) for model in models for module in model.modules()]
     try:
@@ -23,7 +23,7 @@ def eval_mode(*models: nn.Module) -> Iterator[None]:
             module.training = False
         yield
     finally:
-        # Backwards, so that a module given twice gets the flag it had first.
+        # In reverse, so that a module given twice gets its first flag back.
         for module, training in reversed(flags):
             module.training = training
 
@@ -43,7 +43,7 @@ def no_param_grad(*models: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def kept_state(model: nn.Module) -> Iterator[list[str]]:
-    """Give every buffer and parameter back with the values it had; the list names those that had moved.
+    """Restore every buffer and parameter afterwards; the list names those that had changed.
 
     The list is filled when the block ends.
     """
@@ -67,9 +67,9 @@ def kept_state(model: nn.Module) -> Iterator[list[str]]:
 
 
 def _changed(tensors: Mapping[str, tuple[torch.Tensor, torch.Tensor]]) -> set[str]:
-    """Name the pairs that differ, for one wait a device; NaN is equal to NaN.
+    """Name the pairs that differ, with one synchronisation per device; NaN is equal to NaN.
 
-    (An observer that has seen nothing holds NaN, and has not moved if it does so still.)
+    (An observer without data holds NaN, and has not changed while it still does.)
     """
     names: dict[torch.device, list[str]] = {}
     differ: dict[torch.device, list[torch.Tensor]] = {}
@@ -80,8 +80,8 @@ def _changed(tensors: Mapping[str, tuple[torch.Tensor, torch.Tensor]]) -> set[st
         )
     return {
         name
-        for device, found in differ.items()
-        for name, moved in zip(names[device], torch.stack(found).tolist(), strict=True)
+        for device, flags in differ.items()
+        for name, moved in zip(names[device], torch.stack(flags).tolist(), strict=True)
         if moved
     }
 

@@ -13,7 +13,7 @@ from robust_transfer.core.errors import CheckpointError, ConfigError
 from robust_transfer.core.files import atomic_path
 from robust_transfer.models.checkpoint import load_model
 
-TOLERANCE = 1e-4  # of the largest logit: other kernels round otherwise
+TOLERANCE = 1e-4  # of the largest logit: other kernels round differently
 IMAGES = 3
 
 
@@ -38,7 +38,7 @@ def export_onnx(model_file: str | Path, to: str | Path) -> Path:
     target.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(target) as temporary:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch's exporter speaks of its own innards
+            warnings.simplefilter("ignore")  # torch's exporter warns about its own internals
             torch.onnx.export(
                 model,
                 (images[:2],),
@@ -51,12 +51,12 @@ def export_onnx(model_file: str | Path, to: str | Path) -> Path:
                 verbose=False,
             )
         session = onnxruntime.InferenceSession(str(temporary), providers=["CPUExecutionProvider"])
-        (found,) = session.run(None, {"images": images.numpy()})
+        (computed,) = session.run(None, {"images": images.numpy()})
         with torch.no_grad():
             expected = model(images).numpy()
-        furthest = float(numpy.abs(found - expected).max())
-        if not furthest <= TOLERANCE * max(1.0, float(numpy.abs(expected).max())):
+        largest = float(numpy.abs(computed - expected).max())
+        if not largest <= TOLERANCE * max(1.0, float(numpy.abs(expected).max())):
             raise CheckpointError(
-                f"the ONNX graph computes other logits (furthest by {furthest:.2g}): nothing was written"
+                f"the ONNX graph computes other logits (by up to {largest:.2g}): nothing was written"
             )
     return target

@@ -4,10 +4,10 @@ A pickle names functions and calls them. Three readers, each tried when the one 
 
 1. torch's own `weights_only=True`;
 2. a restricted unpickler: tensors and containers are rebuilt, every other name becomes an `Inert` object that
-   swallows what is done to it (so a file with an `argparse.Namespace` beside its weights still loads);
+   ignores what is done to it (so a file with an `argparse.Namespace` beside its weights still loads);
 3. plain pickle, only with trust=True: it runs whatever the file says.
 
-safetensors files hold no code and take none of this.
+safetensors files hold no code and need none of this.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from robust_transfer.models.folders import shards, weights_file
 
 @dataclass
 class LoadedFile:
-    """What a file holds.
+    """The content of a file.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ class LoadedFile:
 
 
 class Inert:
-    """Stands for an object of a class that is not loaded: takes every step of a pickle and does nothing.
+    """Replaces an object of a class that is not loaded: accepts every step of a pickle and does nothing.
 
     Only the state of a pickled nn.Module is kept, since the weights of a whole-model file lie there.
     """
@@ -68,13 +68,13 @@ class Inert:
         pass
 
     def append(self, value: Any) -> None:
-        """Swallow a list item."""
+        """Ignore a list item."""
 
     def extend(self, values: Any) -> None:
-        """Swallow list items."""
+        """Ignore list items."""
 
     def add(self, value: Any) -> None:
-        """Swallow a set item."""
+        """Ignore a set item."""
 
 
 class _Rebuild:
@@ -136,11 +136,11 @@ def _restricted_pickle(seen: set[str]) -> Any:
             if isinstance(value, torch.dtype):
                 return value
             seen.add(f"{module}.{name}")
-            # A class of its own per name: what a pickle does to it, it does to nothing else.
+            # A class of its own per name: what a pickle does to it affects nothing else.
             return type(f"{module}.{name}", (Inert,), {})
 
         def __setattr__(self, attribute: str, value: Any) -> None:
-            # torch hands its way of finding storages over by assignment.
+            # torch sets its function that finds storages by assignment.
             super().__setattr__(
                 attribute, _refuse_modules(value) if attribute == "persistent_load" else value
             )

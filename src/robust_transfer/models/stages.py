@@ -1,4 +1,4 @@
-"""The blocks of a network, and the four stages that they make, told by its structure."""
+"""The blocks of a network and its four stages, derived from its structure."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ def named_blocks(network: nn.Module) -> dict[str, nn.Module]:
 
     They are the innermost members of a Sequential or ModuleList with two layers of weights or more each.
     """
-    found: dict[str, nn.Module] = {}
+    blocks: dict[str, nn.Module] = {}
     for name, container in network.named_modules():
         if isinstance(container, nn.Sequential | nn.ModuleList):
             for key, child in container.named_children():
                 if _is_block(child):
-                    found[f"{name}.{key}" if name else key] = child
-    return found
+                    blocks[f"{name}.{key}" if name else key] = child
+    return blocks
 
 
 def _is_block(module: nn.Module) -> bool:
@@ -38,9 +38,9 @@ def _is_block(module: nn.Module) -> bool:
 def stage_of_tensors(model: nn.Module) -> dict[str, int]:
     """Return the stage of each parameter and buffer of a model, 1 to 4; the head, and all else, is 5.
 
-    Three groups of blocks or more (layer1 to layer4 of a ResNet, the stages of a ConvNeXt) are dealt to the
-    stages, else single blocks (the layers of a ViT). What stands before a group goes with it, the stem with
-    the first; what follows the last group, but for the head, goes with the last.
+    Three groups of blocks or more (layer1 to layer4 of a ResNet, the stages of a ConvNeXt) are divided into
+    the stages, else single blocks (the layers of a ViT). Layers before a group belong to it, the stem to
+    the first; layers after the last group, but for the head, belong to the last.
     """
     stages = {name: HEAD for name, _ in _tensors(model)}
     for prefix, part in model.named_modules():
@@ -54,16 +54,17 @@ def _stages(model: Classifier) -> dict[str, int]:
     blocks = list(named_blocks(model.backbone))
     groups = list(dict.fromkeys(name.rpartition(".")[0] for name in blocks))
     units = [f"backbone.{unit}." for unit in (groups if len(groups) > 2 else blocks)]
-    found: dict[str, int] = {}
+    stages: dict[str, int] = {}
     number, following = 0, True
     for name, _ in _tensors(model) if units else ():
-        inside = next((i for i, unit in enumerate(units) if name.startswith(unit)), None)
-        if inside is not None:
-            number, following = inside, False
+        position = next((i for i, unit in enumerate(units) if name.startswith(unit)), None)
+        if position is not None:
+            number, following = position, False
         elif not following:
             number, following = min(number + 1, len(units) - 1), True
-        found[name] = 1 + STAGES * number // max(len(units), STAGES) if len(units) > 2 else HEAD
-    return {name: HEAD if name.startswith(f"backbone.{model.head_name}.") else n for name, n in found.items()}
+        stages[name] = 1 + STAGES * number // max(len(units), STAGES) if len(units) > 2 else HEAD
+    head = f"backbone.{model.head_name}."
+    return {name: HEAD if name.startswith(head) else stage for name, stage in stages.items()}
 
 
 def _tensors(model: nn.Module) -> Iterator[tuple[str, object]]:

@@ -50,10 +50,10 @@ def hub_of(name: str) -> str:
     table_entry(name.split(".")[0])
     import timm
 
-    known = timm.list_pretrained(f"{name.split('.')[0]}.*")
-    entry = timm.get_pretrained_cfg(name, allow_unregistered=False) if name in known else None
+    names = timm.list_pretrained(f"{name.split('.')[0]}.*")
+    entry = timm.get_pretrained_cfg(name, allow_unregistered=False) if name in names else None
     if entry is None or not entry.hf_hub_id:
-        raise ConfigError(f"timm has no weights '{name}' on the hub", did_you_mean(name, known))
+        raise ConfigError(f"timm has no weights '{name}' on the hub", did_you_mean(name, names))
     return f"{entry.hf_hub_id}{name}" if entry.hf_hub_id.endswith("/") else entry.hf_hub_id
 
 

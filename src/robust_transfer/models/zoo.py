@@ -10,15 +10,15 @@ from importlib import resources
 
 @dataclass(frozen=True)
 class Published:
-    """Where weights are and what is known of them; what is empty or None is not known.
+    """Where published weights are, and their metadata; empty or None: unknown.
 
     hub, file : repository on the Hugging Face hub, and the file in it; without one, the file where the
         publisher's own library keeps it, relative to the working directory
     drive : id of that file on Google Drive
     trained : data, method and source
-    threat : what the training made it robust against
+    threat : the threat model of the training
     dataset, accuracy : clean accuracy in percent as published, and the test set that it is of
-    normalize : statistics of the images that the publisher's code has and the file does not
+    normalize : statistics of the images, where only the publisher's code has them
     """
 
     name: str
@@ -50,6 +50,6 @@ def catalogue() -> dict[str, Published]:
 
 
 def own_normalize(weights: str | None) -> str | list[list[float]] | None:
-    """Return the statistics that the catalogue has for named weights; None: the file tells."""
+    """Return the statistics that the catalogue has for named weights; None: they are in the file."""
     entry = catalogue().get(weights or "")
     return entry.normalize if entry else None

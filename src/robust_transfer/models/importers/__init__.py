@@ -1,4 +1,4 @@
-"""Read checkpoints of other projects: one mapping table a format, one way to hold them to account."""
+"""Read checkpoints of other projects: one mapping table per format, one way to check them."""
 
 from robust_transfer.models.importers.describe import content_sha256, describe_file
 from robust_transfer.models.importers.detect import FORMAT_NAMES

@@ -51,7 +51,7 @@ def describe_file(
     prefix: str | None = None,
     channels: str = "rgb",
 ) -> dict[str, Any]:
-    """Say what a checkpoint file is; whatever `import_checkpoint` would refuse in it is refused here.
+    """Describe a checkpoint file; whatever `import_checkpoint` would refuse in it is refused here.
 
     Parameters
     ----------
@@ -63,8 +63,8 @@ def describe_file(
     -------
     dict with sha256 (of the content), format, arch, width, num_classes (None: no head), mean, std,
     normalization_source, train_sigma (None: unknown), image_size, image_size_source,
-    image_size_known (False: it is what networks with this stem are mostly trained at) and native_images
-    (foreign files with a 3x3 stem: by custom they are shown images of their size uncropped)
+    image_size_known (False: the usual size for networks with this stem) and native_images
+    (foreign files with a 3x3 stem: by convention they take uncropped images of their size)
 
     Raises
     ------
@@ -111,18 +111,18 @@ def named_beside(path: str | Path) -> tuple[str, int] | None:
 
 
 def _identified(path: str | Path, options: dict[str, Any]) -> tuple[Parsed, tuple[str, int]]:
-    """Read a file of which nobody says the network: a ResNet by its structure, a wide one by names."""
+    """Read a file whose network is not given: a ResNet by its structure, a wide one by names."""
     try:
         parsed = parse_foreign(path, **options)
-        found = identify(parsed.mapped.backbone)
-        if found is not None:
-            return parsed, found
-        refused = CheckpointError(
+        network = identify(parsed.mapped.backbone)
+        if network is not None:
+            return parsed, network
+        refusal = CheckpointError(
             f"{path} ({parsed.source.name}) holds no ResNet of torchvision's or for CIFAR",
             "say the network: model=timm model.name=NAME, or model=preactresnet18",
         )
     except CheckpointError as error:
-        refused = error
+        refusal = error
     for arch in WIDE_RESNETS:
         try:
             parsed = parse_foreign(path, network=(arch, DEFAULT_WIDTH), **options)
@@ -130,7 +130,7 @@ def _identified(path: str | Path, options: dict[str, Any]) -> tuple[Parsed, tupl
             return parsed, (arch, DEFAULT_WIDTH)
         except CheckpointError:
             continue
-    raise refused
+    raise refusal
 
 
 def _describe_own(
@@ -139,7 +139,7 @@ def _describe_own(
     metadata = read_metadata(path)
     if expected is not None:
         check_own_arch((metadata["arch"], metadata["width"]), expected, path)
-    given = normalize is not None
+    overridden = normalize is not None
     mean, std = resolve_normalize(normalize) if normalize is not None else (metadata["mean"], metadata["std"])
     return {
         "sha256": content_sha256(path),
@@ -149,7 +149,7 @@ def _describe_own(
         "num_classes": metadata["num_classes"] or None,
         "mean": mean,
         "std": std,
-        "normalization_source": "given" if given else "read from the file: metadata",
+        "normalization_source": "given" if overridden else "read from the file: metadata",
         "image_size": metadata["image_size"],
         "image_size_known": True,
         "image_size_source": "its own",
@@ -160,18 +160,18 @@ def _describe_own(
 
 def _image_size(arch: str, parsed: Parsed, path: str | Path) -> dict[str, Any]:
     """Read the size off timm's config.json or table; a 3x3 stem is for CIFAR's 32, 7x7 for ImageNet's 224."""
-    known, source, small = input_size_beside(Path(path)), "read from config.json", False
+    stated, source, small = input_size_beside(Path(path)), "read from config.json", False
     if arch.startswith(TIMM):
-        likely = table_entry(arch.removeprefix(TIMM)).input_size[-1]
-        source = source if known else "timm's of the network"
+        usual = table_entry(arch.removeprefix(TIMM)).input_size[-1]
+        source = source if stated else "timm's of the network"
     else:
         kernel = parsed.mapped.backbone["conv1.weight"].shape[-1]
         small = kernel == 3
-        likely = 32 if small else 224
-        source = source if known else f"by its {kernel}x{kernel} stem"
+        usual = 32 if small else 224
+        source = source if stated else f"by its {kernel}x{kernel} stem"
     return {
-        "image_size": known or likely,
-        "image_size_known": known is not None,
+        "image_size": stated or usual,
+        "image_size_known": stated is not None,
         "image_size_source": source,
         "native_images": small,
     }

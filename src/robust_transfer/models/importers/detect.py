@@ -31,7 +31,7 @@ from robust_transfer.models.safe_load import LoadedFile, state_dict_of
 
 OURS = "robust-transfer"
 
-# With marks of their own.
+# With keys of their own.
 _SPECIFIC = (
     *(ROBUSTNESS, ROBUSTBENCH, SMOOTHING, SOLO_LEARN, LIGHTLY, VISSL, MOCO, SIMCLR_V2),
     *(ROBUST_SSL, ROBUST_SSL_CLEAN, TRANSFORMERS, NUMBERED, MMPRETRAIN),
@@ -46,29 +46,29 @@ FORMAT_NAMES = ("auto", OURS, *FORMATS)
 def choose_format(
     loaded: LoadedFile, name: str, path: str | Path, *, part: str | None = None, prefix: str | None = None
 ) -> tuple[Format, View, list[str]]:
-    """Return the format, the weights as they lie in the file, and warnings where others would fit too.
+    """Return the format, the weights as they lie in the file, and warnings where others fit too.
 
     Parameters
     ----------
-    name : one of FORMAT_NAMES but "robust-transfer"; "auto" looks at the keys
+    name : one of FORMAT_NAMES but "robust-transfer"; "auto" goes by the keys
     part : dotted path of the state_dict in the file; None: where the format keeps it
-    prefix : what stands before the network's names; None: what the format says, or the only one there is
+    prefix : what precedes the network's names; None: the format's, or the only one in the file
 
     Raises
     ------
     ConfigError : no such format
-    CheckpointError : no format fits, or several with marks of their own do
+    CheckpointError : no format fits, or several with keys of their own do
     """
     if name not in FORMAT_NAMES:
         raise ConfigError(f"unknown checkpoint format '{name}'", did_you_mean(name, FORMAT_NAMES))
     if part is not None:
         loaded = _narrowed(loaded, part, path)
     if prefix is not None:
-        below = dataclasses.replace(FORMATS.get(name, TORCHVISION), root=re.escape(prefix))
-        view = _view(loaded, below)
+        with_prefix = dataclasses.replace(FORMATS.get(name, TORCHVISION), root=re.escape(prefix))
+        view = _view(loaded, with_prefix)
         if view is None:
             raise _unknown(loaded, path)
-        return below, view, []
+        return with_prefix, view, []
     if name != "auto":
         view = _view(loaded, FORMATS[name])
         if view is None:
@@ -76,7 +76,7 @@ def choose_format(
         return FORMATS[name], view, []
     specific = _matching(loaded, _SPECIFIC)
     if len(specific) > 1:
-        names = [found.name for found, _ in specific]
+        names = [source.name for source, _ in specific]
         raise CheckpointError(
             f"{path} is ambiguous: it could be {' or '.join(names)}",
             f"say which: pretrain.format={names[0]} (rt-eval: format=...)",
@@ -86,12 +86,12 @@ def choose_format(
     plain = _matching(loaded, _PLAIN)
     if not plain:
         return (*_by_structure(loaded, path), [])
-    found, view = plain[0]
-    return found, view, _plain_warning(found)
+    source, view = plain[0]
+    return source, view, _plain_warning(source)
 
 
 def _by_structure(loaded: LoadedFile, path: str | Path) -> tuple[Format, View]:
-    """Take the only network there is, whatever stands before its names."""
+    """Take the only network in the file, whatever precedes its names."""
     view = _view(loaded, TORCHVISION)
     if view is None:
         parts = [name for name, tensors in state_dicts(loaded.root) if roots(plain_weights(tensors))]
@@ -101,15 +101,15 @@ def _by_structure(loaded: LoadedFile, path: str | Path) -> tuple[Format, View]:
                 f"say which: pretrain.part={parts[0]} (rt-eval: part={parts[0]})",
             )
         view = _view(_narrowed(loaded, parts[0], path), TORCHVISION) if parts else None
-    found = roots(view.tensors) if view else []
-    if len(found) > 1:
+    prefixes = roots(view.tensors) if view else []
+    if len(prefixes) > 1:
         raise CheckpointError(
-            f"{path} holds several networks, below {', '.join(found)}",
-            f"say which: pretrain.prefix={found[0]} (rt-eval: prefix={found[0]})",
+            f"{path} holds several networks, below {', '.join(prefixes)}",
+            f"say which: pretrain.prefix={prefixes[0]} (rt-eval: prefix={prefixes[0]})",
         )
-    if view is None or not found:
+    if view is None or not prefixes:
         raise _unknown(loaded, path)
-    return dataclasses.replace(TORCHVISION, root=re.escape(found[0])), view
+    return dataclasses.replace(TORCHVISION, root=re.escape(prefixes[0])), view
 
 
 def _narrowed(loaded: LoadedFile, part: str, path: str | Path) -> LoadedFile:
@@ -137,11 +137,11 @@ def _unknown(loaded: LoadedFile, path: str | Path) -> CheckpointError:
     )
 
 
-def _plain_warning(found: Format) -> list[str]:
-    others = [each.name for each in _PLAIN if each is not found]
+def _plain_warning(taken: Format) -> list[str]:
+    alternatives = [source.name for source in _PLAIN if source is not taken]
     return [
-        f"ambiguous: the keys are also those of {' and '.join(others)} (simclr takes images in [0, 1], "
-        f"without mean and std); taken as {found.name}; pretrain.format=NAME settles it"
+        f"ambiguous: the keys are also those of {' and '.join(alternatives)} (simclr takes images in [0, 1], "
+        f"without mean and std); taken as {taken.name}; pretrain.format=NAME settles it"
     ]
 
 
@@ -150,8 +150,8 @@ def _matching(loaded: LoadedFile, formats: tuple[Format, ...]) -> list[tuple[For
     return [(each, view) for each, view in views if view and each.matches and each.matches(view)]
 
 
-def _view(loaded: LoadedFile, wanted: Format) -> View | None:
-    for path in wanted.paths:
+def _view(loaded: LoadedFile, source: Format) -> View | None:
+    for path in source.paths:
         tensors = state_dict_of(_walk(loaded.root, path))
         if tensors:
             top = loaded.root if isinstance(loaded.root, Mapping) else {}
@@ -168,7 +168,7 @@ def _walk(root: Any, path: str) -> Any:
 
 
 def _contents(loaded: LoadedFile) -> str:
-    """Describe what is in a file that nobody knows, for an error message: its tensors, else its keys."""
+    """Describe a file of unknown format, for an error message: its tensors, else its keys."""
     if not isinstance(loaded.root, Mapping):
         return f"found {type(loaded.root).__name__}"
     _, tensors = next(state_dicts(loaded.root), ("", loaded.root))

@@ -1,6 +1,6 @@
-"""What a checkpoint format is: where its weights lie, what they are called, how its images were normalised.
+"""Checkpoint formats: where the weights are, what they are called, how images were normalised.
 
-A format is found by its keys. Every network known here has a `conv1` beside its `layer1`; what stands before
+A format is found by its keys. Every network known here has a `conv1` beside its `layer1`; what precedes
 these names is called the *root* of the backbone ("module.model.", "backbone.", "").
 """
 
@@ -33,7 +33,7 @@ COMMON_PATHS = ("state_dict_ema", "model_ema", "state_dict", "model", "model_sta
 
 @dataclass(frozen=True)
 class View:
-    """What a format looks at.
+    """What a format is recognised by.
 
     Parameters
     ----------
@@ -56,7 +56,7 @@ class Format:
     Parameters
     ----------
     name : as in pretrain.format=, or "native"
-    root : regular expression for all that stands before the backbone's keys
+    root : regular expression for what precedes the backbone's keys
     matches : whether a file can be of this format; None: it cannot be told by its keys, only declared
     normalize : the source's normalisation ("imagenet", "cifar", "none"), or None if the file does not tell
     rename : (pattern, replacement) pairs for keys below the root, tried in order on each key
@@ -77,7 +77,7 @@ class Format:
 
 
 def always(name: str) -> Callable[[View], str | None]:
-    """Say that a source always normalises its images in one way."""
+    """Return the `normalize` of a source that always normalises in one way."""
     return lambda view: name
 
 

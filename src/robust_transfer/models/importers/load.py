@@ -1,4 +1,4 @@
-"""Turn a checkpoint of any known format into a `Classifier`, with an account of what was done."""
+"""Turn a checkpoint of any known format into a `Classifier`, with a report of what was done."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from robust_transfer.models.safe_load import LoadedFile, load_file
 
 @dataclass
 class Parsed:
-    """A foreign file after reading, before an architecture is asked of it."""
+    """A foreign file after reading, before it is checked against an architecture."""
 
     loaded: LoadedFile
     source: Format
@@ -51,7 +51,7 @@ def parse_foreign(
 ) -> Parsed:
     """Read a foreign file, choose its format and name its tensors.
 
-    network : (architecture, width) that is looked for; None, and for ResNets: whatever there is
+    network : (architecture, width) to look for; None, and for ResNets: whatever the file has
 
     Raises
     ------
@@ -89,12 +89,12 @@ def import_checkpoint(
     Parameters
     ----------
     arch, width : the network that the weights are for
-    image_size : side in pixels, kept with the model; a file of ours knows its own
-    format : one of `detect.FORMAT_NAMES`; "auto" looks at the keys
+    image_size : side in pixels, kept with the model; a file of ours has its own
+    format : one of `detect.FORMAT_NAMES`; "auto" goes by the keys
     normalize : overrides what the file or its format says
     trust : allow plain pickle, which runs whatever the file says, where the safe readers fail
-    part, prefix : which state_dict of the file, and what stands before the network's names in it; None: found
-    channels : "bgr" for a file whose network takes blue first (Caffe's): its stem is turned round
+    part, prefix : which state_dict of the file, and what precedes the network's names in it; None: detected
+    channels : "bgr" for a file whose network takes blue first (Caffe's): its stem is flipped
     keep_head : keep the linear classifier; otherwise the model returns features (num_classes 0)
 
     Returns
@@ -133,18 +133,18 @@ def import_checkpoint(
         mean=mean,
         std=std,
     )
-    report = _account(parsed, path, tensors, model, normalization_source, declared=format != "auto")
+    report = _report(parsed, path, tensors, model, normalization_source, declared=format != "auto")
     report.channels = channels
     return model.eval(), report
 
 
 def _blue_first_to_rgb(tensors: Tensors) -> dict[str, torch.Tensor]:
-    """Turn round the input channels of the first convolution."""
+    """Flip the input channels of the first convolution."""
     stem = next(name for name, tensor in tensors.items() if tensor.ndim == 4 and tensor.shape[1] == 3)
     return {name: tensor.flip(1) if name == stem else tensor for name, tensor in tensors.items()}
 
 
-def _account(
+def _report(
     parsed: Parsed,
     path: str | Path,
     tensors: Tensors,
@@ -176,16 +176,16 @@ def _account(
         head=head,
         head_classes=head_classes(mapped),
         inert=parsed.loaded.inert,
-        others=_others(parsed),
+        others=_other_networks(parsed),
         precision=_precision(mapped),
         warnings=_warnings(parsed, normalization_source),
     )
 
 
-def _others(parsed: Parsed) -> list[str]:
+def _other_networks(parsed: Parsed) -> list[str]:
     """Return the other state_dicts of the file that hold a network."""
-    known = [path for path, tensors in state_dicts(parsed.loaded.root) if _named(tensors)]
-    return [path for path in known if path and path != parsed.view.path and path != parsed.part]
+    networks = [path for path, tensors in state_dicts(parsed.loaded.root) if _named(tensors)]
+    return [path for path in networks if path and path != parsed.view.path and path != parsed.part]
 
 
 def _named(tensors: Tensors) -> bool:
@@ -194,12 +194,12 @@ def _named(tensors: Tensors) -> bool:
 
 def _precision(mapped: Mapped) -> str | None:
     """Return in which precision other than float32 the weights are kept."""
-    found = {str(t.dtype).removeprefix("torch.") for t in mapped.backbone.values() if t.is_floating_point()}
-    return ", ".join(sorted(found - {"float32"})) or None
+    types = {str(t.dtype).removeprefix("torch.") for t in mapped.backbone.values() if t.is_floating_point()}
+    return ", ".join(sorted(types - {"float32"})) or None
 
 
 def _warnings(parsed: Parsed, normalization_source: str) -> list[str]:
-    """Drop the ambiguity that a normalisation read or given decides; tell of code that ran."""
+    """Drop the ambiguity that a normalisation read or given resolves; warn of code that ran."""
     warnings = parsed.warnings if normalization_source.startswith("inferred") else []
     if "weight" in parsed.mapped.head and "bias" not in parsed.mapped.head:
         warnings = [*warnings, "the head has no bias: zeros"]
@@ -234,7 +234,7 @@ def check_head(mapped: Mapped, arch: str, width: int, path: str | Path) -> int:
 
 
 def check_own_arch(found: tuple[str, int], expected: tuple[str, int], path: str | Path) -> None:
-    """Raise CheckpointError unless a file of ours holds the (architecture, width) that is asked for."""
+    """Raise CheckpointError unless a file of ours holds the expected (architecture, width)."""
     if found != expected:
         raise CheckpointError(
             f"{path} holds {found[0]} of width {found[1]}, expected {expected[0]} of width {expected[1]}",
@@ -247,13 +247,13 @@ def _import_own(
 ) -> tuple[Classifier, ImportReport]:
     model = load_model(path)
     check_own_arch((model.arch, model.width), (arch, width), path)
-    found_classes = model.num_classes
+    num_classes = model.num_classes
     normalization_source = "read from the file: metadata"
     if normalize is not None:
         mean, std = resolve_normalize(normalize)
         normalization_source = f"given; the file says mean {model.mean} std {model.std}"
         model = _renormalized(model, mean, std)
-    if keep_head and not found_classes:
+    if keep_head and not num_classes:
         raise CheckpointError(f"{path} has no head: it can only be fine-tuned")
     matched = [name for name in model.backbone.state_dict() if not name.startswith(f"{model.head_name}.")]
     if not keep_head:
@@ -270,8 +270,8 @@ def _import_own(
         std=model.std,
         normalization_source=normalization_source,
         matched=matched,
-        head=("kept" if keep_head else "dropped") if found_classes else "absent",
-        head_classes=found_classes or None,
+        head=("kept" if keep_head else "dropped") if num_classes else "absent",
+        head_classes=num_classes or None,
     )
     return model.eval(), report
 

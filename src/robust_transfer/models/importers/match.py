@@ -1,4 +1,4 @@
-"""Give a checkpoint's tensors torchvision's names, and hold them against the network they are for."""
+"""Give a checkpoint's tensors torchvision's names, and check them against their network."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ _CIFAR_NAMES = (
 
 @dataclass
 class Mapped:
-    """A checkpoint's tensors by what they are.
+    """A checkpoint's tensors by their role.
 
     Parameters
     ----------
     backbone : under torchvision's names
     head : "weight" and, most often, "bias" of the linear classifier; empty where there is none
     outside : keys that are neither (projections, momentum copies, statistics), as in the file
-    stripped : what stood before the backbone's names
+    stripped : prefixes of the backbone's names
     renamed : name in the file below that -> torchvision's, where they differ
     """
 
@@ -95,14 +95,14 @@ def _take_sequential_head(mapped: Mapped, tensors: Tensors, classifier: str) -> 
     """Take a head that is the only layer with weights of a Sequential, as after a Dropout: `fc.1.weight`."""
     name = re.escape(classifier.lstrip("/").rstrip("."))
     inside = re.compile(rf"^(?P<layer>(?:.*\.)?(?:{name}|linear)\.\d+)\.(?P<what>.*)$")
-    found = [match for key in mapped.outside if (match := inside.match(key))]
-    kinds = sorted(match["what"] for match in found)
-    if len({match["layer"] for match in found}) != 1 or kinds not in (["weight"], ["bias", "weight"]):
+    matches = [match for key in mapped.outside if (match := inside.match(key))]
+    kinds = sorted(match["what"] for match in matches)
+    if len({match["layer"] for match in matches}) != 1 or kinds not in (["weight"], ["bias", "weight"]):
         return
-    if any(match["what"] == "weight" and tensors[match[0]].ndim != 2 for match in found):
+    if any(match["what"] == "weight" and tensors[match[0]].ndim != 2 for match in matches):
         return
-    mapped.head = {match["what"]: tensors[match[0]] for match in found}
-    taken = {match[0] for match in found}
+    mapped.head = {match["what"]: tensors[match[0]] for match in matches}
+    taken = {match[0] for match in matches}
     mapped.outside = [key for key in mapped.outside if key not in taken]
 
 
@@ -112,7 +112,7 @@ def _rename(key: str, source: Format) -> str:
     return key
 
 
-# (bottlenecks, blocks a stage, kernel of the stem, channels and inputs of the first block's middle layer)
+# (bottlenecks, blocks per stage, kernel of the stem, channels and inputs of the first block's middle layer)
 _KINDS: dict[tuple[Any, ...], str] = {
     (False, (2, 2, 2, 2), 7, 64, 64): "resnet18",
     (False, (3, 4, 6, 3), 7, 64, 64): "resnet34",
@@ -128,23 +128,23 @@ _KINDS: dict[tuple[Any, ...], str] = {
 IDENTIFIED = (*_KINDS.values(), "resnet18_small", *CIFAR_RESNETS)
 
 
-def identify(found: Tensors) -> tuple[str, int] | None:
+def identify(tensors: Tensors) -> tuple[str, int] | None:
     """Tell (architecture, width) from the names and shapes of a backbone; None: none of IDENTIFIED."""
-    stem, middle = found.get("conv1.weight"), found.get("layer1.0.conv2.weight")
-    if stem is None or stem.ndim != 4 or "layer1.0.bn2.weight" not in found:
+    stem, middle = tensors.get("conv1.weight"), tensors.get("layer1.0.conv2.weight")
+    if stem is None or stem.ndim != 4 or "layer1.0.bn2.weight" not in tensors:
         return None
-    blocks = [len({k.split(".")[1] for k in found if k.startswith(f"layer{s}.")}) for s in (1, 2, 3, 4)]
-    bottleneck = "layer1.0.conv3.weight" in found
+    blocks = [len({k.split(".")[1] for k in tensors if k.startswith(f"layer{s}.")}) for s in (1, 2, 3, 4)]
+    bottleneck = "layer1.0.conv3.weight" in tensors
     width, kernel = stem.shape[0], stem.shape[-1]
-    if kernel == 3 and not bottleneck and "bn1.weight" in found:
+    if kernel == 3 and not bottleneck and "bn1.weight" in tensors:
         if blocks == [2, 2, 2, 2]:
             return "resnet18_small", width
-        end = "" if "layer2.0.downsample.0.weight" in found else "_a"
+        end = "" if "layer2.0.downsample.0.weight" in tensors else "_a"
         name = f"cifar_resnet{2 + 6 * blocks[0]}{end}"
-        whole = blocks[:3] == blocks[:1] * 3 and blocks[3] == 0 and width == 16
-        return (name, DEFAULT_WIDTH) if whole and name in CIFAR_RESNETS else None
-    sides = tuple(middle.shape[:2]) if middle is not None else (64, 64)
-    kind: tuple[Any, ...] = (bottleneck, tuple(blocks), kernel, *sides)
+        complete = blocks[:3] == blocks[:1] * 3 and blocks[3] == 0 and width == 16
+        return (name, DEFAULT_WIDTH) if complete and name in CIFAR_RESNETS else None
+    shape = tuple(middle.shape[:2]) if middle is not None else (64, 64)
+    kind: tuple[Any, ...] = (bottleneck, tuple(blocks), kernel, *shape)
     name = _KINDS.get(kind, "")
     return (name, width) if name and width == DEFAULT_WIDTH else None
 
@@ -154,7 +154,7 @@ def fit(
 ) -> dict[str, torch.Tensor]:
     """Return the backbone's full state_dict, or refuse: every name and every shape must be there.
 
-    Files from before torch 0.4.1 have no `num_batches_tracked`, which has no part in the output: 0 is put in.
+    Files from before torch 0.4.1 have no `num_batches_tracked`, which the output ignores: it is set to 0.
 
     Raises
     ------
@@ -162,31 +162,31 @@ def fit(
     """
     with torch.device("meta"):
         expected = backbone(arch, 0, width, image_size).state_dict()
-    found = mapped.backbone
-    missing = sorted(n for n in expected.keys() - found.keys() if not n.endswith(_COUNTER))
-    surplus = sorted(found.keys() - expected.keys())
+    tensors = mapped.backbone
+    missing = sorted(n for n in expected.keys() - tensors.keys() if not n.endswith(_COUNTER))
+    unexpected = sorted(tensors.keys() - expected.keys())
     shapes = [
-        f"{n} {tuple(found[n].shape)} (expected {tuple(expected[n].shape)})"
-        for n in sorted(expected.keys() & found.keys())
-        if found[n].shape != expected[n].shape
+        f"{n} {tuple(tensors[n].shape)} (expected {tuple(expected[n].shape)})"
+        for n in sorted(expected.keys() & tensors.keys())
+        if tensors[n].shape != expected[n].shape
     ]
-    faults = [("missing", missing), ("unexpected", surplus), ("other shape", shapes)]
+    faults = [("missing", missing), ("unexpected", unexpected), ("other shape", shapes)]
     if any(names for _, names in faults):
         count = len(expected) - len(missing) - len(shapes)
         parts = "; ".join(f"{fault}: {shorten(names, 2)}" for fault, names in faults if names)
         raise CheckpointError(
             f"{path} fits {count} of the {len(expected)} backbone tensors of {arch} (expected all): {parts}",
-            _other_architecture(found, arch, width),
+            _other_architecture(tensors, arch, width),
         )
-    check_finite(found, path)
+    check_finite(tensors, path)
     counter = torch.zeros((), dtype=torch.int64)
-    return {name: found.get(name, counter) for name in expected}
+    return {name: tensors.get(name, counter) for name in expected}
 
 
-def _other_architecture(found: Tensors, arch: str, width: int) -> str:
-    other = identify(found)
-    if other is None:
+def _other_architecture(tensors: Tensors, arch: str, width: int) -> str:
+    actual = identify(tensors)
+    if actual is None:
         return "the file's network is no ResNet of torchvision or for CIFAR: model=timm model.name=NAME?"
-    if other == (arch, width):
-        return "the architecture is right: the file is incomplete or of another format"
-    return f"the file looks like {other[0]}: {chosen_by(*other)}"
+    if actual == (arch, width):
+        return "the architecture fits: the file is incomplete or of another format"
+    return f"the file looks like {actual[0]}: {chosen_by(*actual)}"

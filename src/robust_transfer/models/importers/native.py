@@ -21,7 +21,7 @@ NAME = "native"
 _LIKE_TORCHVISION = (*TORCHVISION, *CIFAR_RESNETS, "resnet18_small")
 _PREFERRED = ("state_dict_ema", "model_ema", "state_dict", "model", "model_state_dict", "net", "")
 
-# pytorch-cifar's names of what is called `downsample` and `fc` here.
+# pytorch-cifar's names of `downsample` and `fc`.
 _OLD_NAMES = (
     (r"(^|\.)(layer\d\.\d+)\.shortcut\.", r"\1\2.downsample."),
     (r"(^|\.)linear\.(weight|bias)$", r"\1fc.\2"),
@@ -40,11 +40,11 @@ def native_format(
 
     Parameters
     ----------
-    part, prefix : which state_dict, and what stands before the names in it; None: wherever they are whole
+    part, prefix : which state_dict, and what precedes the names in it; None: wherever they are complete
 
     Raises
     ------
-    CheckpointError : they are whole nowhere, or at several places
+    CheckpointError : they are complete nowhere, or in several places
     """
     with torch.device("meta"):
         names = [
@@ -53,16 +53,16 @@ def native_format(
     views = {where: _renamed(plain_weights(tensors)) for where, tensors in state_dicts(loaded.root)}
     if part is not None:
         views = {where: tensors for where, tensors in views.items() if where == part}
-    whole = [
+    complete = [
         (where, root)
         for where, tensors in views.items()
         for root in _roots(tensors, names)
         if prefix is None or root == prefix
     ]
-    taken = _one(whole, path) if whole else None
-    if taken is None:
+    chosen = _choose(complete, path) if complete else None
+    if chosen is None:
         raise _incomplete(views, names, arch, width, path)
-    where, root = taken
+    where, root = chosen
     top = loaded.root if isinstance(loaded.root, Mapping) else {}
     view = View(top=top, path=where, tensors=views[where], container=loaded.container)
     return _format(arch, root, names), view
@@ -87,11 +87,11 @@ def _roots(tensors: Tensors, names: list[str]) -> list[str]:
     return [root for root in ends if all(root + name in tensors for name in names)]
 
 
-def _one(whole: list[tuple[str, str]], path: str | Path) -> tuple[str, str]:
-    """Choose the averaged weights, as elsewhere, else the only ones there are."""
+def _choose(complete: list[tuple[str, str]], path: str | Path) -> tuple[str, str]:
+    """Choose the averaged weights, as elsewhere, else the only ones."""
     first = next(
-        (found for name in _PREFERRED if len(found := [each for each in whole if each[0] == name]) == 1),
-        whole,
+        (only for name in _PREFERRED if len(only := [each for each in complete if each[0] == name]) == 1),
+        complete,
     )
     if len(first) > 1:
         where, root = first[0]
@@ -106,15 +106,15 @@ def _one(whole: list[tuple[str, str]], path: str | Path) -> tuple[str, str]:
 def _incomplete(
     views: Mapping[str, Tensors], names: list[str], arch: str, width: int, path: str | Path
 ) -> CheckpointError:
-    """Say how much of the network is there, by the ends of the names."""
+    """Return the error that counts the network's tensors in the file, by the ends of their names."""
     keys = [key for tensors in views.values() for key in tensors]
     missing = [
         name for name in names if not any(re.search(rf"(^|\.){re.escape(name)}$", key) for key in keys)
     ]
-    lacking = missing or names[:1]
-    found = shorten(sorted({key.split(".")[0] for key in keys})) or "no network"
+    named = missing or names[:1]
+    contents = shorten(sorted({key.split(".")[0] for key in keys})) or "no network"
     return CheckpointError(
         f"{path} does not hold the network of {chosen_by(arch, width)}: {len(names) - len(missing)} of its "
-        f"{len(names)} tensors are there below one prefix (missing {shorten(lacking, 2)}; found {found})",
+        f"{len(names)} tensors are there below one prefix (missing {shorten(named, 2)}; found {contents})",
         "a network of timm: model=timm model.name=NAME; of this package: model=NAME",
     )

@@ -1,4 +1,4 @@
-"""Which mean and standard deviation a checkpoint's images had: given, in the file, or its source's custom."""
+"""The mean and standard deviation of a checkpoint's images: given, in the file, or its source's default."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from robust_transfer.core.errors import CheckpointError, ConfigError
 from robust_transfer.models.importers.formats import Format, View
 from robust_transfer.models.normalized import Normalize, resolve_normalize
 
-# Names of the buffers that hold them, by where they stand at the end of a key.
+# Names of the buffers that hold them: the last parts of a key.
 _BUFFERS = (
     ("normalizer.new_mean", "normalizer.new_std"),
     ("normalize.new_mean", "normalize.new_std"),
@@ -34,20 +34,20 @@ def find_normalization(
     ConfigError : `given` is not a normalisation
     """
     try:
-        read = _in_file(view, channels) or _beside(Path(path), source)
+        own = _in_file(view, channels) or _beside(Path(path), source)
     except ConfigError as error:
         if given is None:
             raise CheckpointError(f"{path}: {error.what}", *error.hints) from None
-        read = None
+        own = None
     if given is not None:
         mean, std = resolve_normalize(given)
         name = f" {given}" if isinstance(given, str) else ""
-        other = (
-            "" if read is None or read[:2] == (mean, std) else f"; the file says mean {read[0]} std {read[1]}"
+        difference = (
+            "" if own is None or own[:2] == (mean, std) else f"; the file says mean {own[0]} std {own[1]}"
         )
-        return mean, std, f"given{name}{other}"
-    if read is not None:
-        return read
+        return mean, std, f"given{name}{difference}"
+    if own is not None:
+        return own
     custom = source.normalize(view)
     if custom is None:
         raise CheckpointError(
@@ -82,7 +82,7 @@ def _in_file(view: View, channels: str) -> tuple[list[float], list[float], str] 
 
 
 def _beside(path: Path, source: Format) -> tuple[list[float], list[float], str] | None:
-    """Read the statistics that published weights have beside them on the hub."""
+    """Read the statistics beside published weights on the hub."""
     name, mean, std = "config.json", "mean", "std"
     if source.name == "transformers":
         name, mean, std = "preprocessor_config.json", "image_mean", "image_std"

@@ -40,7 +40,7 @@ def published_weights(weights: str, *, arch: str) -> Path:
             raise ConfigError(
                 f"{weights} is a {entry.arch} (expected {arch})", chosen_by(entry.arch, DEFAULT_WIDTH)
             )
-        path = _from_hub(entry.hub, entry.file) if entry.hub else _of_its_library(entry)
+        path = _from_hub(entry.hub, entry.file) if entry.hub else _from_library(entry)
         if entry.sha256 and content_sha256(path) != entry.sha256:
             raise CheckpointError(f"{path} has another sha256 than {weights}", "delete it and try again")
         return path
@@ -51,12 +51,12 @@ def published_weights(weights: str, *, arch: str) -> Path:
     if provider == "hf" and name.count("/") >= 1:
         owner, repo, *rest = name.split("/")
         return _from_hub(f"{owner}/{repo}", "/".join(rest) or None)
-    known = "torchvision:NAME, timm:NAME.TAG, hf:OWNER/REPO[/FILE]"
+    forms = "torchvision:NAME, timm:NAME.TAG, hf:OWNER/REPO[/FILE]"
     hint = did_you_mean(weights, catalogue())
-    raise ConfigError(f"weights={weights} is not known (expected {known}, or one of rt-report zoo)", hint)
+    raise ConfigError(f"weights={weights} is not known (expected {forms}, or one of rt-report zoo)", hint)
 
 
-def _of_its_library(entry: Published) -> Path:
+def _from_library(entry: Published) -> Path:
     """Return the file that RobustBench's own loader has put below the working directory."""
     path = Path(entry.file)
     if not path.is_file():
@@ -81,8 +81,8 @@ def published_accuracy(weights: str | None, *, arch: str) -> tuple[str, float] |
     if entry is not None:
         return None if entry.accuracy is None else (entry.dataset, entry.accuracy)
     if weights and weights.startswith(f"{TORCHVISION}:"):
-        measured = _resolve(weights, arch).meta.get("_metrics", {}).get("ImageNet-1K", {})
-        return ("imagenet", measured["acc@1"]) if "acc@1" in measured else None
+        metrics = _resolve(weights, arch).meta.get("_metrics", {}).get("ImageNet-1K", {})
+        return ("imagenet", metrics["acc@1"]) if "acc@1" in metrics else None
     return None
 
 

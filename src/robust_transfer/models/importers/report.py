@@ -1,4 +1,4 @@
-"""What was done to a foreign checkpoint, to be printed and kept."""
+"""The report of a foreign checkpoint's import, to be logged and stored."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from typing import Literal
 
 @dataclass
 class ImportReport:
-    """An account of one import.
+    """The report of one import.
 
     Parameters
     ----------
-    format : name of the format; `declared` tells whether it was given or found by its keys
+    format : name of the format; `declared` tells whether it was given or detected by its keys
     container, reader : the file's form and which reader took it (see `safe_load.LoadedFile`)
     mean, std, normalization_source : the normalisation and where it came from
     matched : backbone tensors taken from the file, under torchvision's names
     missing : backbone tensors that the file does not have; only `num_batches_tracked`, else it is refused
     unexpected : the file's other keys, not taken
     renamed : name in the file -> torchvision's, prefixes aside
-    stripped : prefixes that stood before the backbone's names
+    stripped : prefixes of the backbone's names
     ema_used : the averaged weights of the file were taken
     head : kept, dropped or absent; `head_classes` is its size
     others : the file's other state_dicts, not taken
-    channels : "rgb", or "bgr" where the first convolution was turned round
+    channels : "rgb", or "bgr" where the first convolution was flipped
     precision : in which the file keeps the weights where it is not float32, to which they are converted
     inert : globals named in the file that were not loaded
     warnings : what the user should know before trusting the result
@@ -54,7 +54,7 @@ class ImportReport:
     warnings: list[str] = field(default_factory=list)
 
     def lines(self) -> list[str]:
-        """Return the report as text, one fact a line, the important ones first."""
+        """Return the report as text, one fact per line, the important ones first."""
         total = len(self.matched) + len(self.missing)
         how = "declared" if self.declared else "found by its keys"
         size = f" ({self.head_classes} classes)" if self.head_classes else ""

@@ -53,7 +53,7 @@ def _dual_batchnorm(view: View) -> bool:
 
 
 def _robust_ssl(name: str, taken: int, matches: Callable[[View], bool] | None) -> Format:
-    """Return the format that takes one of two BatchNorms; the other's tensors are left outside."""
+    """Return the format that takes one of two BatchNorms; the other's tensors are left out."""
     return Format(
         name=name,
         root=WRAPPERS + r"(?:(?:backbone|encoder|model)\.)?" + WRAPPERS,

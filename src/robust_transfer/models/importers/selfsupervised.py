@@ -26,7 +26,7 @@ def _lightly_parts(view: View) -> bool:
 
 
 def _solo_learn(view: View) -> bool:
-    """Ask for a projector or a momentum copy: an `encoder` or a `backbone` alone is anybody's."""
+    """Ask for a projector or a momentum copy: an `encoder` or a `backbone` alone could be any format's."""
     encoder = _backbone(view) or has_key(view.tensors, r"^" + WRAPPERS + r"encoder\.")
     marked = _projected_only(view) or has_key(
         view.tensors, r"^" + WRAPPERS + r"momentum_(backbone|encoder)\."
@@ -77,7 +77,7 @@ LIGHTLY = Format(
     classifier="/online_classifier.classification_head.",
 )
 
-# MMPreTrain: a backbone and a head of its own. Its statistics stand in a configuration file.
+# MMPreTrain: a backbone and a head of its own. Its statistics are in a configuration file.
 MMPRETRAIN = Format(
     name="mmpretrain",
     root=WRAPPERS + r"backbone\." + WRAPPERS,

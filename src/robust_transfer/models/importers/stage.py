@@ -40,7 +40,7 @@ def import_stage(
 def read_for(
     path: str | Path, config: CheckpointConfig, model: ModelConfig, *, keep_head: bool
 ) -> tuple[Classifier, ImportReport]:
-    """Read the weights at `path` as `pretrain=checkpoint` is told to, into the network of the run."""
+    """Read the weights at `path` as `pretrain=checkpoint` is configured, into the network of the run."""
     return import_checkpoint(
         path,
         arch=model.arch,

@@ -1,4 +1,4 @@
-"""Where in a file the weights lie, told by what they are and not by what they are called."""
+"""Where in a file the weights are, found by their shapes rather than their names."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def state_dicts(value: Any, path: str = "") -> Iterator[tuple[str, Tensors]]:
 
 
 def plain_weights(tensors: Tensors) -> dict[str, torch.Tensor]:
-    """Take off the marks of torch.compile, and multiply pruned weights by their masks."""
+    """Strip the prefixes of torch.compile, and multiply pruned weights by their masks."""
     plain = {key.replace("_orig_mod.", ""): tensor for key, tensor in tensors.items()}
     for key in [key for key in plain if key.endswith("_orig")]:
         name = key.removesuffix("_orig")

@@ -1,7 +1,7 @@
 """Formats with torchvision's bare keys: torchvision, timm, SimCLR v1 converted to PyTorch.
 
 Their keys are the same, so a file of one may be of another. What DataParallel, torch.compile and Lightning
-put before the keys is taken off.
+put before the keys is stripped.
 """
 
 from __future__ import annotations
