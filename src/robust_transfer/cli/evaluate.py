@@ -102,7 +102,7 @@ def _evaluate(arguments: Arguments, overrides: list[str]) -> int:
     for config, stages in zip(configs, due, strict=True):
         checks.check_devices(stages, config.runtime)
     for line in dict.fromkeys(
-        foreign.shown(stage)
+        foreign.evaluation_line(stage)
         for stages in planned
         for stage in stages
         if isinstance(stage.parent, CheckpointMetadata) and stage.kind == "eval"

@@ -1,4 +1,4 @@
-"""What a plan refuses: parts that are right by themselves and contradict each other."""
+"""What a plan refuses: parts that are valid by themselves and contradict each other."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from robust_transfer.pipeline.stage import CheckpointMetadata, DatasetMetadata, 
 
 
 def check_builder(method: TrainingConfig) -> None:
-    """Refuse a method whose objective would not be found when its stage runs."""
+    """Refuse a method whose objective cannot be imported."""
     if problem := named.problem(method.spec.builder):
         raise ConfigError(
             f"method {method.name}: no objective is built from {type(method).__name__} ({problem})",
@@ -54,7 +54,7 @@ def check_selection(method: TrainingConfig, dataset: DatasetConfig, group: str) 
 def check_kept_head(
     method: TrainingConfig, parent: Stage | CheckpointMetadata | None, target: DatasetMetadata
 ) -> None:
-    """Refuse to start from a last layer that is not there, or is for another number of classes."""
+    """Refuse to start from a last layer that is absent, or for another number of classes."""
     if not method.keep_head:
         return
     if parent is None:
@@ -88,10 +88,10 @@ def sigma_mismatch(settings: EvaluatorConfig, train_sigma: float | None, *, allo
 def check_classes(settings: EvaluatorConfig, num_classes: int | None) -> None:
     """Refuse a loss that ranks more classes than there are."""
     values, name = values_of(settings), settings.spec.name
-    least = settings.spec.least_classes(values)
-    if num_classes is not None and num_classes < least:
+    minimum = settings.spec.least_classes(values)
+    if num_classes is not None and num_classes < minimum:
         raise ConfigError(
-            f"{name}.loss={values.get('loss')} needs at least {least} classes (found {num_classes})",
+            f"{name}.loss={values.get('loss')} needs at least {minimum} classes (found {num_classes})",
             f"{name}.loss=ce",
         )
 

@@ -26,7 +26,7 @@ from robust_transfer.store.stage_config import read_identity
 
 @dataclass(frozen=True)
 class Rate:
-    """What a finished or timed stage of the same recipe tells; None: unknown."""
+    """The rate of a finished or timed stage of the same recipe; None: unknown."""
 
     seconds_per_pass: float
     memory_bytes: int | None = None
@@ -35,7 +35,7 @@ class Rate:
 
 @dataclass(frozen=True)
 class Cost:
-    """What a stage that is not done would cost; None: unknown."""
+    """The cost of a stage that is not done; None: unknown."""
 
     steps: int | None
     passes: int | None
@@ -56,7 +56,7 @@ def cost(stage: Stage, rate: Rate | None) -> Cost:
 
 
 def total_steps(stage: Stage) -> int | None:
-    """Return a training stage's steps as far as the catalogue tells; None for an evaluation or a plateau."""
+    """Return a training stage's steps as far as the catalogue allows; None for an evaluation or a plateau."""
     config = stage.config
     if not isinstance(config, TrainingConfig):
         return None
@@ -69,7 +69,7 @@ def total_steps(stage: Stage) -> int | None:
 
 
 def images(stage: Stage) -> int | None:
-    """Return the images that a stage reads, as far as the catalogue tells."""
+    """Return the images that a stage reads, as far as the catalogue states them."""
     if isinstance(stage.config, TrainingConfig):
         return stage.generated or expected_train_images(stage.dataset)
     return None if isinstance(stage.config, CheckpointConfig) else _test_images(stage)
@@ -107,7 +107,7 @@ def _test_images(stage: Stage) -> int | None:
 
 
 def recipe(stage_identity: dict[str, Any], lineage: Lineage) -> str:
-    """Name what the cost of a pass depends on: the network, the method, the arithmetic."""
+    """Identify what the cost of a pass depends on: the network, the method, the arithmetic."""
     network = [lineage.arch, lineage.width, lineage.image_size]
     method = stage_identity.get("method") or stage_identity.get("settings") or {}
     names = ("name", "batch_size", "micro_batch", "precision", "arithmetic", "attack", "num_noise_samples")
@@ -116,7 +116,7 @@ def recipe(stage_identity: dict[str, Any], lineage: Lineage) -> str:
 
 
 def finished_rates(root: Path | str) -> dict[str, Rate]:
-    """Return the rate of every recipe that finished in this store; a smoke run's few images tell none."""
+    """Return the rate of every recipe that finished in this store; smoke runs are too short to give one."""
     rates = {}
     for directory in directories.scan(root):
         status = directory.status()

@@ -12,9 +12,9 @@ from robust_transfer.store.records import Lineage
 
 
 def defended(model: CheckpointMetadata, config: EvaluateConfig) -> CheckpointMetadata:
-    """Return what is known of a model behind the denoiser that `denoiser=` names; without one, the model's.
+    """Return the metadata of a model behind the denoiser of `denoiser=`; without one, the model's.
 
-    It is no stage's model any more, so that no table takes its certificates for those of the model alone.
+    It belongs to no stage, so that no table takes its certificates for those of the model alone.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""The head of weights that are published with an accuracy, measured when they are first taken."""
+"""The head of weights that are published with an accuracy, measured on first use."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ if TYPE_CHECKING:
     from robust_transfer.models import Classifier
 
 IMAGES, PART = 100, 25
-LEVEL = 0.999  # chance that right weights pass
-NATIVE = ("cifar10", "cifar100")  # by custom measured on whole images
+LEVEL = 0.999  # probability that the correct weights pass
+NATIVE = ("cifar10", "cifar100")  # measured on whole images by convention
 
 
 def measure_head(
     path: Path, config: CheckpointConfig, model: ModelConfig, data: DataConfig, *, device: str
 ) -> dict[str, Any]:
-    """Measure the head of named weights on a few test images, and say how that is beside what is published.
+    """Measure the head of named weights on a few test images, and compare that with the published accuracy.
 
     Returns
     -------
-    fields for status.json; empty where no accuracy is published, or no images are there
+    fields for status.json; empty where no accuracy is published, or no images are on disk
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ def measure_head(
         return {}
     correct, count = _correct(classifier.to(device), images, model, device=device)
     low, high, _ = proportion_interval(correct, count, level=LEVEL)
-    text = f"head: {correct} of {count} test images of {name} are right, {published:.2f} % is published"
+    text = f"head: {correct} of {count} test images of {name} are correct, {published:.2f} % is published"
     if low <= published / 100 <= high:
         logger.info(text)
     else:
@@ -66,14 +66,14 @@ def _test_images(name: str, data: DataConfig, classifier: Classifier) -> ImageDa
     images = open_dataset(name, data.root, "test", verify=False)
     num_classes = len(images.class_names)
     if num_classes != classifier.num_classes:
-        raise DataError(f"{num_classes} of its {classifier.num_classes} classes are there")
+        raise DataError(f"{num_classes} of its {classifier.num_classes} classes are on disk")
     return images
 
 
 def _correct(
     classifier: Classifier, dataset: ImageDataset, model: ModelConfig, *, device: str
 ) -> tuple[int, int]:
-    """Return how many of evenly spaced test images are right, and how many were shown."""
+    """Return how many of evenly spaced test images are correct, and how many were evaluated."""
     import torch
 
     from robust_transfer.data.loaders import subset_indices

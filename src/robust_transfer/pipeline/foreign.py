@@ -1,4 +1,4 @@
-"""A file that belongs to no stage: what network it holds and how it is shown images."""
+"""A file that belongs to no stage: its network and the transform of its images."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from robust_transfer.store.records import Lineage
 
 
 def by_name(config: EvaluateConfig) -> EvaluateConfig:
-    """Put the file, and what its publisher says of it, where `checkpoint=` names published weights."""
+    """Replace published weights in `checkpoint=` by their file and their publisher's settings."""
     weights = config.checkpoint
     if not re.match(r"[a-z]{2,}:[^/]", weights) or Path(weights).exists():
         return config
@@ -39,7 +39,7 @@ def by_name(config: EvaluateConfig) -> EvaluateConfig:
 
 
 def file_metadata(path: Path, config: EvaluateConfig) -> CheckpointMetadata:
-    """Say what a file holds: whatever could not be evaluated in it is refused here.
+    """Return a file's metadata; whatever could not be evaluated is refused here.
 
     Raises
     ------
@@ -47,12 +47,12 @@ def file_metadata(path: Path, config: EvaluateConfig) -> CheckpointMetadata:
     """
     from robust_transfer.models import describe_file
 
-    asked = config.model
+    expected = config.model
     described = describe_file(
         path,
-        arch=asked.arch if asked else None,
-        width=asked.width if asked else DEFAULT_WIDTH,
-        image_size=config.image_size or (asked.image_size if asked else None),
+        arch=expected.arch if expected else None,
+        width=expected.width if expected else DEFAULT_WIDTH,
+        image_size=config.image_size or (expected.image_size if expected else None),
         format=config.format,
         normalize=config.normalize,
         trust=config.trust,
@@ -89,9 +89,9 @@ def file_metadata(path: Path, config: EvaluateConfig) -> CheckpointMetadata:
 
 
 def where(config: EvaluateConfig | CheckpointConfig) -> dict[str, str]:
-    """Return what is said of where in a file the network lies, and of its channels, beyond the usual."""
-    given = {"part": config.part, "prefix": config.prefix, "channels": config.channels}
-    return {name: value for name, value in given.items() if value not in (None, "rgb")}
+    """Return the options that say where in a file the network is, and its channels, if not the default."""
+    options = {"part": config.part, "prefix": config.prefix, "channels": config.channels}
+    return {name: value for name, value in options.items() if value not in (None, "rgb")}
 
 
 def _image_size(config: EvaluateConfig, described: Mapping[str, Any]) -> tuple[int, str]:
@@ -110,10 +110,10 @@ def check_stage(stage: CheckpointMetadata, config: EvaluateConfig) -> None:
     ------
     ConfigError : `model=` or `image_size=` contradicts the stage
     """
-    model, asked = stage.model, config.model
-    if asked and (asked.arch, asked.width) != (model.arch, model.width):
+    model, expected = stage.model, config.model
+    if expected and (expected.arch, expected.width) != (model.arch, model.width):
         raise ConfigError(
-            f"model={asked.arch} of width {asked.width} contradicts {stage.path}, "
+            f"model={expected.arch} of width {expected.width} contradicts {stage.path}, "
             f"which holds {model.arch} of width {model.width}",
             "leave model= out: a stage knows its network",
         )
@@ -124,8 +124,8 @@ def check_stage(stage: CheckpointMetadata, config: EvaluateConfig) -> None:
         )
 
 
-def shown(stage: Stage) -> str:
-    """Say in one line what is evaluated: network, size and transform of the images, normalisation."""
+def evaluation_line(stage: Stage) -> str:
+    """Describe in one line what is evaluated: network, size and transform of the images, normalisation."""
     model = stage.parent
     assert isinstance(model, CheckpointMetadata)
     size, network = model.model.image_size, model.model
@@ -145,5 +145,5 @@ def normalization(mean: Sequence[float], std: Sequence[float], source: str) -> s
 
 
 def digest(*parts: Any) -> str:
-    """Return the sha256 of values' text: what a key of a file is made of."""
+    """Return the sha256 of values' text: the key of a file."""
     return hashlib.sha256(repr(parts).encode()).hexdigest()

@@ -1,6 +1,6 @@
-"""What is known before anything runs: the catalogue's metadata, a checkpoint's, and which inputs are missing.
+"""The inputs of a plan: the catalogue's metadata, a checkpoint's, and which inputs are missing.
 
-Reads files, imports no torch unless a foreign checkpoint must be looked at; hands what it found to plan.py.
+Reads files, imports no torch unless a foreign checkpoint must be read; passes what it read on to plan.py.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def training_stages(config: TrainConfig) -> list[Stage]:
 
 
 def _resolved(model: ModelConfig) -> ModelConfig:
-    """Put timm's image size and statistics where a network of its is left to say them."""
+    """Put in timm's image size and statistics where a network of timm has its own."""
     if not model.arch.startswith(TIMM):
         return model
     from robust_transfer.models.timm_networks import own_values
@@ -58,7 +58,7 @@ def _resolved(model: ModelConfig) -> ModelConfig:
 
 
 def _references(config: TrainConfig) -> dict[str, CheckpointMetadata]:
-    """Find the finished stages that the methods read beside the models that they train."""
+    """Find the finished stages that methods read beside the models that they train."""
     methods = [method for method in (config.pretrain, config.finetune) if isinstance(method, TrainingConfig)]
     told = [where for method in methods for where in method.spec.references(method).values()]
     named = {where for where in told if isinstance(where, str)} - {PARENT}
@@ -121,7 +121,7 @@ def _probe_stages(config: EvaluateConfig) -> list[Stage]:
 def dataset_metadata(dataset: DatasetConfig, budget: BudgetConfig, data: DataConfig) -> DatasetMetadata:
     """Return the catalogue's identity of a data set's training part and of the part that is evaluated.
 
-    Beside it, which is not part of a key, how many images of each split are on disk.
+    Beside it, and not part of a key: how many images of each split are on disk.
     """
     entry = catalogue.get(dataset.name)
     if dataset.label in catalogue.names():
@@ -158,7 +158,7 @@ def expected_train_images(dataset: DatasetConfig) -> int | None:
 
 
 def missing_input(stage: Stage, data: DataConfig) -> str | None:
-    """Say in one line what a stage that must run would not find, or None."""
+    """Say in one line which input of a stage is missing, or None."""
     if stage.kind == "pretrain" and isinstance(stage.config, CheckpointConfig):
         return None  # its file was read to plan it
     dataset = stage.dataset

@@ -9,27 +9,27 @@ from robust_transfer.config.evaluator import EvaluatorConfig
 from robust_transfer.config.runtime import BudgetConfig
 
 
-def _least(value: int | None, limit: int | None) -> int | None:
+def _smaller(value: int | None, limit: int | None) -> int | None:
     return min((v for v in (value, limit) if v is not None), default=None)
 
 
 def limited_method(method: Any, budget: BudgetConfig) -> Any:
     """Apply the budget's limits to a training method."""
-    batch = _least(method.batch_size, budget.batch_size)
+    batch = _smaller(method.batch_size, budget.batch_size)
     assert batch is not None
-    micro = _least(method.micro_batch, batch) if method.micro_batch is not None else None
+    micro = _smaller(method.micro_batch, batch) if method.micro_batch is not None else None
     if micro is not None:
         batch -= batch % micro
     return dataclasses.replace(
-        method, max_steps=_least(method.max_steps, budget.max_steps), batch_size=batch, micro_batch=micro
+        method, max_steps=_smaller(method.max_steps, budget.max_steps), batch_size=batch, micro_batch=micro
     )
 
 
 def limited_evaluator(settings: EvaluatorConfig, budget: BudgetConfig) -> EvaluatorConfig:
     """Apply the budget's limits to an evaluator."""
-    changes: dict[str, Any] = {"subset": _least(settings.subset, budget.subset)}
+    changes: dict[str, Any] = {"subset": _smaller(settings.subset, budget.subset)}
     for name, limit in settings.spec.limits.items():
-        changes[name] = _least(getattr(settings, name), getattr(budget, limit))
+        changes[name] = _smaller(getattr(settings, name), getattr(budget, limit))
     if budget.subset is not None:
-        changes["batch_size"] = _least(settings.batch_size, max(budget.subset, 4))
+        changes["batch_size"] = _smaller(settings.batch_size, max(budget.subset, 4))
     return dataclasses.replace(settings, **changes)

@@ -1,6 +1,6 @@
 """From a configuration to ordered stages and their parents; pure, and without torch.
 
-What is known of files (a checkpoint's content, the catalogue) is read before and handed in.
+The metadata of files (a checkpoint, the catalogue) are read before and passed in.
 """
 
 from __future__ import annotations
@@ -64,11 +64,11 @@ def plan_training(
     source, target : the catalogue's metadata; None where the run has no such stage
     checkpoint : metadata of the file of pretrain=checkpoint
     start : a finished pre-training stage to start from, with pretrain=none
-    references : the finished stages that the methods read beside, by the words that name them
+    references : the finished stages that the methods read as well, by their names in the configuration
 
     Raises
     ------
-    ConfigError, EvaluationError, CheckpointError : anything in the run that cannot be right
+    ConfigError, EvaluationError, CheckpointError : parts of the run contradict each other
     """
     stages: list[Stage] = []
     pretrain: Stage | CheckpointMetadata | None = start
@@ -128,7 +128,7 @@ def plan_evaluation(
 ) -> list[Stage]:
     """Return the evaluation stages of one checkpoint.
 
-    references : the finished stages that evaluators read beside it, by the words that name them
+    references : the finished stages that evaluators read as well, by their names in the configuration
     """
     check_head(checkpoint, target, config.dataset.name)
     config = dataclasses.replace(config, model=checkpoint.model)
@@ -143,7 +143,7 @@ def plan_evaluation(
 def chosen_evaluators(
     config: TrainConfig, finetune: TrainingConfig, parent: Stage | CheckpointMetadata | None
 ) -> list[str]:
-    """Return the evaluators to run; `auto` measures a method by what it is trained for."""
+    """Return the evaluators to run; `auto` takes those that suit the method."""
     if config.evaluators == "auto":
         method = parent.config if isinstance(parent, Stage) else None
         inherited = method.spec.default_evaluators(method, ()) if isinstance(method, TrainingConfig) else ()

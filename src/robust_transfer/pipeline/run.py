@@ -36,20 +36,20 @@ if TYPE_CHECKING:
     from robust_transfer.distributed.context import Context
 
 Say = Callable[[str], None]
-# Messages to processes that wait with the first one for a lock: seconds between two, and how many for a line.
-MESSAGE_SECONDS, MESSAGES_TOLD = 5.0, 12
+# Messages to processes that wait with the first one for a lock: seconds between two, and messages per line.
+MESSAGE_SECONDS, MESSAGES_PER_LINE = 5.0, 12
 
 
 def check_inputs(jobs: Iterable[tuple[Sequence[Stage], DataConfig]]) -> None:
-    """Refuse jobs whose stages would not find their data; reads no image."""
+    """Refuse jobs whose stages lack their data; reads no image."""
     for stages, data in jobs:
         for stage in stages:
-            if lack := missing_input(stage, data):
-                raise DataError(lack, f"rt-data status {stage.dataset.name}")
+            if problem := missing_input(stage, data):
+                raise DataError(problem, f"rt-data status {stage.dataset.name}")
 
 
 def check_machine(stages: Sequence[Stage], runtime: RuntimeConfig) -> None:
-    """Refuse stages that would not find their devices, or whose batches these do not divide."""
+    """Refuse stages whose devices are missing or do not divide their batches."""
     from robust_transfer.distributed.devices import check_precision, choose_devices, choose_kind
 
     kind = choose_kind(runtime.device)
@@ -120,7 +120,7 @@ class Runner:
                 yield
             return
         if not context.is_main:
-            # One message for the whole wait would be given up for lost after the process group's timeout.
+            # One message for the whole wait would run into the process group's timeout.
             while context.broadcast(None):
                 pass
             yield
@@ -129,7 +129,7 @@ class Runner:
 
         def still_waiting(who: str) -> None:
             context.broadcast(True)
-            if next(messages) % MESSAGES_TOLD == 0:
+            if next(messages) % MESSAGES_PER_LINE == 0:
                 waiting(who)
 
         with locks.locked(directory, on_wait=still_waiting, every_seconds=MESSAGE_SECONDS):
@@ -141,7 +141,7 @@ class Runner:
         return self.context is None or self.context.is_main
 
     def _state(self, directory: StageDirectory) -> str:
-        """Return a stage's state; of several processes the first one's answer stands."""
+        """Return a stage's state; of several processes the first one's answer counts."""
         state = directory.state()
         return state if self.context is None else str(self.context.broadcast(state))
 
@@ -171,7 +171,7 @@ class Runner:
                 failed = {"state": FAILED, "error": error.what}
             elif isinstance(error, KeyboardInterrupt | SystemExit):
                 failed = {"state": INTERRUPTED}
-            # What ended the stage is worth more than that a full disk does not take its status.
+            # What ended the stage matters more than a full disk that refuses its status.
             with suppress(OSError):
                 directory.update(**failed, wall_seconds=wall)
             raise
@@ -247,21 +247,21 @@ def _resumable() -> Iterator[None]:
     def leave(number: int, frame: FrameType | None) -> None:
         raise Interrupted(number, "what is journalled")
 
-    ours = [
+    numbers = [
         number
         for number in SIGNALS
         if number != signal.SIGINT and (number == signal.SIGTERM or not callable(signal.getsignal(number)))
     ]
-    former = {number: signal.signal(number, leave) for number in ours}
+    handlers = {number: signal.signal(number, leave) for number in numbers}
     try:
         yield
     finally:
-        for number, handler in former.items():
+        for number, handler in handlers.items():
             signal.signal(number, handler)
 
 
 def _at_work(work: Callable[[StageJob, Context], Any], job: StageJob, context: Context) -> Any:
-    """Run a stage's job in a process of its own or in this one; only a user's error leaves a worker whole."""
+    """Run a stage's job in a process of its own or in this one; only a user's error passes unchanged."""
     with files.disk_errors(job.directory.parents[1]):
         return work(job, context)
 

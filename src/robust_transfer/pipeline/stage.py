@@ -29,7 +29,7 @@ STAGE_FORMAT = 2  # raised when what a key or a stage directory holds changes
 
 @dataclass(frozen=True)
 class DatasetMetadata:
-    """What the catalogue knows of a data set, as chosen by a DatasetConfig."""
+    """The catalogue's metadata of a data set, as chosen by a DatasetConfig."""
 
     train_identity: dict[str, Any]
     test_identity: dict[str, Any]
@@ -37,15 +37,15 @@ class DatasetMetadata:
     images: dict[str, tuple[int, int]] = field(default_factory=dict)  # split -> on disk, in the official list
 
     def tags(self, split: str) -> tuple[str, ...]:
-        """Say how much of a split is used where it is not all of it."""
-        present, listed = self.images.get("test" if split == "test" else "train", (0, 0))
-        part = f"{self.train_identity['name']} {split} {present:,} of {listed:,}"
-        return (part,) if present < listed else ()
+        """Return the tag of a split that is not complete on disk."""
+        present, expected = self.images.get("test" if split == "test" else "train", (0, 0))
+        part = f"{self.train_identity['name']} {split} {present:,} of {expected:,}"
+        return (part,) if present < expected else ()
 
 
 @dataclass(frozen=True)
 class CheckpointMetadata:
-    """What is known of the model that is fine-tuned or evaluated before it is loaded."""
+    """The metadata of the model that is fine-tuned or evaluated, before it is loaded."""
 
     key: str  # the stage's full key, or the hash of the file's content and how it is read
     path: Path
@@ -90,7 +90,7 @@ class Stage:
         return content_key(self.identity)
 
     def stored(self) -> StageConfig:
-        """Return what config.yaml says of the stage."""
+        """Return the stage as config.yaml holds it."""
         return StageConfig(
             kind=self.kind,
             key=self.key,
@@ -114,7 +114,7 @@ def stage_devices(stage: Stage, runtime: RuntimeConfig) -> int | str:
 
 
 def unfinished(stages: Iterable[Stage], store: Path | str) -> list[Stage]:
-    """Return the stages that are still to be computed, or to be taken up again."""
+    """Return the stages that are still to be computed or resumed."""
     return [stage for stage in stages if stage.directory(store).state() != "done"]
 
 
@@ -134,7 +134,7 @@ def training_identity(
     metadata: DatasetMetadata,
     references: Mapping[str, Stage | CheckpointMetadata],
 ) -> dict[str, Any]:
-    """Return what the key of every training holds beside its model and parent."""
+    """Return the key's fields of a training, besides its model and parent."""
     identifying = {
         "format": STAGE_FORMAT,
         "recipe": method.recipe_version,
@@ -160,7 +160,7 @@ def evaluation_identity(
     parent: Stage | CheckpointMetadata,
     references: Mapping[str, Stage | CheckpointMetadata],
 ) -> dict[str, Any]:
-    """Return what the key of an evaluation holds."""
+    """Return the key's fields of an evaluation."""
     beside = {"references": {word: model.key for word, model in references.items()}} if references else {}
     return {
         "format": STAGE_FORMAT,
