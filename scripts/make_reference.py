@@ -1,4 +1,4 @@
-"""Write the pages of the site that are made from the code: configuration, commands and the notebooks.
+"""Write the pages of the site that are made from the code and from results/.
 
     python scripts/make_reference.py
 
@@ -8,6 +8,8 @@
 from __future__ import annotations
 
 import io
+import re
+import shutil
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stdout, suppress
@@ -21,6 +23,11 @@ from robust_transfer.config.explain import Value, all_values
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "docs" / "reference"
 NOTEBOOKS = ROOT / "docs" / "notebooks"
+RESULTS, GALLERY = ROOT / "results", ROOT / "docs" / "gallery.md"
+GALLERY_TEXT = (
+    "Made by `rt-report` from runs of this software, whose records lie beside each table; unpacked, "
+    "`stages.tar.xz` is a store that makes the same tables and figures again.\n"
+)
 HEAD = "| value | meaning | may be | default | in the key |\n| --- | --- | --- | --- | --- |"
 COMMANDS: dict[str, Callable[[Sequence[str] | None], int]] = {
     "rt-train": train.main,
@@ -71,6 +78,24 @@ def _help(main: Callable[[Sequence[str] | None], int]) -> str:
     return "\n".join(line.rstrip() for line in text.getvalue().splitlines())
 
 
+def write_gallery() -> None:
+    """Write the page of every figure and table in results/, with the pictures beside it."""
+    pictures = GALLERY.with_suffix("")
+    pictures.mkdir(exist_ok=True)
+    lines = ["# Results\n", GALLERY_TEXT]
+    folders = sorted(RESULTS.iterdir(), reverse=True)  # the quickstart first
+    for path in (path for folder in folders for path in sorted(folder.glob("*.md"))):
+        text = path.read_text(encoding="utf-8")
+        for name in re.findall(r"\]\(([\w-]+\.png)\)", text):
+            shutil.copy(path.with_name(name), pictures)
+            text = text.replace(f"]({name})", f"]({pictures.name}/{name})")
+        # The origin is a list of keys: it stays in the file.
+        body = re.split(r"^commit:? ", text, maxsplit=1, flags=re.MULTILINE)[0].strip()
+        title = "" if body.startswith("## ") else f"## {path.stem.replace('-', ' ').capitalize()}\n\n"
+        lines += [f"{title}{body}\n", f"Commit, versions and stages: `{path.relative_to(ROOT)}`.\n"]
+    GALLERY.write_text("\n".join(lines), encoding="utf-8")
+
+
 def write_notebooks() -> None:
     """Write each notebook as a page beside it, with the outputs that it holds, and links to pages."""
     from nbconvert import MarkdownExporter  # of the extra `docs`
@@ -92,3 +117,4 @@ if __name__ == "__main__":
         (FOLDER / name).write_text(page(), encoding="utf-8")
         print(f"wrote {(FOLDER / name).relative_to(ROOT)}", file=sys.stderr)
     write_notebooks()
+    write_gallery()

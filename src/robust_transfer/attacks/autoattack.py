@@ -51,6 +51,8 @@ ROUNDING = 1e-5
 class AutoAttackResult(AttackResult):
     """As `AttackResult`; `broken_by` names for each image the attack that broke it.
 
+    Attributes
+    ----------
     broken_by : "apgd-ce", "apgd-dlr", "apgd-t", "fab", "fab-t", "square"; "clean" for a clean mistake, "8bit"
         where rounding alone did, "" for a robust image and for expected accuracy (version "rand")
     gradient_steps : as in `AttackResult`, FAB's included; Square takes none

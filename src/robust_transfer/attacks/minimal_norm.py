@@ -41,6 +41,8 @@ DUAL = {"l1": float("inf"), "l2": 2, "linf": 1}
 class MinimalNormResult(AttackResult):
     """As `AttackResult`, of points as near as they were found.
 
+    Attributes
+    ----------
     images : the nearest misclassified point that was found; the image itself where it is misclassified, or
         where none was found
     distance : to it: 0 of a clean mistake, infinite where none was found; an upper bound of the true one

@@ -59,7 +59,8 @@ def pgd(
     images : (B, C, H, W) floats in [0, 1], a tensor on any device or an array
     labels : (B,) whole numbers
     norm : "l2" or "linf"
-    eps, step_size : in the units of the images; None takes 2.5 eps / num_steps
+    eps : radius in the units of the images
+    step_size : in the units of the images; None takes 2.5 eps / num_steps
     random_start : start at random in the ball (`threat.start_points`) rather than at the image
     loss : "ce", "dlr" (at least 3 classes) or "dlr_targeted" (at least 4; the 9 likeliest other classes)
     num_eot : gradients averaged per step; more than one measures the expected accuracy of a model that draws
