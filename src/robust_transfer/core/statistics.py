@@ -15,6 +15,7 @@ from robust_transfer.core import rng
 from robust_transfer.core.binomial import lower_bound, upper_bound
 
 LEVEL = 0.95
+Z95, Z90, Z80 = 1.959964, 1.644854, 0.841621  # standard normal: two-sided 95 and 90 %, one-sided 80 %
 RESAMPLES = 4000
 CHUNK = 2_000_000  # indices drawn at once: bounds the memory of a bootstrap over 25,000 images
 

@@ -16,8 +16,8 @@ import numpy as np
 from robust_transfer.core import rng, statistics
 from robust_transfer.report.analysis import crossed
 from robust_transfer.report.analysis.averages import Measure
-from robust_transfer.report.analysis.estimates import Estimate, Result
-from robust_transfer.report.analysis.samples import Sample, combined, paired
+from robust_transfer.report.analysis.estimates import Estimate, Result, paired_samples
+from robust_transfer.report.analysis.samples import combined
 
 DRAWS = 2000
 
@@ -27,7 +27,7 @@ def conditional(first: Result, second: Result) -> Result | None:
 
     Per image, seed and pre-training: both correct, and robust under one but not the other.
     """
-    pairs = [_pair(first, second, metric) for metric in ("sa", "ra")]
+    pairs = [paired_samples(first, second, metric) for metric in ("sa", "ra")]
     if pairs[0] is None or pairs[1] is None:
         return None
     (our_sa, their_sa), (our_ra, their_ra) = pairs[0], pairs[1]
@@ -42,12 +42,6 @@ def conditional(first: Result, second: Result) -> Result | None:
     mean = crossed.mean(sample.values)
     estimate = Estimate(value, mean.low, mean.high, mean.method, mean.p, None, sample)
     return replace(first, differences={"ra": estimate})
-
-
-def _pair(first: Result, second: Result, metric: str) -> tuple[Sample, Sample] | None:
-    estimates = [result.estimates.get(metric) for result in (first, second)]
-    ours, theirs = (estimate.sample if estimate else None for estimate in estimates)
-    return paired(ours, theirs) if ours is not None and theirs is not None else None
 
 
 @dataclass(frozen=True)

@@ -163,7 +163,7 @@ def _estimate(metric: str, sample: Sample, runs: Sequence[Run]) -> Estimate:
 
 def difference(first: Result, second: Result, metric: str) -> Estimate | None:
     """Return `first` minus `second` in a metric's own unit, None where they share no seeds or no images."""
-    pair = _pair(first, second, metric)
+    pair = paired_samples(first, second, metric)
     if pair is None:
         return None
     sample = combined(np.subtract, *pair)
@@ -178,7 +178,7 @@ def gain(first: Result, second: Result, metric: str) -> Estimate | None:
 
     The sample's mean is the gain, and its spread that of the gain for small deviations.
     """
-    pair = _pair(first, second, metric)
+    pair = paired_samples(first, second, metric)
     ratio = crossed.ratio(pair[0].values, pair[1].values) if pair else None
     if pair is None or ratio is None:
         return None
@@ -188,7 +188,8 @@ def gain(first: Result, second: Result, metric: str) -> Estimate | None:
     return Estimate(ratio.value, max(-1.0, ratio.low), ratio.high, ratio.method, ratio.p, None, sample)
 
 
-def _pair(first: Result, second: Result, metric: str) -> tuple[Sample, Sample] | None:
+def paired_samples(first: Result, second: Result, metric: str) -> tuple[Sample, Sample] | None:
+    """Return the values of two results in a metric on what they share, None where they share nothing."""
     estimates = [result.estimates.get(metric) for result in (first, second)]
     ours, theirs = (estimate.sample if estimate else None for estimate in estimates)
     return paired(ours, theirs) if ours is not None and theirs is not None else None

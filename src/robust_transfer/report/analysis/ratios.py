@@ -12,11 +12,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from robust_transfer.core.statistics import Z95
 from robust_transfer.report.analysis import crossed
-from robust_transfer.report.analysis.estimates import Estimate, Result
-from robust_transfer.report.analysis.samples import Sample, combined, paired
+from robust_transfer.report.analysis.estimates import Estimate, Result, paired_samples
+from robust_transfer.report.analysis.samples import Sample, combined
 
-Z95 = 1.959964
 FEWEST = 6  # sets: with five, no outcome of a signed-rank test is below 5 %
 
 
@@ -28,7 +28,7 @@ def ratio_change(ours: Result, theirs: Result) -> Estimate | None:
     values = [[result.estimates[metric].value for metric in ("sa", "ra")] for result in (ours, theirs)]
     if min(sa for sa, _ in values) == 0:
         return None
-    sa, ra = (_pair(ours, theirs, metric) for metric in ("sa", "ra"))
+    sa, ra = (paired_samples(ours, theirs, metric) for metric in ("sa", "ra"))
     if sa is None or ra is None:
         return _published(ours, theirs)
     if min(float(sample.values.mean()) for sample in sa) == 0:
@@ -59,11 +59,6 @@ def _published(ours: Result, theirs: Result) -> Estimate | None:
     half = Z95 * math.sqrt(variance)
     p = float(2 * ndtr(-abs(change) / math.sqrt(variance))) if variance > 0 else float(change == 0)
     return Estimate(change, change - half, change + half, "two independent proportions", p)
-
-
-def _pair(ours: Result, theirs: Result, metric: str) -> tuple[Sample, Sample] | None:
-    samples = [result.estimates[metric].sample for result in (ours, theirs)]
-    return paired(samples[0], samples[1]) if samples[0] is not None and samples[1] is not None else None
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,6 @@ from robust_transfer.report.study.claims import sized
 from robust_transfer.report.study.tables import Table
 from robust_transfer.report.study.wording import method_text
 
-Z95 = 1.959964
 Measured = list[tuple[Result, Any]]  # a target, and the covariance of its gains in SA and another metric
 
 
@@ -80,7 +79,7 @@ def draw_points(axis: Any, points: Measured, metric: str, pretrain: str, fit: Er
 
 
 def _published_errors(covariance: Any, position: int) -> float | None:
-    return None if covariance is None else 100 * Z95 * math.sqrt(covariance[position, position])
+    return None if covariance is None else 100 * statistics.Z95 * math.sqrt(covariance[position, position])
 
 
 def errors_of(number: Estimate, scale: int = 100) -> list[list[float]] | None:

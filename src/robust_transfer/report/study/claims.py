@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from robust_transfer.core import statistics
+from robust_transfer.core.statistics import Z90, Z95
 from robust_transfer.data import catalogue
 from robust_transfer.report.analysis.averages import fit_gains, over_sets
 from robust_transfer.report.analysis.estimates import Estimate, Result
@@ -30,7 +31,6 @@ AGREES, DIFFERS, INCONCLUSIVE, UNKNOWN = "agrees", "differs", "inconclusive", "n
 TOLERANCE = {"gain": 0.15, "r2": 0.015}
 MARGIN = {"gain": 5.0, "r2": 0.1}  # points of relative gain; R squared
 CERTIFIED_IMAGES = 500
-Z95, Z90 = 1.959964, 1.644854
 
 
 @dataclass(frozen=True)

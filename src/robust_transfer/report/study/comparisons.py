@@ -9,6 +9,7 @@ from robust_transfer.report.analysis.estimates import Result, difference, gain
 from robust_transfer.report.index.cells import METHODS, Cell
 from robust_transfer.report.index.collect import Run
 from robust_transfer.report.study import natural
+from robust_transfer.report.study.wording import range_text
 
 Results = Mapping[Cell, Result]
 
@@ -60,15 +61,11 @@ class Comparison:
         sets = len({result.cell.dataset for result in results})
         place = f"on {count} targets of {sets} sets of {'- or '.join(sizes)}-pixel images"
         units = (
-            f"pre-trainings: {_range(counts)}, seeds: {_range(seeds)}"
+            f"pre-trainings: {range_text(counts)}, seeds: {range_text(seeds)}"
             if counts
-            else f"seeds: {_range(seeds)}"
+            else f"seeds: {range_text(seeds)}"
         )
         return f"{place}, {units}"
-
-
-def _range(counts: Sequence[int]) -> str:
-    return "-".join(str(count) for count in dict.fromkeys((counts[0], counts[-1]))) if counts else "0"
 
 
 def pretrainings(results: Results, track: str, pretrain: str, other: str) -> Comparison:

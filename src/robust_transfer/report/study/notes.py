@@ -13,7 +13,7 @@ from robust_transfer.report.index.collect import Run, commits
 from robust_transfer.report.index.environments import environments
 from robust_transfer.report.study.blocks import Block, Bullets, Code, Paragraph
 from robust_transfer.report.study.spec import TableSpec
-from robust_transfer.report.study.wording import change_text, percent
+from robust_transfer.report.study.wording import change_text, percent, range_text
 
 SYMBOLS = "*†‡§¶"
 NUMBER = re.compile(r"\d+(?:,\d{3})*(?:\.\d+)?")
@@ -39,26 +39,22 @@ def measured(results: Iterable[Result]) -> list[str]:
 def images(results: Sequence[Result]) -> list[str]:
     """Say how many test images there are."""
     counts = [result.num_images for result in results if result.num_images]
-    return [f"Test images per cell: {_range(counts)}."] if counts else []
+    return [f"Test images per cell: {range_text(counts)}."] if counts else []
 
 
 def varying(results: Sequence[Result]) -> str:
     """Say what the ± of a table varies, and over how many independent units."""
     measured = [result for result in results if result.runs]
     varies = sorted({name for result in measured for name in result.varies})
-    seeds = _range([result.seeds for result in measured])
+    seeds = range_text([result.seeds for result in measured])
     networks = [result.pretrainings for result in measured if result.pretrainings]
-    pretrainings = f"; independent pre-trainings per cell: {_range(networks)}" if networks else ""
+    pretrainings = f"; independent pre-trainings per cell: {range_text(networks)}" if networks else ""
     if not varies:
         return f"One model per cell: the intervals are over test images alone{pretrainings}."
     return (
         f"± is the standard deviation over models; seeds per cell: {seeds} (varied: {', '.join(varies)})"
         f"{pretrainings}. Intervals are 95 %, over test images and what was varied.{few_seeds(measured)}"
     )
-
-
-def _range(counts: Sequence[int]) -> str:
-    return "-".join(str(count) for count in dict.fromkeys((min(counts), max(counts)))) if counts else "0"
 
 
 def few_seeds(results: Sequence[Result]) -> str:

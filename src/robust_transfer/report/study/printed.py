@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from robust_transfer.core.statistics import Z80, Z95
 from robust_transfer.data import catalogue
 from robust_transfer.report.index import published
 from robust_transfer.report.index.cells import Cell
@@ -17,7 +18,6 @@ from robust_transfer.report.study.claims import CERTIFIED_IMAGES as STATED
 from robust_transfer.report.study.claims import images_published
 
 RANGE = range(450, 601)
-Z95, Z80 = 1.959964, 0.841621
 HALF = 0.0005  # half of the last printed digit, as a share
 
 

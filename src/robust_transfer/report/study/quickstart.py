@@ -10,7 +10,7 @@ from robust_transfer.report.index.collect import Index, Run
 from robust_transfer.report.index.protocols import Requirements
 from robust_transfer.report.study.blocks import Block, Grid, Paragraph
 from robust_transfer.report.study.spec import Arrangement, Presentation, TableSpec
-from robust_transfer.report.study.wording import change_text, interval_text, metric_text
+from robust_transfer.report.study.wording import change_text, interval_text, metric_text, range_text
 
 TRACKS = {"at": "AT track: robustness against an attack", "cr": "CR track: certified robustness"}
 CONCLUDE = (
@@ -64,16 +64,14 @@ def caption(results: Sequence[Result]) -> str:
         if of_track:
             images = sorted({result.num_images or 0 for result in of_track})
             seeds = sorted({result.seeds for result in of_track})
-            lines.append(f"{track.upper()}: {_range(images)} test images, seeds per row: {_range(seeds)}.")
+            lines.append(
+                f"{track.upper()}: {range_text(images)} test images, seeds per row: {range_text(seeds)}."
+            )
     radius = largest_radius(results)
     if radius:
         lines.append(radius)
     lines.append(CONCLUDE)
     return " ".join(lines)
-
-
-def _range(values: Sequence[int]) -> str:
-    return f"{values[0]}" if len(values) == 1 else f"{values[0]}-{values[-1]}"
 
 
 def largest_possible_radius(run: Run) -> float | None:

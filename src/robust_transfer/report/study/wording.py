@@ -52,6 +52,11 @@ def gain_text(gain: Estimate) -> str:
     return f"{value} [{percent(gain.low, signed=True)}, {percent(gain.high, signed=True)}]"
 
 
+def range_text(counts: Sequence[int]) -> str:
+    """Write the smallest and the largest of some counts, one number where they agree, 0 for none."""
+    return "-".join(str(count) for count in dict.fromkeys((min(counts), max(counts)))) if counts else "0"
+
+
 def units_text(pretrainings: int, seeds: int) -> str:
     """Count the independent units: 0 pre-trainings where there is none."""
     replicates = f"{seeds} seed{'s' if seeds != 1 else ''}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from robust_transfer.core.statistics import Z90, Z95
 from robust_transfer.report.analysis.averages import aligned
 from robust_transfer.report.analysis.equivalence import MARGIN, Equivalence, equivalence, judge
 from robust_transfer.report.analysis.estimates import Estimate, Result, difference
@@ -15,7 +16,6 @@ from robust_transfer.report.study.claims import sized
 from robust_transfer.report.study.tables import Table
 from robust_transfer.report.study.wording import method_text
 
-Z90, Z95 = 1.644854, 1.959964
 METRICS = ("sa", "ra")
 COLUMNS = (
     "finetune", "target", "pretrain", "instead_of", "metric", "difference", "low_90", "high_90", "margin",
