@@ -49,6 +49,17 @@ def test_what_is_offered_is_public(line, offered):
         ("rt-report cl", ["claims"]),
         ("rt-report table qui", ["quickstart"]),
         ("rt-report runs --js", ["--json"]),
+        ("rt-report figure top", ["top-class"]),
+        ("rt-report table methods", ["methods", "methods_mini"]),
+        ("rt-report analysis eq", ["equivalence"]),
+        ("rt-report export KEY --format saf", ["safetensors"]),
+        ("rt-report --source ", ["published", "runs"]),
+        ("rt-report table 2 --out ", []),
+        ("rt-train finetune=at finetune.sig", []),
+        ("rt-train finetune=cr finetune.sig", ["finetune.sigma="]),
+        ("rt-train check", []),  # rt-eval's
+        ("rt-eval certify pretrain.l", []),
+        ("rt-eval --me", []),
         ("rt-train nothing-like-this", []),
     ],
 )

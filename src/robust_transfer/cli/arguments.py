@@ -19,20 +19,19 @@ HYDRA_QUERIES = (
     "-p",
     "--resolve",
 )
-FLAGS = (
+SHARED_FLAGS = (
     "--help",
     "--version",
-    "--json",
     "--store",
     "--explain",
     "--plan",
-    "--measure",
     "--multirun",
     "--config-dir",
     "--cfg",
     "--info",
     "--shell-completion",
 )
+FLAGS = {"train": (*SHARED_FLAGS, "--json", "--measure"), "evaluate": SHARED_FLAGS}
 
 
 @dataclass(frozen=True)
@@ -107,7 +106,7 @@ def _instead(flag: str, following: str) -> str:
     if flag.startswith("--") and (key := _key_of(plain)):
         value = following if following and not following.startswith("-") else "VALUE"
         return f"values have no dashes: {key}={value}"
-    return did_you_mean(flag, FLAGS)
+    return did_you_mean(flag, FLAGS["train"])
 
 
 def _key_of(word: str) -> str | None:

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import os
 from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from robust_transfer.core.errors import ConfigError, did_you_mean
+
+if TYPE_CHECKING:
+    from robust_transfer.config.explain import Value
 
 # A completed value may go on (finetune. -> finetune.lr=), so that no blank is set behind it.
 BASH = """\
@@ -50,10 +55,12 @@ def override_words(config_name: str, before: list[str], current: str) -> Iterabl
     """Offer flags, keys a level at a time, and behind a = what the key can be, also behind a comma."""
     from robust_transfer.cli.arguments import FLAGS
     from robust_transfer.cli.shipped import conf_directory
+    from robust_transfer.config.evaluators import evaluators
     from robust_transfer.config.explain import all_values
+    from robust_transfer.config.run import EvaluateConfig, TrainConfig
 
     if current.startswith("-"):
-        return FLAGS
+        return FLAGS[config_name]
     if before and before[-1] == "--explain":
         return (value.path for value in all_values(conf_directory()))
     from robust_transfer.cli import compose
@@ -65,8 +72,17 @@ def override_words(config_name: str, before: list[str], current: str) -> Iterabl
             begun = given.rpartition(",")[0]
             return (f"{key}={begun}{',' if begun else ''}{option}" for option in options)
         groups = [f"{group}=" for group in (*compose.groups(), "hydra/launcher")]
-    paths = (value.path for value in all_values(conf_directory()))
-    return (*groups, *(_next_level(path, current) for path in paths))
+    owner = TrainConfig if config_name == "train" else EvaluateConfig
+    heads = {*(field.name for field in dataclasses.fields(owner)), *evaluators()}
+    values = [v for v in all_values(conf_directory()) if v.path.split(".")[0] in heads and _fits(v, before)]
+    return (*groups, *(_next_level(value.path, current) for value in values))
+
+
+def _fits(value: Value, before: list[str]) -> bool:
+    """Tell whether what was chosen before has a value: `finetune=cr` has a sigma, `finetune=at` has none."""
+    chosen = dict(word.split("=", 1) for word in before if "=" in word)
+    of = [choice.partition("=") for choice in value.of]
+    return not of or any(chosen.get(group, name) == name for group, _, name in of)
 
 
 def _choices(key: str) -> tuple[str, ...]:
@@ -86,9 +102,12 @@ def _next_level(path: str, current: str) -> str:
 
 
 def parser_words(parser: argparse.ArgumentParser, before: list[str], current: str) -> Iterable[str]:
-    """Offer the commands of a parser; behind one, its options."""
+    """Offer the commands of a parser; behind one, its options; behind an option, what it can be."""
     subparsers = next(a for a in parser._actions if isinstance(a, argparse._SubParsersAction))
     command = next((word for word in before if word in subparsers.choices), None)
+    options = (subparsers.choices[command] if command else parser)._option_string_actions
+    if before and before[-1] in options and options[before[-1]].nargs != 0:
+        return options[before[-1]].choices or ()
     if current.startswith("-"):
-        return (subparsers.choices[command] if command else parser)._option_string_actions
+        return options
     return () if command else subparsers.choices

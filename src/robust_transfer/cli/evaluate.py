@@ -32,6 +32,7 @@ rt-eval EVALUATOR checkpoint=C dataset=D [key=value ...]
 Flags
   --explain NAME     what a value means (certify.sigma), or those of a group (certify)
   --plan             show the evaluation's key and state; run nothing
+  -m, --multirun     sweep: rt-eval -m autopgd checkpoint=C dataset=D autopgd.eps=0.25,0.5,1.0
   --cfg job          print the composed configuration
   --config-dir DIR   your own configs beside the shipped ones
   --store DIR        the runs' root, as store=DIR
@@ -94,6 +95,10 @@ def _evaluate(arguments: Arguments, overrides: list[str]) -> int:
     from robust_transfer.pipeline import checks, foreign, inputs, run
     from robust_transfer.pipeline.stage import CheckpointMetadata, unfinished
 
+    if arguments.json or arguments.measure:
+        raise ConfigError(
+            "--json and --measure are flags of rt-train", "rt-report runs --json lists what is measured"
+        )
     with compose.hydra_session(PROGRAM, arguments.config_dir):
         composition = compose.read("evaluate", overrides, multirun=arguments.multirun)
     configs = [evaluate_config(job.values) for job in composition.jobs]

@@ -23,10 +23,27 @@ COMMANDS = (*browse.COMMANDS, *study.COMMANDS, *verify.COMMANDS, *export.COMMAND
 
 
 def _words(before: list[str], current: str) -> Iterable[str]:
-    from robust_transfer.report.study import registry
+    if current.startswith("-") or (before and before[-1].startswith("-")):
+        return parser_words(_parser(), before, current)
+    return (*parser_words(_parser(), before, current), *_names(before))
 
-    names = registry.tables() if before[:1] in (["table"], ["figure"]) else ()
-    return (*parser_words(_parser(), before, current), *names)
+
+def _names(before: list[str]) -> Iterable[str]:
+    """Return what can stand behind a command: names, or the keys of the store in runs/."""
+    from robust_transfer.report.output.analyses.names import ANALYSES
+    from robust_transfer.report.study import registry
+    from robust_transfer.store import directories
+
+    match before:
+        case ["table"]:
+            return registry.tables()
+        case ["figure"]:
+            return study.figure_names()
+        case ["analysis"]:
+            return ANALYSES
+        case ["show" | "verify" | "export"] | ["compare", *_] | ["figure", "curve" | "top-class", *_]:
+            return (stage.key for stage in directories.scan("runs"))
+    return ()
 
 
 @command("rt-report", _words)

@@ -46,8 +46,7 @@ def figure(arguments: argparse.Namespace) -> int:
     from robust_transfer.report.study import registry, tables
 
     name = arguments.name.removeprefix("figure")
-    drawn = {spec.name: spec for spec in registry.tables().values() if spec.figure}
-    choices = (*drawn, *curves.QUANTITIES, "eps", "shots")
+    choices = figure_names()
     if name not in choices:
         raise ConfigError(
             f"figure '{name}' is not known (expected {', '.join(choices)})", did_you_mean(name, choices)
@@ -60,7 +59,8 @@ def figure(arguments: argparse.Namespace) -> int:
             "rt-report figure curve KEY",
         )
     source = source_of(arguments)
-    if source == "published" and not (name in drawn and drawn[name].published):
+    spec = registry.tables().get(name)
+    if source == "published" and not (spec and spec.published):
         raise ConfigError(f"figure {name} has no published numbers", f"rt-report figure {name}")
     index = index_of(arguments)
     if name in curves.QUANTITIES:
@@ -75,6 +75,19 @@ def figure(arguments: argparse.Namespace) -> int:
     print(drawing.text)
     say_written(drawings.write(drawing, directory_of(arguments)))
     return 0
+
+
+def figure_names() -> tuple[str, ...]:
+    """Return the figures that can be drawn: those of tables, and those of runs."""
+    from robust_transfer.report.study import registry
+
+    return (
+        *(spec.name for spec in registry.tables().values() if spec.figure),
+        "curve",
+        "top-class",
+        "eps",
+        "shots",
+    )
 
 
 def claims(arguments: argparse.Namespace) -> int:
