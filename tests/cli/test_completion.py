@@ -67,19 +67,23 @@ def test_the_next_words(line, words, offered):
     assert offered(line) == words
 
 
-@pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash")
-@pytest.mark.parametrize("command", COMMANDS)
-def test_the_script_for_bash_completes(command, tmp_path, capsys):
-    assert COMMANDS[command](["-sc", "install=bash"]) == 0
+@pytest.mark.parametrize(
+    ("command", "shell"), [*((command, "bash") for command in COMMANDS), ("rt-train", "zsh")]
+)
+def test_the_script_for_a_shell_completes(command, shell, tmp_path, capsys):
+    if shutil.which(shell) is None:
+        pytest.skip(f"there is no {shell}")
+    assert COMMANDS[command](["-sc", f"install={shell}"]) == 0
     (tmp_path / "script").write_text(capsys.readouterr().out)
     (tmp_path / command).write_text("#!/bin/sh\necho \"asked $@ of $COMP_LINE\" | tr ' ' '-'\n")
     (tmp_path / command).chmod(0o755)
+    start = "autoload -U compinit && compinit -D -u" if shell == "zsh" else ":"
     ask = f"""
-        PATH={tmp_path}:$PATH; source {tmp_path}/script
+        {start}; PATH={tmp_path}:$PATH; source {tmp_path}/script
         COMP_LINE="{command} sta behind" COMP_POINT={len(command) + 4}
         _{command.replace("-", "_")}_words; echo "${{COMPREPLY[@]}}"
     """
-    done = subprocess.run(["bash", "-c", ask], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([shell, "-c", ask], capture_output=True, text=True, timeout=60)
     assert done.stdout.strip() == f"asked--sc-query=bash-of-{command}-sta"
 
 

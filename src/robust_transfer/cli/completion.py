@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 # A completed value may go on (finetune. -> finetune.lr=), so that no blank is set behind it.
 BASH = """\
 _{name}_words() {{
-    COMPREPLY=($(COMP_LINE="${{COMP_LINE:0:COMP_POINT}}" {program} -sc query=bash 2>/dev/null))
+    COMPREPLY=($(COMP_LINE="${{COMP_LINE:0:$COMP_POINT}}" {program} -sc query=bash 2>/dev/null))
 }}
 COMP_WORDBREAKS=${{COMP_WORDBREAKS//=}}
 complete -o nospace -o default -F _{name}_words {program}
