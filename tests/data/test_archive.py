@@ -93,10 +93,10 @@ def test_tar_unpacks_what_was_packed(mode, tmp_path):
     archive = tmp_path / "a.tar"
     archive.write_bytes(tar_of(members.items(), mode))
     assert unpack(archive, tmp_path / "data") == 3
-    found = {
+    unpacked = {
         p.relative_to(tmp_path / "data").as_posix(): p.read_bytes() for p in (tmp_path / "data").rglob("*.*")
     }
-    assert found == {"set/1.jpg": b"one", "set/sub/2.jpg": b"two", "top.txt": b""}
+    assert unpacked == {"set/1.jpg": b"one", "set/sub/2.jpg": b"two", "top.txt": b""}
 
 
 APPLE_DOUBLE = b"\0\5\x16\7\0\2\0\0Mac OS X        " + bytes(140)
@@ -122,8 +122,8 @@ def test_caltech_101_as_it_is_published(tmp_path):
         ("caltech-101/.DS_Store", b"Bud1"),
     ]
     archive.write_bytes(zip_of(members))
-    wanted = get("caltech101").archives[0].inner
-    assert names_of(archive, tmp_path / "data", wanted) == [face]
+    inner = get("caltech101").archives[0].inner
+    assert names_of(archive, tmp_path / "data", inner) == [face]
     assert names_of(archive, tmp_path / "all") == [
         "caltech-101/101_ObjectCategories.tar.gz",
         "caltech-101/Annotations.tar",
@@ -141,8 +141,8 @@ def test_imagenets_tars_inside_a_tar_become_class_folders(tmp_path):
     archive = tmp_path / "train.tar"
     tars = [(f"{wnid}.tar", tar_of([(f"{wnid}_1.JPEG", b"x")], "w")) for wnid in ("n01", "n02")]
     archive.write_bytes(tar_of(tars, "w"))
-    wanted = get("imagenet").archives[1].inner
-    assert names_of(archive, tmp_path / "data", wanted) == ["n01/n01_1.JPEG", "n02/n02_1.JPEG"]
+    inner = get("imagenet").archives[1].inner
+    assert names_of(archive, tmp_path / "data", inner) == ["n01/n01_1.JPEG", "n02/n02_1.JPEG"]
 
 
 def test_a_member_that_is_named_twice_stands_as_it_came_last(tmp_path):

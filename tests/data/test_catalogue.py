@@ -105,8 +105,8 @@ def test_partitions_that_do_not_exist_are_refused(name, partition):
 
 def test_missing_says_what_and_where_it_goes(tmp_path):
     for name in set(NAMES) - {*INSIDE_PACKAGES, "imagefolder"}:
-        lack = catalogue.missing(name, tmp_path, "train")
-        assert lack and "\n" not in lack and str(tmp_path) in lack and catalogue.get(name).layout in lack
+        line = catalogue.missing(name, tmp_path, "train")
+        assert line and "\n" not in line and str(tmp_path) in line and catalogue.get(name).layout in line
         assert catalogue.missing(name, tmp_path, "train", Selection(generated=32)) is None
     assert catalogue.missing("digits", tmp_path, "test") is None
     assert "has no test split" in catalogue.missing("mnist5k", tmp_path, "test")

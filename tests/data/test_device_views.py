@@ -69,41 +69,41 @@ def test_flip_is_each_images_own(crops):
     ],
 )
 def test_colours_are_torchvisions(crops, turn, factors, of_tensors, of_pil):
-    found = finished(crops, *(changed(turn, factor) for factor in factors)) * 255
+    actual = finished(crops, *(changed(turn, factor) for factor in factors)) * 255
     for row, factor in enumerate(factors):
         as_tensor = ADJUST[turn](crops[row].float() / 255, factor) * 255
         as_picture = F.pil_to_tensor(ADJUST[turn](F.to_pil_image(crops[row]), factor)).float()
-        for wanted, (largest, mean) in ((as_tensor, of_tensors), (as_picture, of_pil)):
-            difference = (found[row] - wanted).abs()
+        for expected, (largest, mean) in ((as_tensor, of_tensors), (as_picture, of_pil)):
+            difference = (actual[row] - expected).abs()
             assert difference.max() <= largest and difference.mean() <= mean
-        assert (found[row] - crops[row]).abs().mean() > 3  # and something was changed
+        assert (actual[row] - crops[row]).abs().mean() > 3  # and something was changed
 
 
 def test_gray_is_pils(crops):
-    found = finished(crops, NOTHING._replace(gray=True), NOTHING)[0] * 255
-    assert torch.equal(found[0], found[1]) and torch.equal(found[0], found[2])
+    actual = finished(crops, NOTHING._replace(gray=True), NOTHING)[0] * 255
+    assert torch.equal(actual[0], actual[1]) and torch.equal(actual[0], actual[2])
     picture = F.pil_to_tensor(F.to_pil_image(crops[0]).convert("L"))
-    assert (found[0] - picture[0]).abs().max() <= 0.51
+    assert (actual[0] - picture[0]).abs().max() <= 0.51
 
 
 @pytest.mark.parametrize("sigmas", [(0.1, 0.7), (2.0, 0.4)])
 def test_blur_is_torchvisions(crops, sigmas):
-    found = finished(crops, *(NOTHING._replace(sigma=sigma) for sigma in sigmas))
+    actual = finished(crops, *(NOTHING._replace(sigma=sigma) for sigma in sigmas))
     for row, sigma in enumerate(sigmas):
-        wanted = F.gaussian_blur(crops[row].float() / 255, [7, 7], [sigma, sigma])
-        torch.testing.assert_close(found[row], wanted, rtol=0, atol=1e-6)
+        expected = F.gaussian_blur(crops[row].float() / 255, [7, 7], [sigma, sigma])
+        torch.testing.assert_close(actual[row], expected, rtol=0, atol=1e-6)
 
 
 def test_changes_come_in_each_images_own_order(crops):
     """Two images, one reading: torchvision's float operations one after the other, in two orders."""
     factors = (1.4, 0.5, 1.6, -0.1)
     orders = ((3, 0, 2, 1), (1, 2, 3))
-    found = finished(crops, *(NOTHING._replace(order=order, factors=factors) for order in orders))
+    actual = finished(crops, *(NOTHING._replace(order=order, factors=factors) for order in orders))
     for row, order in enumerate(orders):
-        wanted = crops[row].float() / 255
+        expected = crops[row].float() / 255
         for turn in order:
-            wanted = ADJUST[turn](wanted, factors[turn])
-        torch.testing.assert_close(found[row], wanted, rtol=0, atol=1e-4)
+            expected = ADJUST[turn](expected, factors[turn])
+        torch.testing.assert_close(actual[row], expected, rtol=0, atol=1e-4)
 
 
 def draw(photographs, count, size=SIDE):
@@ -115,13 +115,13 @@ def draw(photographs, count, size=SIDE):
 
 
 def test_whole_views_are_the_workers_up_to_its_roundings(photographs):
-    found = finish(*draw(photographs, 60)) * 255
-    assert found.min() >= 0 and found.max() <= 255
+    actual = finish(*draw(photographs, 60)) * 255
+    assert actual.min() >= 0 and actual.max() <= 255
     make, differences = two_views(SIDE, 1.0, "cpu")[0], []
     for i in range(60):
         with rng.global_state(0, "views", i):
-            wanted = make(photographs[i % 2])
-        differences.append(float((found[i] - wanted).abs().mean()))
+            expected = make(photographs[i % 2])
+        differences.append(float((actual[i] - expected).abs().mean()))
     # Another draw for the same image changes 40 and more in the mean.
     assert max(differences) < 3 and sum(differences) / 60 < 1.5
 
@@ -166,8 +166,8 @@ def test_workers_processes_and_a_start_in_the_middle_draw_the_same():
 
     whole = views()
     assert not torch.equal(*whole[0])
-    for part, wanted in zip(views(start=3, num_workers=2), whole[3:], strict=True):
-        assert torch.equal(part, wanted)
+    for part, expected in zip(views(start=3, num_workers=2), whole[3:], strict=True):
+        assert torch.equal(part, expected)
     for rank in range(2):
-        for part, wanted in zip(views(rank=rank, world_size=2), whole, strict=True):
-            assert torch.equal(part, wanted[:, rank::2])
+        for part, expected in zip(views(rank=rank, world_size=2), whole, strict=True):
+            assert torch.equal(part, expected[:, rank::2])

@@ -27,13 +27,13 @@ class Handler(http.server.BaseHTTPRequestHandler):
         pass
 
     def do_GET(self):
-        kind, wanted = self.path.strip("/"), self.headers.get("Range")
-        self.server.asked.append(wanted)
+        kind, byte_range = self.path.strip("/"), self.headers.get("Range")
+        self.server.asked.append(byte_range)
         if kind not in ("file", "plain", "short", "html"):
             self.send_error(404, "Not Found")
             return
         body = b"<!DOCTYPE html><p>sign in" if kind == "html" else BODY
-        start = int(wanted.removeprefix("bytes=").rstrip("-")) if wanted and kind == "file" else 0
+        start = int(byte_range.removeprefix("bytes=").rstrip("-")) if byte_range and kind == "file" else 0
         if start >= len(body):
             self.send_error(416)
             return

@@ -149,11 +149,11 @@ def test_imagenet_archives_unpack_into_class_folders(tmp_path, monkeypatch):
     fetch.fetch("imagenet", root)
     assert status("imagenet", root).state == "ok"
     test = open_dataset("imagenet", root, "test")
-    found = {
+    unpacked = {
         path.rpartition("_")[2]: test.class_names[label]
         for path, label in zip(test.paths, test.labels, strict=True)
     }
-    assert found == {f"{i + 1:08d}.JPEG": wnids[one - 1] for i, one in enumerate(truth)}
+    assert unpacked == {f"{i + 1:08d}.JPEG": wnids[one - 1] for i, one in enumerate(truth)}
 
 
 def test_a_set_inside_a_package_has_nothing_to_fetch(tmp_path):

@@ -43,25 +43,25 @@ def content(datasets):
 @pytest.fixture(params=list(IMAGES))
 def as_class_folders(request, tmp_path):
     """A set whose lists are in place, and whose images lie in class folders of train/ and test/ elsewhere."""
-    name, root, there = request.param, tmp_path / "data", tmp_path / "there"
+    name, root, origin = request.param, tmp_path / "data", tmp_path / "there"
     BUILDERS[name](root)
     before = content(datasets := opened(name, root))
     for split, dataset in datasets.items():
         for path, label in zip(dataset.paths, dataset.labels, strict=True):
-            folder = there / split / dataset.class_names[label].replace("/", "_")
+            folder = origin / split / dataset.class_names[label].replace("/", "_")
             folder.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(root / path, folder / Path(path).name)
     for folder in IMAGES[name]:
         shutil.rmtree(root / folder)
-    return name, root, there, before
+    return name, root, origin, before
 
 
 @pytest.mark.parametrize("copy", [False, True])
 def test_class_folders_are_laid_out_by_their_file_names(as_class_folders, copy):
-    name, root, there, before = as_class_folders
+    name, root, origin, before = as_class_folders
     with pytest.raises(DataError, match="none of the"):
         opened(name, root)
-    import_set(name, root, there, copy=copy)
+    import_set(name, root, origin, copy=copy)
     datasets = opened(name, root)
     assert content(datasets) == before
     assert all((root / path).is_symlink() != copy for path in datasets["train"].paths)
@@ -79,11 +79,11 @@ def test_a_copy_with_folders_too_many_is_found(name, tmp_path):
 
 def test_what_matches_nothing_is_counted_and_named(tmp_path, caplog):
     caplog.set_level("INFO")
-    root, there = tmp_path / "data", tmp_path / "there"
+    root, origin = tmp_path / "data", tmp_path / "there"
     BUILDERS["pets"](root)
-    shutil.move(root / "oxford-iiit-pet/images", there / "images")
-    Image.new("RGB", (4, 4)).save(there / "stranger.png")
-    import_set("pets", root, there)
+    shutil.move(root / "oxford-iiit-pet/images", origin / "images")
+    Image.new("RGB", (4, 4)).save(origin / "stranger.png")
+    import_set("pets", root, origin)
     assert "15 of 15 listed images that were absent are laid out" in caplog.messages[0]
     assert caplog.messages[1] == "pets: 1 other images match nothing in its lists: stranger.png ..."
     with pytest.raises(DataError, match="none of the 0 images has the name"):
@@ -153,8 +153,8 @@ def write_table():
 
 @pytest.mark.parametrize("suffix", ["parquet", "arrow"])
 def test_tables_are_laid_out_by_the_paths_of_their_images(suffix, tmp_path, write_table):
-    root, there = tmp_path / "data", tmp_path / "there"
-    there.mkdir()
+    root, origin = tmp_path / "data", tmp_path / "there"
+    origin.mkdir()
     BUILDERS["pets"](root)
     before = content(datasets := opened("pets", root))
     for split, dataset in datasets.items():
@@ -162,9 +162,9 @@ def test_tables_are_laid_out_by_the_paths_of_their_images(suffix, tmp_path, writ
             ((root / path).read_bytes(), Path(path).name, label)
             for path, label in zip(dataset.paths, dataset.labels, strict=True)
         ]
-        write_table(there / f"{split}-00000-of-00001.{suffix}", rows, dataset.class_names)
+        write_table(origin / f"{split}-00000-of-00001.{suffix}", rows, dataset.class_names)
     shutil.rmtree(root / "oxford-iiit-pet/images")
-    import_set("pets", root, there)
+    import_set("pets", root, origin)
     assert content(opened("pets", root)) == before
 
 
@@ -200,5 +200,5 @@ def test_real_class_folders_of_cifar(tmp_path):
     sizes = {split: len(dataset) for split, dataset in opened("cifar10", tmp_path).items()}
     assert sizes == {"train": 25_000, "test": 5_000}
     train = open_dataset("cifar10", tmp_path, "train", verify=False)
-    wanted = Image.open(tmp_path / "there/cifar10-jpeg/train/airplane/0000.jpg").convert("RGB")
-    assert np.asarray(train[0][0]).tobytes() == np.asarray(wanted).tobytes() and train.labels[0] == 0
+    expected = Image.open(tmp_path / "there/cifar10-jpeg/train/airplane/0000.jpg").convert("RGB")
+    assert np.asarray(train[0][0]).tobytes() == np.asarray(expected).tobytes() and train.labels[0] == 0

@@ -101,9 +101,9 @@ def test_processes_that_do_not_divide_the_batch_are_refused_before_reading(digit
 
 
 def test_a_set_smaller_than_the_batch_is_one_batch_an_epoch(digits):
-    found = batches(digits, batch_size=64, total=2)
-    assert [sorted(batch.indices.tolist()) for batch in found] == [list(range(30))] * 2
-    assert found[0].indices.tolist() != found[1].indices.tolist()
+    read = batches(digits, batch_size=64, total=2)
+    assert [sorted(batch.indices.tolist()) for batch in read] == [list(range(30))] * 2
+    assert read[0].indices.tolist() != read[1].indices.tolist()
     assert [steps_per_epoch(n, 64) for n in (1, 63, 64, 127, 128)] == [1, 1, 1, 1, 2]
 
 
@@ -123,24 +123,24 @@ def test_workers_run_one_thread_and_start_no_cuda(digits):
 
 
 def test_evaluation_keeps_the_order_that_is_asked_for(digits):
-    wanted = [5, 0, 29, 17, 3]
+    order = [5, 0, 29, 17, 3]
     transform = eval_transform(12, whole=True)
     for num_workers in (0, 2):
-        found = list(evaluation_batches(digits, wanted, transform, batch_size=2, num_workers=num_workers))
-        assert [batch.indices.tolist() for batch in found] == [[5, 0], [29, 17], [3]]
-        assert torch.equal(found[1].images[0][1], transform(digits[17][0]))
-        assert found[2].labels.tolist() == [digits.labels[3]]
+        read = list(evaluation_batches(digits, order, transform, batch_size=2, num_workers=num_workers))
+        assert [batch.indices.tolist() for batch in read] == [[5, 0], [29, 17], [3]]
+        assert torch.equal(read[1].images[0][1], transform(digits[17][0]))
+        assert read[2].labels.tolist() == [digits.labels[3]]
 
 
 @pytest.mark.parametrize(
     ("num_images", "subset"), [(797, 500), (6149, 500), (10000, 500), (501, 500), (9, 1), (9, 2)]
 )
 def test_subset_is_exactly_that_many_evenly_spaced_images(num_images, subset):
-    found = subset_indices(num_images, subset)
+    positions = subset_indices(num_images, subset)
     exact = [i * (num_images - 1) / max(subset - 1, 1) for i in range(subset)]
-    assert len(set(found)) == subset and found == sorted(found)
-    assert np.abs(np.array(found) - exact).max() <= 0.5
-    assert found[0] == 0 and (subset == 1 or found[-1] == num_images - 1)
+    assert len(set(positions)) == subset and positions == sorted(positions)
+    assert np.abs(np.array(positions) - exact).max() <= 0.5
+    assert positions[0] == 0 and (subset == 1 or positions[-1] == num_images - 1)
 
 
 def test_subset_of_none_or_of_more_than_there_are_is_all():
@@ -169,8 +169,8 @@ def test_what_workers_need_can_be_sent_to_them_where_processes_are_spawned(digit
     batches = evaluation_batches(digits, range(4), eval_transform(8), batch_size=2)
     reader = pickle.loads(pickle.dumps(batches._loader.dataset))
     requests = next(iter(batches._loader.batch_sampler))
-    found, wanted = reader.__getitems__(requests), batches._loader.dataset.__getitems__(requests)
-    assert all(torch.equal(a.views[0], b.views[0]) for a, b in zip(found, wanted, strict=True))
+    actual, expected = reader.__getitems__(requests), batches._loader.dataset.__getitems__(requests)
+    assert all(torch.equal(a.views[0], b.views[0]) for a, b in zip(actual, expected, strict=True))
 
 
 @pytest.mark.parametrize("num_workers", [0, 1])
@@ -202,10 +202,10 @@ def test_skip_where_a_whole_class_is_unreadable_stops(damaged):
 
 def test_skip_in_evaluation_leaves_the_images_out_and_lists_them(damaged):
     dataset = open_dataset("imagefolder", damaged, "test", on_error="skip")
-    found = list(evaluation_batches(dataset, [0, 1, 2, 1, 3], eval_transform(8), batch_size=2))
-    assert [batch.indices.tolist() for batch in found] == [[0], [], [3]]
-    assert [batch.unreadable for batch in found] == [(1,), (2, 1), ()]
-    assert len(found[1].images[0]) == 0
+    read = list(evaluation_batches(dataset, [0, 1, 2, 1, 3], eval_transform(8), batch_size=2))
+    assert [batch.indices.tolist() for batch in read] == [[0], [], [3]]
+    assert [batch.unreadable for batch in read] == [(1,), (2, 1), ()]
+    assert len(read[1].images[0]) == 0
 
 
 def test_small_sets_are_read_from_memory(tmp_path):

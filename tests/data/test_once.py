@@ -42,13 +42,13 @@ def test_a_split_is_listed_once_within_the_block_and_anew_outside(listed):
 
 
 def test_a_change_is_seen_after_the_block_and_few_answers_are_kept():
-    asked = []
+    calls = []
 
     def double(number):
-        asked.append(number)
+        calls.append(number)
         return 2 * number
 
     with reading_once():
         for number in (1, 2, 1, 3, 1):
             assert once(double, keep=1)(number) == 2 * number
-    assert once(double, keep=1)(1) == 2 and asked == [1, 2, 1, 3, 1, 1]
+    assert once(double, keep=1)(1) == 2 and calls == [1, 2, 1, 3, 1, 1]

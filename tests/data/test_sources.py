@@ -31,10 +31,10 @@ def built(request, tmp_path):
 
 
 def test_each_split_holds_the_listed_images_with_their_classes(built):
-    name, root, found = built
+    name, root, built_items = built
     for split in ("train", "test"):
         dataset = read(name, root, split)
-        assert sorted(rows(dataset)) == sorted(found[split])
+        assert sorted(rows(dataset)) == sorted(built_items[split])
         assert list(zip(dataset.labels, dataset.paths, strict=True)) == sorted(
             zip(dataset.labels, dataset.paths, strict=True)
         )
@@ -235,14 +235,14 @@ LISTED = ("food101", "sun397", "cars", "aircraft", "dtd", "pets", "flowers102", 
 
 @pytest.mark.parametrize("name", LISTED)
 def test_a_listed_file_that_is_absent_is_left_out_and_counted_without_verify(name, tmp_path):
-    found = BUILDERS[name](tmp_path)
+    built_items = BUILDERS[name](tmp_path)
     whole = read(name, tmp_path, "test")
-    lost = sorted(found["test"])[0][0]
-    (tmp_path / lost).unlink()
+    removed = sorted(built_items["test"])[0][0]
+    (tmp_path / removed).unlink()
     part = read(name, tmp_path, "test")
-    assert set(whole.paths) - set(part.paths) == {lost}
+    assert set(whole.paths) - set(part.paths) == {removed}
     assert (len(part), part.expected, part.class_names) == (len(whole) - 1, whole.expected, whole.class_names)
-    for path, _ in found["test"]:
+    for path, _ in built_items["test"]:
         (tmp_path / path).unlink(missing_ok=True)
     with pytest.raises(
         DataError, match=f"none of the {whole.expected} listed test images of {name} is there"
@@ -304,24 +304,24 @@ def test_imagefolder_faults_are_named(tmp_path):
 
 def test_imagefolder_takes_valid_for_a_test_part_and_leaves_out_what_programs_leave_behind(tmp_path):
     BUILDERS["imagefolder"](tmp_path)
-    wanted = {split: rows(read("imagefolder", tmp_path, split)) for split in ("train", "test")}
+    expected = {split: rows(read("imagefolder", tmp_path, split)) for split in ("train", "test")}
     (tmp_path / "val").rename(tmp_path / "valid")
     for folder in (".ipynb_checkpoints", "__MACOSX", "ape/.ipynb_checkpoints", "ape/__MACOSX"):
         write_image(tmp_path, f"train/{folder}/0-checkpoint.jpg")
-    assert rows(read("imagefolder", tmp_path, "train")) == wanted["train"]
+    assert rows(read("imagefolder", tmp_path, "train")) == expected["train"]
     moved = [
         (path.replace("valid/", "val/"), name) for path, name in rows(read("imagefolder", tmp_path, "test"))
     ]
-    assert moved == wanted["test"]
+    assert moved == expected["test"]
 
 
 def test_links_to_folders_are_followed_at_any_depth_and_never_in_a_circle(tmp_path):
-    found = BUILDERS["dtd"](tmp_path)
+    built_items = BUILDERS["dtd"](tmp_path)
     images = tmp_path / "dtd/dtd/images"
     (images / "banded").rename(tmp_path / "elsewhere")
     (images / "banded").symlink_to(tmp_path / "elsewhere")
     (images / "waffled/up").symlink_to(images)
-    assert sorted(rows(open_dataset("dtd", tmp_path, "train", verify=False))) == sorted(found["train"])
+    assert sorted(rows(open_dataset("dtd", tmp_path, "train", verify=False))) == sorted(built_items["train"])
 
     own = tmp_path / "own"
     write_image(tmp_path, "store/deep/1.jpg")
@@ -368,7 +368,7 @@ def test_digits_are_scikit_learns(tmp_path):
     truth = load_digits()
     for split, part in (("train", slice(0, 1000)), ("test", slice(1000, 1797))):
         dataset = open_dataset("digits", tmp_path, split)
-        wanted = sorted(
+        expected = sorted(
             (int(label), image.astype(int).tolist())
             for image, label in zip(truth.images[part], truth.target[part], strict=True)
         )
@@ -376,7 +376,7 @@ def test_digits_are_scikit_learns(tmp_path):
             (label, np.rint(np.asarray(image)[:, :, 0] * (16 / 255)).astype(int).tolist())
             for image, label in (dataset[i] for i in range(len(dataset)))
         )
-        assert ours == wanted
+        assert ours == expected
 
 
 def test_mnist5k_are_mlxtends_and_all_train(tmp_path):
@@ -395,14 +395,14 @@ def test_faces_are_scikit_images_and_no_image_is_in_both_parts(tmp_path):
     from skimage.data import lfw_subset
 
     truth = np.rint(255 * lfw_subset()).astype(int)
-    found = []
+    actual = []
     for split in ("train", "test"):
         dataset = open_dataset("faces", tmp_path, split)
         assert dataset.labels == [0] * 50 + [1] * 50
         for image, label in (dataset[i] for i in range(100)):
-            found.append((label, np.asarray(image)[:, :, 2].astype(int).tolist()))
-    wanted = [(int(row >= 100), truth[row].tolist()) for row in range(200)]
-    assert sorted(found) == sorted(wanted)
+            actual.append((label, np.asarray(image)[:, :, 2].astype(int).tolist()))
+    expected = [(int(row >= 100), truth[row].tolist()) for row in range(200)]
+    assert sorted(actual) == sorted(expected)
 
 
 def test_patches_of_textures_tile_the_halves_of_scikit_images_photographs(tmp_path):

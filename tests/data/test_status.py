@@ -15,12 +15,12 @@ FILE_SETS = [name for name in BUILDERS if name != "imagefolder"]
 @pytest.mark.parametrize("name", FILE_SETS)
 def test_nothing_is_missing_and_a_replica_is_partial(name, tmp_path):
     assert status(name, tmp_path).state == "missing"
-    found = BUILDERS[name](tmp_path)
+    items = BUILDERS[name](tmp_path)
     state = status(name, tmp_path)
     assert state.state == "partial"
-    assert state.found == (len(found["train"]), len(found["test"]))
+    assert state.found == (len(items["train"]), len(items["test"]))
     first, *below = describe(state).splitlines()
-    assert f"{len(found['test'])}/{state.entry.test:,}" in first
+    assert f"{len(items['test'])}/{state.entry.test:,}" in first
     assert f"terms: {state.entry.licence}" in " ".join(text.strip() for text in below)
     assert all(len(text) <= 80 for text in [first, *below] if str(tmp_path) not in text)
 
@@ -40,12 +40,12 @@ def test_a_folder_without_its_lists_is_partial_and_says_which(tmp_path):
 @pytest.mark.parametrize("num_workers", [1, 2])
 def test_check_decodes_every_image_and_names_the_bad(num_workers, tmp_path, monkeypatch):
     monkeypatch.setattr("robust_transfer.data.check.MIN_FOR_POOL", 4)
-    found = BUILDERS["imagefolder"](tmp_path)
+    items = BUILDERS["imagefolder"](tmp_path)
     bad = [tmp_path / "train/ape/ape_10.jpg", tmp_path / "val/Zoo/Zoo_1.jpg"]
     for file in bad:
         file.write_bytes(file.read_bytes()[:45])
     looked_at, problems = unreadable_images("imagefolder", tmp_path, num_workers=num_workers)
-    assert looked_at == len(found["train"] + found["test"])
+    assert looked_at == len(items["train"] + items["test"])
     assert sorted(problem.split(" ")[0] for problem in problems) == sorted(map(str, bad))
 
 

@@ -56,9 +56,9 @@ def test_a_view_is_torchvisions_chain_of_random_transforms(photograph, strength)
     assert view is other
     for i in range(60):
         with rng.global_state(0, "views", i):
-            wanted = chain(photograph)
+            expected = chain(photograph)
         with rng.global_state(0, "views", i):
-            assert torch.equal(view(photograph), wanted), i
+            assert torch.equal(view(photograph), expected), i
 
 
 def test_the_device_is_left_what_the_worker_would_draw(photograph):

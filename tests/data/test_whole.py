@@ -46,19 +46,19 @@ def small(tmp_path, monkeypatch):
 
 def answers(name, root):
     """Ask everyone: status, check, plan, a run."""
-    found = {"status": status(name, root).state == "ok"}
-    found["plan"] = not any(catalogue.missing(name, root, split) for split in ("train", "test"))
+    answer_of = {"status": status(name, root).state == "ok"}
+    answer_of["plan"] = not any(catalogue.missing(name, root, split) for split in ("train", "test"))
     for who, ask in {
         "check": lambda: unreadable_images(name, root, num_workers=1),
         "run": lambda: [open_dataset(name, root, split) for split in ("train", "test")],
     }.items():
         try:
             ask()
-            found[who] = True
+            answer_of[who] = True
         except DataError as error:
             assert "data.verify=false" in error.hints[-1]
-            found[who] = False
-    return found
+            answer_of[who] = False
+    return answer_of
 
 
 def spoil_nothing(root):

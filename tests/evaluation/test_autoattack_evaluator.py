@@ -105,10 +105,10 @@ def test_the_command_prints_a_row_and_verify_agrees(tmp_path, capsys):
     out = capsys.readouterr().out
     assert "  autoattack  " in out
     assert "not_standard: 2 steps, 5 queries (AutoAttack's: 100, 5000)" in out
-    [found] = (store / "eval").iterdir()
-    assert report(["verify", found.name.rsplit("-", 1)[1], "--store", str(store)]) == 0
+    [evaluation] = (store / "eval").iterdir()
+    assert report(["verify", evaluation.name.rsplit("-", 1)[1], "--store", str(store)]) == 0
     assert " 0 differ" in capsys.readouterr().out
-    assert report(["show", found.name.rsplit("-", 1)[1], "--store", str(store)]) == 0
+    assert report(["show", evaluation.name.rsplit("-", 1)[1], "--store", str(store)]) == 0
 
 
 def test_without_the_package_a_plan_is_refused_in_one_line(tmp_path, monkeypatch, capsys):

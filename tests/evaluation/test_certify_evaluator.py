@@ -184,8 +184,8 @@ def test_low_precision_names_its_kernels(model_file, tmp_path, arithmetic, kerne
     job = make_job("certify", tmp_path, model_file, subset=2, n=100, arithmetic=arithmetic)
     run(job)
     header, _ = read_journal(tmp_path / "journal.0.csv")
-    found = json.loads((tmp_path / "summary.json").read_text())["kernels"]
-    assert found == header["kernels"] and (found is None if kernels is None else found.startswith(kernels))
+    stored = json.loads((tmp_path / "summary.json").read_text())["kernels"]
+    assert stored == header["kernels"] and (stored is None if kernels is None else stored.startswith(kernels))
     # Begun by other kernels: not taken up.
     path = tmp_path / "journal.0.csv"
     first, rest = path.read_text().split("\n", 1)

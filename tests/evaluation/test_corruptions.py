@@ -138,7 +138,7 @@ def test_the_command_prints_a_row_and_verify_agrees(tmp_path, capsys):
     words += ["corruptions.subset=3", "corruptions.kinds=[fog,impulse_noise]", "corruptions.severities=[2]"]
     assert evaluate(words) == 0
     assert "  corruptions  " in capsys.readouterr().out
-    [found] = (store / "eval").iterdir()
-    assert report(["verify", found.name.rsplit("-", 1)[1], "--store", str(store)]) == 0
+    [evaluation] = (store / "eval").iterdir()
+    assert report(["verify", evaluation.name.rsplit("-", 1)[1], "--store", str(store)]) == 0
     assert " 0 differ" in capsys.readouterr().out
-    assert report(["show", found.name.rsplit("-", 1)[1], "--store", str(store)]) == 0
+    assert report(["show", evaluation.name.rsplit("-", 1)[1], "--store", str(store)]) == 0

@@ -38,15 +38,15 @@ every_case = pytest.mark.parametrize(("name", "settings"), CASES, ids=NAMES)
 @pytest.fixture(scope="module")
 def finished(model_file, tmp_path_factory):
     """Return the uninterrupted run of each case, computed once."""
-    known = {}
+    by_directory = {}
 
     def once(name, settings):
         key = (name, repr(settings))
-        if key not in known:
+        if key not in by_directory:
             job = make_job(name, tmp_path_factory.mktemp("whole"), model_file, **settings)
             run(job)
-            known[key] = job
-        return known[key]
+            by_directory[key] = job
+        return by_directory[key]
 
     return once
 
@@ -158,8 +158,8 @@ def test_a_subset_is_evenly_spaced_over_the_whole_test_set(model_file, tmp_path)
     assert len(chosen) == 30 and max(gaps) - min(gaps) <= 1
     assert chosen[-1] + max(gaps) >= len(indices) - 1 and chosen[0] <= max(gaps)
     # An image's record does not depend on which others are in the subset.
-    known = {r["index"]: r for r in records(everything)}
-    assert all(known[r["index"]] == r for r in records(part))
+    by_index = {r["index"]: r for r in records(everything)}
+    assert all(by_index[r["index"]] == r for r in records(part))
 
 
 def test_the_summary_follows_from_the_records(finished):

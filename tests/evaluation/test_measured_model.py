@@ -15,7 +15,7 @@ def test_a_file_that_was_trusted_is_not_trusted_again_and_must_be_the_same(tmp_p
     model = SimpleNamespace(eval=lambda: "model")
     report = SimpleNamespace(lines=list)
     monkeypatch.setattr(
-        measured_model, "import_checkpoint", lambda path, **given: (read.append(given) or model, report)
+        measured_model, "import_checkpoint", lambda path, **options: (read.append(options) or model, report)
     )
     file = tmp_path / "f"
     file.write_bytes(b"weights")

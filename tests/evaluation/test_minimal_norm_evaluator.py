@@ -18,22 +18,22 @@ def test_the_curve_is_made_of_the_records_distances(tmp_path, capsys):
     words += ["minimal_norm.subset=9", "minimal_norm.num_steps=5", "minimal_norm.num_targets=1"]
     assert evaluate([*words, "minimal_norm.eps=0.2", "minimal_norm.radii=[0.1,0.2]"]) == 0
     assert "minimal_norm" in capsys.readouterr().out
-    [found] = (store / "eval").iterdir()
-    with open(found / "records.csv", newline="") as stream:
+    [evaluation] = (store / "eval").iterdir()
+    with open(evaluation / "records.csv", newline="") as stream:
         rows = list(csv.DictReader(stream))
     distances = [float(row["distance"]) for row in rows]
     assert [row["correct"] == "0" for row in rows] == [distance == 0 for distance in distances]
-    metrics = json.loads((found / "summary.json").read_text())["metrics"]
+    metrics = json.loads((evaluation / "summary.json").read_text())["metrics"]
     assert metrics["ra"] == sum(d > 0.2 for d in distances) / 9
     assert metrics["ra@0.1"] == sum(d > 0.1 for d in distances) / 9
     assert abs(metrics["area"] - sum(min(d, 0.2) for d in distances) / 9) < 1e-12
     assert any(0 < distance < 1.5 for distance in distances)
     assert any(distance > 0.2 for distance in distances)  # which the area cuts
-    key = found.name.rsplit("-", 1)[1]
+    key = evaluation.name.rsplit("-", 1)[1]
     assert report(["verify", key, "--store", str(store), "--redraw", "3"]) == 0
     assert " 0 differ" in capsys.readouterr().out
     assert report(["show", key, "--store", str(store)]) == 0
-    journal = found / "journal.0.csv"
+    journal = evaluation / "journal.0.csv"
     text = journal.read_text()
     row = text.splitlines()[2].split(",")
     row[3] = str(1 - int(row[3]))

@@ -49,8 +49,8 @@ def labels(finished):
 
 @pytest.mark.parametrize("name", ["certify", "autopgd"])
 def test_an_honest_evaluation_verifies(stages, labels, name):
-    for known in (labels, None):
-        findings = verify(stages[name], labels=known)
+    for known_labels in (labels, None):
+        findings = verify(stages[name], labels=known_labels)
         assert findings.differences == [] and findings.compared > 100
     again = {"certify": redraw, "autopgd": reattack}[name](stages[name], blocks=100, seed=0, data=DATA)
     assert again.findings.differences == [] and again.blocks >= 6 and again.samples > 0
@@ -82,9 +82,9 @@ def test_votes_forged_along_with_their_near_ties_are_drawn_again(stages, labels)
     forger.write_journal(stage, rows)
     forger.rebuild(stage, labels)
     assert verify(stage, labels=labels).differences == []
-    found = redraw(stage, blocks=100, seed=0, data=DATA).findings.differences
-    assert any(line.startswith(f"image {target}: estimate") and "votes" in line for line in found)
-    assert any("near ties" in line for line in found)
+    differences = redraw(stage, blocks=100, seed=0, data=DATA).findings.differences
+    assert any(line.startswith(f"image {target}: estimate") and "votes" in line for line in differences)
+    assert any("near ties" in line for line in differences)
 
 
 def test_the_whole_alpha_at_one_of_several_analyses_is_found(stages, labels):
@@ -118,8 +118,8 @@ def test_indices_that_are_shifted_are_named_and_no_traceback(stages, labels):
     stage = stages["certify"]
     rows = [{**row, "index": str(int(row["index"]) + 1)} for row in forger.journal_rows(stage)]
     forger.write_journal(stage, rows)
-    found = verify(stage, labels=labels).differences
-    assert found and "the journals have images" in found[-1]
+    differences = verify(stage, labels=labels).differences
+    assert differences and "the journals have images" in differences[-1]
     with pytest.raises(EvaluationError, match="names images"):
         redraw(stage, blocks=100, seed=0, data=DATA)
 
@@ -169,8 +169,8 @@ def test_robust_flags_that_were_set_are_attacked_again(stages, labels):
     forger.write_journal(stage, rows)
     forger.rebuild(stage, labels)
     assert verify(stage, labels=labels).differences == []
-    found = reattack(stage, blocks=100, seed=0, data=DATA).findings.differences
-    assert {line.split(":")[0] for line in found} == {f"image {index}" for index in broken}
+    differences = reattack(stage, blocks=100, seed=0, data=DATA).findings.differences
+    assert {line.split(":")[0] for line in differences} == {f"image {index}" for index in broken}
 
 
 def test_a_distance_beyond_eps_is_found(stages, labels):
@@ -194,8 +194,8 @@ def test_an_image_that_was_left_out_is_missed(stages, labels, name, known):
     gone = forger.record_rows(stage)[0]["index"]
     forger.write_journal(stage, [row for row in forger.journal_rows(stage) if row["index"] != gone])
     forger.rebuild(stage, labels)
-    found = verify(stage, labels=labels if known else None).differences
-    assert any(f"1 missing [{gone}]" in line for line in found)
+    differences = verify(stage, labels=labels if known else None).differences
+    assert any(f"1 missing [{gone}]" in line for line in differences)
 
 
 @BOTH
@@ -214,8 +214,8 @@ def test_another_choice_of_images_is_found(stages, labels, name):
             row["index"] = str(other)
     forger.write_journal(stage, rows)
     forger.rebuild(stage, labels)
-    for known in (labels, None):
-        assert any(f"1 extra [{other}]" in line for line in verify(stage, labels=known).differences)
+    for known_labels in (labels, None):
+        assert any(f"1 extra [{other}]" in line for line in verify(stage, labels=known_labels).differences)
 
 
 @BOTH
@@ -282,8 +282,8 @@ def test_any_number_that_is_changed_is_found(finished, labels, name):
         (stage / file).write_text(text[:first] + written + text[last:])
         forger.seal(stage)
         try:
-            found = verify(stage, labels=labels).differences
-            assert found, f"{file}: {text[first:last]} -> {written} at {first}"
+            differences = verify(stage, labels=labels).differences
+            assert differences, f"{file}: {text[first:last]} -> {written} at {first}"
         except UserError:
             pass  # refused
         finally:

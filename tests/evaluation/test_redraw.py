@@ -30,8 +30,8 @@ def certified(tmp_path_factory):
 @pytest.fixture
 def stage(certified, tmp_path):
     shutil.copytree(certified, tmp_path / "store")
-    [found] = (tmp_path / "store" / "eval").iterdir()
-    return found
+    [directory] = (tmp_path / "store" / "eval").iterdir()
+    return directory
 
 
 def rows_of(stage):
@@ -78,8 +78,8 @@ def test_the_forward_shape_changes_no_count_but_near_ties(stage):
 def test_a_forged_cell_is_found(stage, column, change):
     forge(stage, 0, column, change)
     index = rows_of(stage)[0]["index"]
-    found = redraw(stage, blocks=100, seed=0, data=DATA).findings.differences
-    assert found and all(line.startswith(f"image {index}: select") for line in found)
+    differences = redraw(stage, blocks=100, seed=0, data=DATA).findings.differences
+    assert differences and all(line.startswith(f"image {index}: select") for line in differences)
 
 
 def test_other_weights_are_found_before_anything_is_drawn(stage):
@@ -130,10 +130,10 @@ def test_which_units_are_drawn_depends_on_the_seed_alone_and_stays_within_the_sa
     rows += [unit(i, 20_000, 100) for i in range(5)]
     chosen = {seed: choose(rows, blocks=3, seed=seed) for seed in range(20)}
     assert chosen == {seed: choose([*rows[::-1], rows[0]], blocks=3, seed=seed) for seed in range(20)}
-    sizes = [[int(row["stop"]) - int(row["start"]) for row in some] for some in chosen.values()]
-    assert all(len(some) == 3 and sum(some) <= 3 * SAMPLES_PER_BLOCK for some in sizes)
-    assert {max(some) for some in sizes} == {100, 10_000} or {max(some) for some in sizes} == {10_000}
-    picked = [json.dumps(row) for some in chosen.values() for row in some]
+    samples = [[int(row["stop"]) - int(row["start"]) for row in units] for units in chosen.values()]
+    assert all(len(units) == 3 and sum(units) <= 3 * SAMPLES_PER_BLOCK for units in samples)
+    assert {max(units) for units in samples} in ({100, 10_000}, {10_000})
+    picked = [json.dumps(row) for units in chosen.values() for row in units]
     assert len(set(picked)) > len(rows) // 2
     # Large units alone: one is drawn all the same.
     assert len(choose(rows[:10], blocks=1, seed=0)) == 1

@@ -27,9 +27,9 @@ def test_images_are_made_on_the_source_and_its_key_is_in_the_evaluations(tmp_pat
         assert evaluate([*words, f"transfer.source={other.name.rsplit('-', 1)[1]}"]) == 0
         [new] = [p for p in (store / "eval").iterdir() if p.name[-12:] not in keys]
         keys.append(new.name[-12:])
-    [found] = (store / "eval").glob(f"*-{keys[0]}")
+    [stage] = (store / "eval").glob(f"*-{keys[0]}")
     pixels, labels = digit_pixels()
-    with open(found / "records.csv", newline="") as stream:
+    with open(stage / "records.csv", newline="") as stream:
         rows = list(csv.DictReader(stream))
     indices = [int(row["index"]) for row in rows]
     result = transfer(

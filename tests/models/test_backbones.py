@@ -75,8 +75,8 @@ def added(monkeypatch):
 
     def add(**builders):
         entries = [EntryPoint(name, value, config_model.GROUP) for name, value in builders.items()]
-        found = {config_model.GROUP: entries}
-        monkeypatch.setattr(extensions, "entry_points", lambda group: found.get(group, []))
+        groups = {config_model.GROUP: entries}
+        monkeypatch.setattr(extensions, "entry_points", lambda group: groups.get(group, []))
         config_model.backbones.cache_clear()
 
     yield add

@@ -73,8 +73,8 @@ def test_equal_models_give_equal_bytes_in_another_process(tmp_path):
         " image_size=8, width=1, seed=3))"
     )
     subprocess.run([sys.executable, "-c", script, tmp_path / "there"], check=True)
-    here = build_model("resnet18_small", num_classes=2, class_names=["a", "b"], image_size=8, width=1, seed=3)
-    save_model(tmp_path / "here", here)
+    net = build_model("resnet18_small", num_classes=2, class_names=["a", "b"], image_size=8, width=1, seed=3)
+    save_model(tmp_path / "here", net)
     assert (tmp_path / "here").read_bytes() == (tmp_path / "there").read_bytes()
 
 

@@ -43,9 +43,9 @@ def test_a_denoiser_in_closed_form_gives_the_certificate_that_it_must():
     settings = {"sigma": sigma, "n0": 100, "n": 2000, "alpha": 0.001, "batch_size": 100}
     plain = certify(classifier_of(FirstPixel()), image, **settings)
     behind = certify(Denoised(Average(), classifier_of(FirstPixel())), image, **settings)
-    for found, z in ((plain, 0.05 / sigma), (behind, 0.05 * math.sqrt(count) / sigma)):
+    for certificate, z in ((plain, 0.05 / sigma), (behind, 0.05 * math.sqrt(count) / sigma)):
         share = 0.5 * (1 + math.erf(z / math.sqrt(2)))
-        likely = found.counts[1] / 2000
+        likely = certificate.counts[1] / 2000
         assert abs(likely - share) < 5 * math.sqrt(share * (1 - share) / 2000)
     assert behind.prediction == 1 and behind.radius > 2 * plain.radius
     assert behind.radius <= 0.05 * math.sqrt(count)  # the distance to the true boundary

@@ -74,8 +74,8 @@ def test_a_saved_model_is_the_model_and_its_features_are_what_the_head_reads(mod
 
 def test_the_fast_copy_computes_the_same(model, images):
     expected = logits(copy.deepcopy(model).double(), images.double())
-    found = logits(fast_inference(model), images)
-    assert (found - expected).abs().max() < 2e-5 * expected.abs().max()
+    actual = logits(fast_inference(model), images)
+    assert (actual - expected).abs().max() < 2e-5 * expected.abs().max()
 
 
 def test_recomputed_activations_change_no_gradient(family, images):
@@ -94,10 +94,10 @@ def test_recomputed_activations_change_no_gradient(family, images):
         loss.backward()
         kept[name] = sum(sizes)
     assert kept["recomputing"] < kept["plain"]
-    for (name, wanted), found in zip(plain.named_parameters(), recomputing.parameters(), strict=True):
-        assert torch.allclose(found.grad, wanted.grad, atol=1e-10), name
-    for wanted, found in zip(plain.buffers(), recomputing.buffers(), strict=True):
-        assert torch.allclose(found, wanted)
+    for (name, expected), actual in zip(plain.named_parameters(), recomputing.parameters(), strict=True):
+        assert torch.allclose(actual.grad, expected.grad, atol=1e-10), name
+    for expected, actual in zip(plain.buffers(), recomputing.buffers(), strict=True):
+        assert torch.allclose(actual, expected)
 
 
 def test_four_stages_and_a_head_follow_one_another(model):
@@ -145,7 +145,7 @@ def test_what_is_exported_loads_as_its_card_says_and_as_a_foreign_file(model, im
         tmp_path / "own.safetensors", tmp_path / "plain.pt", plain=True, details=details
     )
     code = card.read_text().split("```python\n")[1].split("```")[0].replace('"plain.pt"', repr(str(target)))
-    known = {
+    names = {
         "torch": torch,
         "torchvision": torchvision,
         "timm": timm,
@@ -153,8 +153,8 @@ def test_what_is_exported_loads_as_its_card_says_and_as_a_foreign_file(model, im
         "safetensors": safetensors,
         "images": images,
     }
-    exec(code, known)
-    assert torch.allclose(known["logits"], logits(model, images), atol=1e-5)
+    exec(code, names)
+    assert torch.allclose(names["logits"], logits(model, images), atol=1e-5)
     torch.save(
         {"state_dict": {f"net.{k}": v for k, v in torch.load(target).items()}}, tmp_path / "foreign.pt"
     )

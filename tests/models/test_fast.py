@@ -50,9 +50,9 @@ def exact_logits(model, images):
 
 def test_fp32_logits_are_those_of_the_model_up_to_rounding(resnet, images):
     expected = exact_logits(resnet, images)
-    found = fast_inference(resnet)(images)
-    assert found.dtype == torch.float32
-    assert (found - expected).abs().max() < 2e-5 * expected.abs().max()
+    actual = fast_inference(resnet)(images)
+    assert actual.dtype == torch.float32
+    assert (actual - expected).abs().max() < 2e-5 * expected.abs().max()
 
 
 def test_every_batchnorm_of_a_resnet_is_folded_and_the_original_is_untouched(resnet):
@@ -115,10 +115,10 @@ def test_weight_norm_is_not_folded_away(images):
 
 
 def test_input_gradients_go_through_the_copy(resnet, images):
-    asked, leaf = images.clone().requires_grad_(), images.double().requires_grad_()
+    inputs, leaf = images.clone().requires_grad_(), images.double().requires_grad_()
     (expected,) = torch.autograd.grad(copy.deepcopy(resnet).eval().double()(leaf)[:, 0].sum(), leaf)
-    (found,) = torch.autograd.grad(fast_inference(resnet)(asked)[:, 0].sum(), asked)
-    assert (found - expected).abs().max() < 1e-4 * expected.abs().max()
+    (actual,) = torch.autograd.grad(fast_inference(resnet)(inputs)[:, 0].sum(), inputs)
+    assert (actual - expected).abs().max() < 1e-4 * expected.abs().max()
 
 
 def test_bf16_is_autocast_with_the_head_in_float32(images):
@@ -132,12 +132,12 @@ def test_bf16_is_autocast_with_the_head_in_float32(images):
         assert features.dtype == torch.bfloat16
         expected = nn.functional.linear(features.float(), head.weight, head.bias)
         model.fc = head
-        found = fast_inference(model, arithmetic="bf16")(images)
-    assert found.dtype == torch.float32
-    assert torch.equal(found, expected)
+        actual = fast_inference(model, arithmetic="bf16")(images)
+    assert actual.dtype == torch.float32
+    assert torch.equal(actual, expected)
     # Not the float32 model, and not logits rounded to 8 bits.
-    assert not torch.equal(found, fast_inference(model)(images))
-    assert not torch.equal(found, found.bfloat16().float())
+    assert not torch.equal(actual, fast_inference(model)(images))
+    assert not torch.equal(actual, actual.bfloat16().float())
 
 
 def test_a_single_linear_layer_is_the_head():
@@ -215,9 +215,9 @@ def test_compiled_logits_are_the_eager_ones_up_to_rounding(kind, images):
     compiled = fast_inference(model, arithmetic=kind, compile=True)
     assert weights_hash(compiled) == weights_hash(fast_inference(model, arithmetic=kind))
     with torch.no_grad():
-        found, expected = compiled(images), fast_inference(model, arithmetic=kind)(images)
+        actual, expected = compiled(images), fast_inference(model, arithmetic=kind)(images)
     torch.testing.assert_close(
-        found, expected, rtol=0, atol=1e-5 if kind == "fp32" else 2e-2 * expected.abs().max().item()
+        actual, expected, rtol=0, atol=1e-5 if kind == "fp32" else 2e-2 * expected.abs().max().item()
     )
 
 

@@ -39,8 +39,8 @@ def test_timm_loads_an_exported_folder_and_it_says_what_it_is(saved, images, tmp
     network = timm.create_model(f"local-dir:{tmp_path / 'out'}", pretrained=True).eval()
     assert network.pretrained_cfg["mean"] == MEAN and network.num_classes == 3
     with torch.no_grad():
-        found = network(torchvision.transforms.Normalize(MEAN, STD)(images))
-        assert torch.allclose(found, load_model(saved)(images), atol=1e-5)
+        actual = network(torchvision.transforms.Normalize(MEAN, STD)(images))
+        assert torch.allclose(actual, load_model(saved)(images), atol=1e-5)
     assert describe_file(tmp_path / "out")["image_size"] == 32
     with pytest.raises(CheckpointError, match="not an empty folder"):
         export_folder(saved, tmp_path / "out", details={})
@@ -92,9 +92,9 @@ def test_an_onnx_graph_normalises_by_itself_and_one_that_differs_is_not_written(
     path = export_onnx(tmp_path / "file", tmp_path / "model.onnx")
     images = torch.rand((5, 3, 16, 16), generator=rng.generator(0, "onnx-test"))
     session = runtime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    (found,) = session.run(["logits"], {"images": images.numpy()})
+    (actual,) = session.run(["logits"], {"images": images.numpy()})
     with torch.no_grad():
-        assert torch.allclose(torch.from_numpy(found), model(images), atol=1e-4)
+        assert torch.allclose(torch.from_numpy(actual), model(images), atol=1e-4)
     monkeypatch.setattr("robust_transfer.models.onnx_export.TOLERANCE", -1.0)
     with pytest.raises(CheckpointError, match="computes other logits"):
         export_onnx(tmp_path / "file", tmp_path / "other.onnx")

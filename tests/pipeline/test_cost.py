@@ -48,8 +48,8 @@ def test_passes_of_a_training_step(method, units):
 )
 def test_passes_of_an_evaluation(words, per_image, images):
     evaluator, *rest = words
-    found = stages("pretrain=none", "finetune=cr", "dataset=pets", f"evaluators=[{evaluator}]", *rest)["eval"]
-    assert cost.passes(found) == per_image * images
+    stage = stages("pretrain=none", "finetune=cr", "dataset=pets", f"evaluators=[{evaluator}]", *rest)["eval"]
+    assert cost.passes(stage) == per_image * images
 
 
 def test_a_plateau_alone_has_no_known_end():
@@ -69,9 +69,9 @@ def test_hours_come_from_a_finished_stage_of_the_same_recipe(tmp_path):
     status["lineage"] = finetune.lineage.values()
     (directory.path / "status.json").write_text(json.dumps(status))
     rate = cost.finished_rates(tmp_path)[cost.recipe(other.identity, other.lineage)]
-    found = cost.cost(other, rate)
-    assert found.hours == pytest.approx(cost.passes(other) / 100 / 3600)
-    assert found.memory_bytes == 5 and found.disk_bytes > 0
+    estimate = cost.cost(other, rate)
+    assert estimate.hours == pytest.approx(cost.passes(other) / 100 / 3600)
+    assert estimate.memory_bytes == 5 and estimate.disk_bytes > 0
     cheaper = stages("pretrain=none", "finetune=cr", "dataset=dtd")["finetune"]
     assert cost.recipe(cheaper.identity, cheaper.lineage) not in cost.finished_rates(tmp_path)
     (directory.path / "status.json").write_text(json.dumps({**status, "marks": ["smoke"]}))
@@ -83,7 +83,7 @@ def test_reading_a_checkpoint_costs_nothing(tmp_path):
 
     model = small_model(10, width=4)
     save_model(tmp_path / "weights.safetensors", model)
-    found = stages(
+    planned = stages(
         "pretrain=checkpoint",
         f"pretrain.path={tmp_path}/weights.safetensors",
         "finetune=st",
@@ -92,5 +92,5 @@ def test_reading_a_checkpoint_costs_nothing(tmp_path):
         "model.width=4",
         "model.image_size=8",
     )["pretrain"]
-    assert cost.passes(found) == 0
-    assert cost.cost(found, None).hours == 0
+    assert cost.passes(planned) == 0
+    assert cost.cost(planned, None).hours == 0

@@ -127,10 +127,10 @@ def runs():
 
 
 def composed_runs():
-    found = {name: composed(*words, *SMALL) for name, words in RUNS.items()}
-    for config in found.values():
+    configs = {name: composed(*words, *SMALL) for name, words in RUNS.items()}
+    for config in configs.values():
         config.evaluator_settings["certify"].allow_sigma_mismatch = True
-    return found
+    return configs
 
 
 @pytest.mark.parametrize("name", RUNS)

@@ -15,8 +15,8 @@ from tiny_runs import composed, tiny
 def run(words, store):
     config = composed(*words, "until=finetune")
     stages = training_stages(config)
-    found = execute(stages, store, data=config.data, runtime=config.runtime, say=lambda line: None)
-    return [load_model(directory.path / "model.safetensors").state_dict() for directory in found], found[
+    done = execute(stages, store, data=config.data, runtime=config.runtime, say=lambda line: None)
+    return [load_model(directory.path / "model.safetensors").state_dict() for directory in done], done[
         -1
     ].path
 

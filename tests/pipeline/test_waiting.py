@@ -29,25 +29,25 @@ class Joined:
         return self.messages.get(timeout=LONGEST)
 
 
-def runner(context, said):
+def runner(context, lines):
     data = DataConfig(root="data", verify=True, on_error="stop")
-    return run.Runner(Path(), data, make_runtime(), said.append, context)
+    return run.Runner(Path(), data, make_runtime(), lines.append, context)
 
 
 def test_processes_that_wait_for_a_lock_hear_from_the_first_one(tmp_path, monkeypatch):
     monkeypatch.setattr(run, "MESSAGE_SECONDS", HELD / 10)
     stage, messages = StageDirectory(tmp_path / "finetune" / "st-0123456789ab"), queue.Queue()
-    sent, said, order = [], [], []
+    sent, lines, order = [], [], []
     first, second = Joined(0, messages), Joined(1, messages)
     broadcast = first.broadcast
     first.broadcast = lambda value: sent.append(value) or broadcast(value)
 
     def wait(context):
-        with runner(context, said)._locked(stage, "[1/1] st"):
+        with runner(context, lines)._locked(stage, "[1/1] st"):
             order.append("in")
 
     threads = [threading.Thread(target=wait, args=(context,)) for context in (first, second)]
-    with locks.locked(stage, on_wait=said.append):
+    with locks.locked(stage, on_wait=lines.append):
         for thread in threads:
             thread.start()
         while len(sent) < 5:
@@ -57,7 +57,7 @@ def test_processes_that_wait_for_a_lock_hear_from_the_first_one(tmp_path, monkey
         thread.join()
     assert order == ["in", "in"] and messages.empty()
     assert sent[-1] is False and all(sent[:-1])
-    assert len(said) == 1, "and one line a minute is said"
+    assert len(lines) == 1, "and one line per minute is written"
 
 
 def test_auto_is_one_device_for_a_fine_tuning_alone(base):

@@ -36,13 +36,13 @@ def test_the_same_files_are_made_again(remade):
     assert made and made == {name: (folder / name).read_bytes() for name in made}
 
 
-def values(store, evaluator, metric, radius, **wanted):
+def values(store, evaluator, metric, radius, **required):
     """Return (target, shots, seed) -> mean of a metric's values, of the models whose lineage is as wanted."""
-    found = {}
+    means = {}
     for path in sorted(store.glob("eval/*/summary.json")):
         summary = json.loads(path.read_text())
         lineage = summary["lineage"]
-        if summary["evaluator"] != evaluator or any(lineage.get(k) != v for k, v in wanted.items()):
+        if summary["evaluator"] != evaluator or any(lineage.get(k) != v for k, v in required.items()):
             continue
         rows = list(csv.DictReader((path.parent / "records.csv").read_text().splitlines()))
         correct = np.array([row["correct"] == "1" for row in rows])
@@ -51,8 +51,8 @@ def values(store, evaluator, metric, radius, **wanted):
             images = radii if metric == "acr" else correct & (radii >= radius)
         else:
             images = correct & np.array([row["robust"] == "1" for row in rows])
-        found[summary["dataset"], lineage["shots"], lineage["seed"]] = images.mean()
-    return found
+        means[summary["dataset"], lineage["shots"], lineage["seed"]] = images.mean()
+    return means
 
 
 def mean_difference(ours, theirs):

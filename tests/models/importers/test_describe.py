@@ -52,17 +52,17 @@ def test_a_network_that_nobody_names_is_refused_with_the_way_to_name_it(tmp_path
     with pytest.raises(CheckpointError) as caught:
         describe_file(tmp_path / "file")
     assert "model=timm model.name=" in caught.value.hints[0]
-    facts = describe_file(tmp_path / "file", arch="timm-test_resnet", normalize="imagenet")
-    assert (facts["num_classes"], facts["image_size"], facts["format"]) == (1000, 160, "native")
+    metadata = describe_file(tmp_path / "file", arch="timm-test_resnet", normalize="imagenet")
+    assert (metadata["num_classes"], metadata["image_size"], metadata["format"]) == (1000, 160, "native")
 
 
 def test_the_network_and_statistics_of_a_hub_folder_of_timm_are_its_own(tmp_path):
     timm = pytest.importorskip("timm")
     network = timm.create_model("test_vit", num_classes=5)
     timm.models.save_for_hf(network, tmp_path, model_config={"num_classes": 5})
-    facts = describe_file(tmp_path)
-    assert (facts["arch"], facts["num_classes"], facts["image_size"]) == ("timm-test_vit", 5, 160)
-    assert facts["mean"] == [0.5, 0.5, 0.5] or "config.json" in facts["normalization_source"]
+    metadata = describe_file(tmp_path)
+    assert (metadata["arch"], metadata["num_classes"], metadata["image_size"]) == ("timm-test_vit", 5, 160)
+    assert metadata["mean"] == [0.5, 0.5, 0.5] or "config.json" in metadata["normalization_source"]
 
 
 def test_more_layers_than_the_network_has_are_refused(tmp_path):
@@ -79,8 +79,8 @@ def test_more_layers_than_the_network_has_are_refused(tmp_path):
 def test_a_wide_resnet_is_known_by_its_own_names_below_any_prefix(tmp_path):
     state = {f"module.sub.{k}": t for k, t in backbone("wideresnet16_4", 10).state_dict().items()}
     torch.save({"model_state_dict": state}, tmp_path / "file")
-    facts = describe_file(tmp_path / "file", normalize="none")
-    assert (facts["arch"], facts["num_classes"], facts["image_size"]) == ("wideresnet16_4", 10, 32)
+    metadata = describe_file(tmp_path / "file", normalize="none")
+    assert (metadata["arch"], metadata["num_classes"], metadata["image_size"]) == ("wideresnet16_4", 10, 32)
 
 
 def test_pre_activation_networks_have_to_be_named_as_their_files_are_alike(tmp_path):
@@ -90,5 +90,5 @@ def test_pre_activation_networks_have_to_be_named_as_their_files_are_alike(tmp_p
     with pytest.raises(CheckpointError) as caught:
         describe_file(tmp_path / "file", normalize="none")
     assert "model=preactresnet18" in caught.value.hints[0]
-    facts = describe_file(tmp_path / "file", arch="preactresnet18_v2", normalize="none")
-    assert (facts["num_classes"], facts["native_images"]) == (10, True)
+    metadata = describe_file(tmp_path / "file", arch="preactresnet18_v2", normalize="none")
+    assert (metadata["num_classes"], metadata["native_images"]) == (10, True)

@@ -9,8 +9,8 @@ from robust_transfer.models.safe_load import LoadedFile
 def chosen(keys, name="auto", container="zip", **top):
     tensors = {key: torch.zeros(1) for key in keys}
     root = {"state_dict": tensors, **top} if top else tensors
-    found, view, warnings = choose_format(LoadedFile(root, container, "weights_only"), name, "FILE")
-    return found.name, sorted(view.tensors), warnings
+    source, view, warnings = choose_format(LoadedFile(root, container, "weights_only"), name, "FILE")
+    return source.name, sorted(view.tensors), warnings
 
 
 def test_two_formats_that_could_both_match_are_reported():

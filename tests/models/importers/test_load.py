@@ -92,7 +92,7 @@ def lightly(state, names=headless):
 
 def transformers(state):
     """Hugging Face's names of a ResNet."""
-    found = classifier(state, "classifier.1.")
+    renamed = classifier(state, "classifier.1.")
     for name, tensor in headless(state).items():
         name = re.sub(r"^(conv1|bn1)\.", r"embedder.embedder.\1.", name)
         name = re.sub(r"^layer(\d)\.", lambda m: f"encoder.stages.{int(m[1]) - 1}.layers.", name)
@@ -101,20 +101,20 @@ def transformers(state):
         )
         name = re.sub(r"(layers\.\d+)\.(conv|bn)(\d)", lambda m: f"{m[1]}.layer.{int(m[3]) - 1}.{m[2]}", name)
         name = re.sub(r"\.conv1\.|\.conv\.", ".convolution.", name)
-        found["resnet." + re.sub(r"\.bn1\.|\.bn\.", ".normalization.", name)] = tensor
-    return found
+        renamed["resnet." + re.sub(r"\.bn1\.|\.bn\.", ".normalization.", name)] = tensor
+    return renamed
 
 
 def dual(state):
     """Two BatchNorms a layer; the first one's tensors are zeros."""
-    found = {}
+    tensors = {}
     for name, tensor in state.items():
         name = name.replace("downsample.0.", "downsample.conv.").replace("downsample.1.", "downsample.bn.")
         second = re.sub(r"\b(bn\d?)\.", r"\1.bn_list.1.", name)
-        found[second] = tensor
+        tensors[second] = tensor
         if second != name:
-            found[second.replace("bn_list.1", "bn_list.0")] = torch.zeros_like(tensor)
-    return found
+            tensors[second.replace("bn_list.1", "bn_list.0")] = torch.zeros_like(tensor)
+    return tensors
 
 
 def vissl(state):
@@ -200,11 +200,11 @@ FILES = {
 
 
 def assert_same(model, state, *, head):
-    found = model.backbone.state_dict()
+    actual = model.backbone.state_dict()
     expected = state if head else headless(state)
-    assert found.keys() == expected.keys()
+    assert actual.keys() == expected.keys()
     for name, tensor in expected.items():
-        assert torch.equal(found[name], tensor), name
+        assert torch.equal(actual[name], tensor), name
 
 
 @pytest.mark.parametrize("zipped", [True, False], ids=["zip", "legacy"])
@@ -213,9 +213,9 @@ def test_every_layout_reads_back_with_equal_weights(network, images, tmp_path, c
     content, name, normalization, head = FILES[case]
     state = network.state_dict()
     torch.save(content(state), tmp_path / "file", _use_new_zipfile_serialization=zipped)
-    given = None if normalization else list(map(list, OWN))
+    normalize = None if normalization else list(map(list, OWN))
     keep = head == "kept"
-    model, report = import_checkpoint(tmp_path / "file", **SMALL, normalize=given, keep_head=keep)
+    model, report = import_checkpoint(tmp_path / "file", **SMALL, normalize=normalize, keep_head=keep)
     assert_same(model, state, head=keep)
     mean, std = normalization or OWN
     assert (model.mean, model.std) == (list(mean), list(std)) == (report.mean, report.std)

@@ -143,18 +143,18 @@ def test_numpy_archives_are_read_without_pickles(network, tmp_path):
 
 def test_shards_of_a_hub_folder_are_joined_and_one_that_is_missing_is_named(network, tmp_path):
     state = network.state_dict()
-    held = {name: f"model-0000{1 + number % 2}-of-00002.safetensors" for number, name in enumerate(state)}
-    for file in sorted(set(held.values())):
-        safetensors.torch.save_file({k: state[k] for k in state if held[k] == file}, tmp_path / file)
-    (tmp_path / "model.safetensors.index.json").write_text(json.dumps({"weight_map": held}))
+    shard_of = {name: f"model-0000{1 + number % 2}-of-00002.safetensors" for number, name in enumerate(state)}
+    for file in sorted(set(shard_of.values())):
+        safetensors.torch.save_file({k: state[k] for k in state if shard_of[k] == file}, tmp_path / file)
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps({"weight_map": shard_of}))
     described = describe_file(tmp_path)
     model, report = import_checkpoint(tmp_path, **SMALL, keep_head=True)
     assert torch.equal(model.backbone.fc.weight, network.fc.weight) and report.container == "shards"
-    safetensors.torch.save_file({"conv1.weight": torch.zeros(1)}, tmp_path / held["conv1.weight"])
+    safetensors.torch.save_file({"conv1.weight": torch.zeros(1)}, tmp_path / shard_of["conv1.weight"])
     assert content_sha256(tmp_path) != described["sha256"]
     with pytest.raises(CheckpointError, match="has no tensor"):
         import_checkpoint(tmp_path, **SMALL)
-    (tmp_path / held["conv1.weight"]).unlink()
+    (tmp_path / shard_of["conv1.weight"]).unlink()
     with pytest.raises(CheckpointError, match=r"has 1 of 2 shards \(missing model-00001"):
         import_checkpoint(tmp_path, **SMALL)
     (tmp_path / "model.safetensors.index.json").write_text('{"weight_map": {"a": "../x.safetensors"}}')
@@ -174,10 +174,10 @@ def test_a_transformers_folder_tells_its_statistics(network, tmp_path):
         key = re.sub(r"^layer(\d)\.(\d)", lambda m: f"encoder.stages.{int(m[1]) - 1}.layers.{m[2]}", key)
         state["classifier.1." + key[3:] if key.startswith("fc.") else f"resnet.{key}"] = tensor
     safetensors.torch.save_file(state, tmp_path / "model.safetensors")
-    said = {"image_mean": [0.5, 0.4, 0.3], "image_std": [0.2, 0.2, 0.2]}
-    (tmp_path / "preprocessor_config.json").write_text(json.dumps(said))
+    statistics = {"image_mean": [0.5, 0.4, 0.3], "image_std": [0.2, 0.2, 0.2]}
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(statistics))
     model, report = import_checkpoint(tmp_path, **{**SMALL, "normalize": None}, keep_head=True)
-    assert (report.format, model.mean) == ("transformers", said["image_mean"])
+    assert (report.format, model.mean) == ("transformers", statistics["image_mean"])
     assert torch.equal(model.backbone.fc.weight, network.fc.weight)
 
 

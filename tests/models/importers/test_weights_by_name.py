@@ -131,24 +131,24 @@ def served(monkeypatch, folder, address):
 def test_weights_come_from_a_hub_once_and_then_from_the_cache_offline(tmp_path, monkeypatch):
     files = {"model.safetensors": b"weights", "config.json": b"{}", "README.md": b"words"}
     entry = catalogue()["madrylab:resnet50_l2_eps0.5"]
-    with hub_server({"o/net": files, entry.hub: {entry.file: b"robust"}}) as (address, asked):
+    with hub_server({"o/net": files, entry.hub: {entry.file: b"robust"}}) as (address, requests):
         client = served(monkeypatch, tmp_path, address)
         folder = published_weights("hf:o/net", arch="resnet50")
         assert sorted(file.name for file in folder.iterdir()) == ["config.json", "model.safetensors"]
         file = published_weights("hf:o/net/model.safetensors", arch="resnet50")
         assert file.read_bytes() == b"weights"
         assert published_weights(entry.name, arch="resnet50").read_bytes() == b"robust"
-        fetched = [path for method, path in asked if method == "GET" and "/resolve/" in path]
+        fetched = [path for method, path in requests if method == "GET" and "/resolve/" in path]
         assert len(fetched) == len(set(fetched)) == 3  # no README, nothing twice
         for absent in ("hf:o/net/other.pt", "hf:o/other"):
             with pytest.raises(CheckpointError, match="could not be fetched from the Hugging Face hub") as no:
                 published_weights(absent, arch="resnet50")
             assert "\n" not in no.value.what and "hf download" in no.value.hints[0]
         monkeypatch.setattr(client.constants, "HF_HUB_OFFLINE", True)
-        asked.clear()
+        requests.clear()
         assert published_weights("hf:o/net", arch="resnet50") == folder
         assert published_weights(entry.name, arch="resnet50").read_bytes() == b"robust"
-        assert asked == []
+        assert requests == []
 
 
 def test_what_robustbench_fetched_is_taken_by_name_with_its_statistics(tmp_path, monkeypatch):
@@ -178,5 +178,5 @@ def test_every_entry_of_the_catalogue_is_of_a_network_and_a_set_that_are_here():
         if entry.normalize is not None:
             resolve_normalize(entry.normalize)
     accuracy = torchvision.models.ResNet50_Weights.IMAGENET1K_V2.meta["_metrics"]["ImageNet-1K"]["acc@1"]
-    found = published_accuracy("torchvision:IMAGENET1K_V2", arch="resnet50")
-    assert found == ("imagenet", accuracy)
+    published = published_accuracy("torchvision:IMAGENET1K_V2", arch="resnet50")
+    assert published == ("imagenet", accuracy)

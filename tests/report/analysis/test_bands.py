@@ -29,13 +29,13 @@ def rates(pretrainings, seeds, images, deviation, repeats, key):
     both = []
     for _ in range(repeats):
         values, all_models, these = curves(random, pretrainings, seeds, images, deviation)
-        found = band(values)
-        truth = all_models if found.replicated else these
+        curve = band(values)
+        truth = all_models if curve.replicated else these
         means = [point.mean(axis=(0, 1)).reshape(1, 1, -1) for point in values]
-        points = [crossed.proportion(v) for v in (values if found.replicated else means)]
+        points = [crossed.proportion(v) for v in (values if curve.replicated else means)]
         both.append(
             (
-                np.all((found.low <= truth) & (truth <= found.high)),
+                np.all((curve.low <= truth) & (truth <= curve.high)),
                 np.all([m.low <= t <= m.high for m, t in zip(points, truth, strict=True)]),
             )
         )
@@ -71,5 +71,5 @@ def test_points_that_move_together_need_no_more_than_one_and_independent_ones_si
 def test_a_band_of_differences_may_be_negative():
     random = np.random.Generator(np.random.Philox(11))
     ours, theirs = (curves(random, 1, 3, 300, 0.1)[0] for _ in range(2))
-    found = band([a - b for a, b in zip(ours, theirs, strict=True)], differences=True)
-    assert (found.low < 0).all() and (found.high > 0).all() and found.level > 0.95
+    curve = band([a - b for a, b in zip(ours, theirs, strict=True)], differences=True)
+    assert (curve.low < 0).all() and (curve.high > 0).all() and curve.level > 0.95

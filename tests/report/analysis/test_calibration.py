@@ -83,8 +83,8 @@ def false_verdicts(pretrainings, luck, repeats, *, sets=3, images=200):
                 for logits in (shared + network, shared)
             )
             changes.append(ours - none)
-        found = crossed.mean(*changes)
-        wrong += found.low > 0 or found.high < 0
+        mean = crossed.mean(*changes)
+        wrong += mean.low > 0 or mean.high < 0
     return wrong / repeats
 
 

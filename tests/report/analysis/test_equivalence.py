@@ -14,11 +14,11 @@ def test_it_is_two_one_sided_tests():
     random = np.random.Generator(np.random.Philox(1))
     for share in (0.0, 0.005, 0.015, 0.03):
         values = differences(random, share)
-        found = equivalence([values.reshape(1, 1, -1)], 0.02)
+        result = equivalence([values.reshape(1, 1, -1)], 0.02)
         p = DescrStatsW(values).ttost_mean(-0.02, 0.02)[0]
-        assert (found.verdict == EQUIVALENT) == (p < 0.05)
+        assert (result.verdict == EQUIVALENT) == (p < 0.05)
         low, high = DescrStatsW(values).tconfint_mean(alpha=0.1)
-        assert (found.low, found.high) == pytest.approx((low, high), abs=1e-6)
+        assert (result.low, result.high) == pytest.approx((low, high), abs=1e-6)
 
 
 def test_no_difference_shown_is_not_equality_shown():

@@ -24,20 +24,20 @@ def results(store, *cells, spec=SPEC):
 
 def test_one_seed_has_the_exact_interval_and_no_deviation(tmp_path):
     add_attack(tmp_path, "digits", 90, 60)
-    found = results(tmp_path, NONE)[NONE].estimates["ra"]
+    estimate = results(tmp_path, NONE)[NONE].estimates["ra"]
     exact = stats.binomtest(60, 100).proportion_ci(method="exact")
-    assert (found.value, found.deviation, found.method) == (0.6, None, "Clopper-Pearson")
-    assert (found.low, found.high) == pytest.approx((exact.low, exact.high), abs=1e-12)
+    assert (estimate.value, estimate.deviation, estimate.method) == (0.6, None, "Clopper-Pearson")
+    assert (estimate.low, estimate.high) == pytest.approx((exact.low, exact.high), abs=1e-12)
 
 
 def test_seeds_have_mean_and_sample_deviation(tmp_path):
     for seed, right in enumerate((80, 84, 91)):
         add_attack(tmp_path, "digits", right, 50, seed=seed)
     result = results(tmp_path, NONE)[NONE]
-    found = result.estimates["sa"]
-    assert found.value == pytest.approx(0.85)
-    assert found.deviation == pytest.approx(np.std([0.80, 0.84, 0.91], ddof=1))
-    assert found.low < 0.85 < found.high
+    estimate = result.estimates["sa"]
+    assert estimate.value == pytest.approx(0.85)
+    assert estimate.deviation == pytest.approx(np.std([0.80, 0.84, 0.91], ddof=1))
+    assert estimate.low < 0.85 < estimate.high
     assert (result.seeds, result.varies) == (3, ("fine-tuning",))
 
 
@@ -61,8 +61,8 @@ def test_evaluations_of_one_model_are_one_replicate(tmp_path):
     result = results(tmp_path, NONE)[NONE]
     assert (result.seeds, result.estimates["ra"].deviation) == (1, None)
     exact = stats.binomtest(50, 100).proportion_ci(method="exact")
-    found = result.estimates["ra"]
-    assert (found.low, found.high) == pytest.approx((exact.low, exact.high), abs=0.02)
+    estimate = result.estimates["ra"]
+    assert (estimate.low, estimate.high) == pytest.approx((exact.low, exact.high), abs=0.02)
 
 
 def test_pretrainings_are_what_a_pretraining_is_replicated_over(tmp_path):
@@ -73,8 +73,8 @@ def test_pretrainings_are_what_a_pretraining_is_replicated_over(tmp_path):
             add_attack(tmp_path, "digits", right, 0, **options)
     for seed in (0, 1, 2):
         add_attack(tmp_path, "digits", 60, 0, seed=seed, split_seed=seed)
-    found = results(tmp_path, NONE, AT)
-    result, change = found[AT], found[AT].differences["sa"]
+    by_cell = results(tmp_path, NONE, AT)
+    result, change = by_cell[AT], by_cell[AT].differences["sa"]
     assert (result.pretrainings, result.seeds) == (3, 3)
     half = stats.t.ppf(0.975, 2) * 0.2 / np.sqrt(3)
     assert change.value == pytest.approx(0.1)
@@ -130,9 +130,9 @@ def test_none_is_paired_on_the_label_draw_that_each_pretraining_has_of_its_own(t
         add_attack(
             tmp_path, "digits", right + 5 * (seed + 1), 0, pretrain="at", pretrain_seed=seed, **options
         )
-    found = results(tmp_path, NONE, AT)
-    result, change = found[AT], found[AT].differences["sa"]
-    assert (result.pretrainings, result.seeds, found[NONE].seeds, result.tags) == (3, 1, 3, ())
+    by_cell = results(tmp_path, NONE, AT)
+    result, change = by_cell[AT], by_cell[AT].differences["sa"]
+    assert (result.pretrainings, result.seeds, by_cell[NONE].seeds, result.tags) == (3, 1, 3, ())
     assert change.value == pytest.approx(0.1)
     half = stats.t.ppf(0.975, 2) * 0.05 / np.sqrt(3)
     assert (change.high - change.low) / 2 == pytest.approx(half, rel=0.4)  # images add some
@@ -174,9 +174,9 @@ def test_where_nothing_differs_an_exact_bound_is_left(tmp_path):
 def test_a_cell_with_none_correct_under_several_seeds_has_an_upper_bound(tmp_path):
     for seed in (0, 1, 2):
         add_attack(tmp_path, "digits", 70, 0, seed=seed)
-    found = results(tmp_path, NONE)[NONE].estimates["ra"]
+    estimate = results(tmp_path, NONE)[NONE].estimates["ra"]
     upper = stats.binomtest(0, 100).proportion_ci(method="exact").high
-    assert (found.low, found.high) == (0, pytest.approx(upper))
+    assert (estimate.low, estimate.high) == (0, pytest.approx(upper))
 
 
 def test_differences_pair_seeds_that_draw_the_same_labels(tmp_path):
@@ -184,8 +184,8 @@ def test_differences_pair_seeds_that_draw_the_same_labels(tmp_path):
     for seed, right in enumerate((70, 30, 50)):
         add_attack(tmp_path, "digits", right, 0, seed=seed)
         add_attack(tmp_path, "digits", right + 10, 0, seed=seed, pretrain="at")
-    found = results(tmp_path, NONE, AT)
-    change, own = found[AT].differences["sa"], found[AT].estimates["sa"]
+    by_cell = results(tmp_path, NONE, AT)
+    change, own = by_cell[AT].differences["sa"], by_cell[AT].estimates["sa"]
     assert change.value == pytest.approx(0.1)
     assert change.high - change.low < 0.3 * (own.high - own.low)
 
@@ -207,12 +207,12 @@ def test_a_certificates_metrics_are_the_definition(tmp_path):
     cell = Cell("digits", "none", "cr", "certify", 0.5)
     counts = [1000, 900, 845, 700, 520, None]
     add_certificates(tmp_path, "digits", counts)
-    found = results(tmp_path, cell)[cell].estimates
+    estimates = results(tmp_path, cell)[cell].estimates
     lower = [stats.beta.ppf(0.001, c, 1001 - c) for c in counts if c]
     radii = [0.5 * stats.norm.ppf(p) if p > 0.5 else -1 for p in lower]
-    assert found["sa"].value == pytest.approx(np.sum(np.array(radii) >= 0) / 6)
-    assert found["ra"].value == pytest.approx(np.sum(np.array(radii) >= 0.5) / 6)
-    assert found["acr"].value == pytest.approx(np.sum(np.maximum(radii, 0)) / 6)
+    assert estimates["sa"].value == pytest.approx(np.sum(np.array(radii) >= 0) / 6)
+    assert estimates["ra"].value == pytest.approx(np.sum(np.array(radii) >= 0.5) / 6)
+    assert estimates["acr"].value == pytest.approx(np.sum(np.maximum(radii, 0)) / 6)
 
 
 def test_other_images_within_a_cell_are_refused(tmp_path):

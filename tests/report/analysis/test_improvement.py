@@ -6,22 +6,22 @@ from robust_transfer.report.analysis.improvement import probability_of_improveme
 
 def test_it_is_the_share_of_pairs_that_are_better():
     ours, theirs = [np.array([3.0, 1.0]), np.array([5.0])], [np.array([2.0, 1.0]), np.array([6.0])]
-    found = probability_of_improvement(ours, theirs)
-    assert found.value == pytest.approx(((1 + 1 + 0 + 0.5) / 4 + 0) / 2)
-    assert found.low <= found.value <= found.high
+    share = probability_of_improvement(ours, theirs)
+    assert share.value == pytest.approx(((1 + 1 + 0 + 0.5) / 4 + 0) / 2)
+    assert share.low <= share.value <= share.high
 
 
 def test_one_model_a_set_has_no_interval():
-    found = probability_of_improvement([np.array([1.0])], [np.array([0.0])])
-    assert (found.value, found.low, found.high) == (1.0, None, None)
+    share = probability_of_improvement([np.array([1.0])], [np.array([0.0])])
+    assert (share.value, share.low, share.high) == (1.0, None, None)
 
 
 def test_the_truth_is_found():
     random = np.random.Generator(np.random.Philox(2))
     ours = [1 + random.standard_normal(30) for _ in range(4)]
     theirs = [random.standard_normal(30) for _ in range(4)]
-    found = probability_of_improvement(ours, theirs)
-    assert found.low < 0.7602 < found.high and found.high - found.low < 0.2  # Phi(1 / sqrt 2)
+    share = probability_of_improvement(ours, theirs)
+    assert share.low < 0.7602 < share.high and share.high - share.low < 0.2  # Phi(1 / sqrt 2)
 
 
 def test_a_profile_counts_sets_alike():

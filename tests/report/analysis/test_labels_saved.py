@@ -17,23 +17,23 @@ def test_four_times_the_labels_are_four_times():
     random = np.random.Generator(np.random.Philox(1))
     # Each doubling of the labels adds 10 points, and pre-training 20.
     none = curve(random, {2: 0.3, 4: 0.4, 8: 0.5, 16: 0.6, 32: 0.7})
-    found = labels_saved(4, sample(random, 0.6), none)
-    assert found.factor == pytest.approx(4, rel=0.25) and found.low < 4 < found.high
-    assert found.high / found.low < 3
+    saved = labels_saved(4, sample(random, 0.6), none)
+    assert saved.factor == pytest.approx(4, rel=0.25) and saved.low < 4 < saved.high
+    assert saved.high / saved.low < 3
 
 
 def test_a_height_that_is_never_reached_has_a_lower_bound_alone():
     random = np.random.Generator(np.random.Philox(2))
     none = curve(random, {2: 0.3, 4: 0.4, 8: 0.5})
-    found = labels_saved(2, sample(random, 0.8), none)
-    assert found.factor is None and found.high is None and found.low == pytest.approx(4)
+    saved = labels_saved(2, sample(random, 0.8), none)
+    assert saved.factor is None and saved.high is None and saved.low == pytest.approx(4)
 
 
 def test_a_method_that_needs_more_labels_has_a_factor_below_1():
     random = np.random.Generator(np.random.Philox(3))
     none = curve(random, {2: 0.3, 4: 0.5, 8: 0.7})
-    found = labels_saved(8, sample(random, 0.5), none)
-    assert found.factor == pytest.approx(0.5, rel=0.2) and found.high < 1
+    saved = labels_saved(8, sample(random, 0.5), none)
+    assert saved.factor == pytest.approx(0.5, rel=0.2) and saved.high < 1
 
 
 def test_the_interval_covers_the_truth():
@@ -41,8 +41,8 @@ def test_the_interval_covers_the_truth():
     covered = []
     for _ in range(25):
         none = [(n, sample(random, p, 300, 1)) for n, p in ((2, 0.3), (8, 0.5), (32, 0.7))]
-        found = labels_saved(2, sample(random, 0.5, 300, 1), none)
-        covered.append((found.low is None or found.low <= 4) and (found.high is None or found.high >= 4))
+        saved = labels_saved(2, sample(random, 0.5, 300, 1), none)
+        covered.append((saved.low is None or saved.low <= 4) and (saved.high is None or saved.high >= 4))
     assert np.mean(covered) >= 0.84
 
 

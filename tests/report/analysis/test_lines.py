@@ -15,9 +15,9 @@ def points(random, count, slope, *, spread, noise, correlation, scatter):
 
 def test_exact_points_give_least_squares():
     x, y = np.array([0.0, 1, 2, 4, 5]), np.array([1.0, 3, 4, 9, 10])
-    found = errors_line(x, y, [np.zeros((2, 2))] * 5)
+    line = errors_line(x, y, [np.zeros((2, 2))] * 5)
     slope, intercept = np.polyfit(x, y, 1)
-    assert (found.slope, found.intercept) == pytest.approx((slope, intercept))
+    assert (line.slope, line.intercept) == pytest.approx((slope, intercept))
 
 
 def test_the_true_slope_is_found_where_least_squares_is_drawn_to_0():

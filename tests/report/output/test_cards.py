@@ -11,8 +11,8 @@ def metadata(root, **lineage):
 
 
 def test_a_card_names_the_terms_of_all_data_that_the_weights_have_seen(tmp_path):
-    found = metadata(tmp_path, pretrain="simclr", source="imagenet", finetune="cr", dataset="pets")
-    assert "ImageNet" in found["licence"] and "Pets: CC BY-SA 4.0" in found["licence"]
+    card = metadata(tmp_path, pretrain="simclr", source="imagenet", finetune="cr", dataset="pets")
+    assert "ImageNet" in card["licence"] and "Pets: CC BY-SA 4.0" in card["licence"]
 
 
 def test_a_users_own_folder_has_no_terms_here(tmp_path):

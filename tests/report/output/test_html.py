@@ -16,9 +16,9 @@ class Balanced(HTMLParser):
         self.open, self.links, self.ids = [], [], set()
 
     def handle_starttag(self, tag, attrs):
-        found = dict(attrs)
-        self.links += [found["href"]] if "href" in found else []
-        self.ids |= {found["id"]} if "id" in found else set()
+        attributes = dict(attrs)
+        self.links += [attributes["href"]] if "href" in attributes else []
+        self.ids |= {attributes["id"]} if "id" in attributes else set()
         if tag not in VOID:
             self.open.append(tag)
 

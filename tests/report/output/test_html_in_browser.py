@@ -82,6 +82,6 @@ def test_nothing_is_wider_than_a_phone(text, tmp_path):
 
 
 def test_runs_are_searched_and_sorted_and_dark_is_dark(text, tmp_path):
-    found = said(tmp_path, f"{text}<script>{USE}</script>", DARK)
-    assert found["found"] and set(found["found"]) == {"certify"} and len(found["found"]) < found["all"]
-    assert found["seeds"] == sorted(found["seeds"]) and found["sorted"] == "ascending" and found["dark"]
+    output = said(tmp_path, f"{text}<script>{USE}</script>", DARK)
+    assert output["found"] and set(output["found"]) == {"certify"} and len(output["found"]) < output["all"]
+    assert output["seeds"] == sorted(output["seeds"]) and output["sorted"] == "ascending" and output["dark"]

@@ -16,7 +16,7 @@ from synthetic_store import natural as natural_store
 TARGETS = [(dataset, shots) for dataset in ("digits", "pets3", "faces") for shots in natural.SHOTS]
 
 
-def found_in(store):
+def findings_in(store):
     index = collect(store)
     built = {name: tables.build(name, "runs", index) for name in natural.NAMES}
     return {f.finding: f for f in findings.findings(built)}, built
@@ -28,8 +28,8 @@ def store(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def found(store):
-    return found_in(store)[0]
+def by_name(store):
+    return findings_in(store)[0]
 
 
 @pytest.fixture(scope="module")
@@ -67,12 +67,12 @@ SIGMA = {"at": None, "cr": natural.SIGMA}
     "track, pretrain, metric",
     [("at", "at", "ra"), ("at", "st", "sa"), ("at", "simclr", "ra"), ("cr", "cr", "acr"), ("cr", "st", "ra")],
 )
-def test_gains_differences_and_fits_are_those_of_the_records(found, images, track, pretrain, metric):
+def test_gains_differences_and_fits_are_those_of_the_records(by_name, images, track, pretrain, metric):
     name, sigma = f"{pretrain}_over_none_{track}", SIGMA[track]
     ours, none = (means(images, p, track, metric, sigma) for p in (pretrain, "none"))
     scale = 1 if metric == "acr" else 100
-    assert found[f"{name}_{metric}_difference"].value == pytest.approx(scale * np.mean(ours - none))
-    gain = found[f"{name}_{metric}_gain"]
+    assert by_name[f"{name}_{metric}_difference"].value == pytest.approx(scale * np.mean(ours - none))
+    gain = by_name[f"{name}_{metric}_gain"]
     if gain.targets == 6:  # else it leaves out targets where none is near 0, and says so
         assert gain.value == pytest.approx(100 * np.mean(ours / none - 1))
     else:
@@ -80,13 +80,13 @@ def test_gains_differences_and_fits_are_those_of_the_records(found, images, trac
     if metric != "ra":
         return
     sa, none_sa = (means(images, p, track, "sa", sigma) for p in (pretrain, "none"))
-    fit = found[f"{name}_ra_on_sa_r2"]
+    fit = by_name[f"{name}_ra_on_sa_r2"]
     assert fit.value == pytest.approx(stats.linregress(sa - none_sa, ours - none).rvalue ** 2)
     assert 0 <= fit.low < fit.high <= 1 and "had RA/SA of no target changed" in fit.sentence
 
 
 @pytest.mark.parametrize("track, pretrain", [("at", "at"), ("cr", "simclr")])
-def test_robustness_among_images_that_both_classify_right(found, images, track, pretrain):
+def test_robustness_among_images_that_both_classify_right(by_name, images, track, pretrain):
     sigma, changes = SIGMA[track], []
     for dataset in ("digits", "pets3", "faces"):
         of_set = []
@@ -95,7 +95,7 @@ def test_robustness_among_images_that_both_classify_right(found, images, track, 
             both = (ours["sa"] > 0) & (none["sa"] > 0)
             of_set.append((ours["ra"][both].sum() - none["ra"][both].sum()) / both.sum())
         changes.append(np.mean(of_set))
-    finding = found[f"{pretrain}_over_none_{track}_ra_if_both_right"]
+    finding = by_name[f"{pretrain}_over_none_{track}_ra_if_both_right"]
     assert finding.value == pytest.approx(100 * np.mean(changes))
 
 
@@ -109,21 +109,21 @@ FIXED = [
 ]
 
 
-def test_the_contrasts_fixed_before_the_run_are_six_and_adjusted_among_themselves(found):
-    fixed = [f for f in found.values() if f.answers]
+def test_the_contrasts_fixed_before_the_run_are_six_and_adjusted_among_themselves(by_name):
+    fixed = [f for f in by_name.values() if f.answers]
     assert [(f.finding, f.answers) for f in fixed] == [(f"{n}_ra_difference", t) for n, *_, t in FIXED]
     adjusted = multipletests([f.p for f in fixed], method="holm")[1]
     assert [f.p_holm for f in fixed] == pytest.approx(list(adjusted))
-    explored = [f for f in found.values() if not f.answers]
+    explored = [f for f in by_name.values() if not f.answers]
     assert explored and all(f.p_holm is None and f.verdict == "" for f in explored)
     assert not any(word in f.sentence for f in explored for word in ("improves", "lowers", "agrees"))
 
 
 @pytest.mark.parametrize("name, first, second, table", FIXED)
 def test_a_fixed_contrast_is_that_of_the_records_and_says_what_follows(
-    found, images, name, first, second, table
+    by_name, images, name, first, second, table
 ):
-    finding = found[f"{name}_ra_difference"]
+    finding = by_name[f"{name}_ra_difference"]
     ours, theirs = (
         np.array([images[d, s, *model]["ra"].mean() for d, s in TARGETS]) for model in (first, second)
     )
@@ -160,7 +160,7 @@ def test_what_follows_for_the_papers_claim(tmp_path, pretrain, other, robust, an
         options = {"experiment": "natural", "shots": 5, "n": 200, **SETTING}
         for name, ra in zip((other, pretrain), robust, strict=True):
             add_attack(tmp_path, dataset, 190, ra, pretrain=name, **options)
-    sentence = found_in(tmp_path)[0][f"{pretrain}_over_{other}_at_ra_difference"].sentence
+    sentence = findings_in(tmp_path)[0][f"{pretrain}_over_{other}_at_ra_difference"].sentence
     assert sentence.endswith(f" This {answer} of the paper.")
 
 
@@ -169,28 +169,28 @@ def test_sets_that_disagree_in_sign_improve_nothing(tmp_path):
     for dataset, at in (("digits", 190), ("pets3", 30), ("faces", 190)):
         add_attack(tmp_path, dataset, 60, 60, **options)
         add_attack(tmp_path, dataset, at, at, pretrain="at", **options)
-    finding = found_in(tmp_path)[0]["at_over_none_at_ra_difference"]
+    finding = findings_in(tmp_path)[0]["at_over_none_at_ra_difference"]
     assert finding.value > 0 and finding.low > 0 and finding.p_holm < 0.05
     assert finding.verdict == "differs between sets" and "improves" not in finding.sentence
     assert "rises on 2 of 3 sets" in finding.sentence
 
 
-def test_one_pretraining_is_called_that(found):
-    sentence = found["at_over_none_at_ra_difference"].sentence
+def test_one_pretraining_is_called_that(by_name):
+    sentence = by_name["at_over_none_at_ra_difference"].sentence
     assert sentence.startswith("With AT fine-tuning, this AT pre-trained network instead of none ")
 
 
-def test_the_plain_classifiers_accuracy(found, images):
-    finding = found["st_linear_sigma0_sa"]
+def test_the_plain_classifiers_accuracy(by_name, images):
+    finding = by_name["st_linear_sigma0_sa"]
     expected = 100 * means(images, "cr", "st_linear", "sa", 0.0).mean()
     assert finding.value == pytest.approx(expected) and finding.low < expected < finding.high
     assert f"reaches SA {expected:.1f} % [" in finding.sentence and finding.verdict == ""
 
 
-def test_every_finding_names_its_stages(found, images):
+def test_every_finding_names_its_stages(by_name, images):
     runs = {"gain": 2 * 6 * 3, "sigma0_sa": 6 * 3}
     for end, number in runs.items():
-        chosen = [f for name, f in found.items() if name.endswith(end)]
+        chosen = [f for name, f in by_name.items() if name.endswith(end)]
         assert chosen and all(len({run.key for run in f.runs}) == number for f in chosen)
 
 
@@ -205,16 +205,16 @@ def test_targets_without_a_gain_are_named(tmp_path):
     for (dataset, shots), (none, at) in robust.items():
         add_attack(tmp_path, dataset, 36, none, shots=shots, **options)
         add_attack(tmp_path, dataset, 36, at, shots=shots, pretrain="at", **options)
-    found, built = found_in(tmp_path)
+    by_name, built = findings_in(tmp_path)
     name = "at_over_none_at_ra"
-    gain, difference = found[f"{name}_gain"], found[f"{name}_difference"]
+    gain, difference = by_name[f"{name}_gain"], by_name[f"{name}_difference"]
     assert (gain.targets, difference.targets) == (3, 4)
     # sets count alike: digits has two targets
     assert gain.value == pytest.approx(100 * np.mean([np.mean([35 / 5 - 1, 5 / 35 - 1]), 0]))
     assert difference.value == pytest.approx(100 * np.mean([0, 30, 0]) / 40)
     assert "left out on 1 (pets3 5-shot), where the other is near 0" in gain.sentence
     assert "on 4 of 12 targets" in gain.sentence
-    assert found["at_over_none_at_sa_difference"].value == 0  # equal on every image
-    assert not any(name.startswith(("st_", "simclr_", "cr_")) for name in found)
-    text = output.to_markdown(list(found.values()), built)
+    assert by_name["at_over_none_at_sa_difference"].value == 0  # equal on every image
+    assert not any(name.startswith(("st_", "simclr_", "cr_")) for name in by_name)
+    text = output.to_markdown(list(by_name.values()), built)
     assert "rt-train experiment=natural" in text

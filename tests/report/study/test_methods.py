@@ -42,11 +42,11 @@ def test_verdicts_are_paired_tests_adjusted_over_all_of_them(tmp_path):
             options = {"shots": 20, "seed": seed, "split_seed": seed, "experiment": "methods_mini"}
             add_attack(tmp_path, "digits", 90, ra, pretrain="st", finetune=finetune, **options)
     table = tables.build("methods_mini", "runs", collect(tmp_path))
-    found = {v.better.finetune: v for v in methods.verdicts(table.ordered)}
-    assert {name: v.says for name, v in found.items()} == {"at": "better", "trades": "not distinct"}
-    assert found["at"].change.value == pytest.approx((40 + 41 + 41) / 300)
-    tested = [verdict.change.p for verdict in found.values()]
-    assert [verdict.p for verdict in found.values()] == pytest.approx(multipletests(tested, method="holm")[1])
+    tests = {v.better.finetune: v for v in methods.verdicts(table.ordered)}
+    assert {name: v.says for name, v in tests.items()} == {"at": "better", "trades": "not distinct"}
+    assert tests["at"].change.value == pytest.approx((40 + 41 + 41) / 300)
+    tested = [verdict.change.p for verdict in tests.values()]
+    assert [verdict.p for verdict in tests.values()] == pytest.approx(multipletests(tested, method="holm")[1])
     text = to_markdown(table)
     assert (
         "st -> at" in text and "not distinct" in text and "cell=methods_mini/acl finetune=st_linear" in text

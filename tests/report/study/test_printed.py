@@ -33,12 +33,12 @@ def test_thirty_of_72_accuracies_cannot_be_of_500_images():
 
 
 def test_two_sets_fit_500_and_nine_every_nth_image():
-    found = {one.dataset: one for one in printed.granularity()}
-    assert [name for name, one in found.items() if one.fits_stated] == ["cifar100", "cifar10"]
-    assert sorted(name for name, one in found.items() if not one.fits_rule) == ["birdsnap", "dtd", "pets"]
+    by_set = {one.dataset: one for one in printed.granularity()}
+    assert [name for name, one in by_set.items() if one.fits_stated] == ["cifar100", "cifar10"]
+    assert sorted(name for name, one in by_set.items() if not one.fits_rule) == ["birdsnap", "dtd", "pets"]
     for name in ("cars", "sun397"):
         values = [row["value"] for row in TABLE_3 if row["dataset"] == name]
-        assert all(fits(value, found[name].rule) for value in values) and found[name].rule in (502, 508)
+        assert all(fits(value, by_set[name].rule) for value in values) and by_set[name].rule in (502, 508)
 
 
 def test_a_chance_fit_is_rare():
@@ -49,16 +49,14 @@ def test_a_chance_fit_is_rare():
 
 
 def test_few_changes_of_table_3_are_shown():
-    found = printed.resolutions()
+    rows = printed.resolutions()
 
     def shown(table, pretrain, metric):
-        return sum(
-            r.shown for r in found if (r.table, r.cell.pretrain, r.metric) == (table, pretrain, metric)
-        )
+        return sum(r.shown for r in rows if (r.table, r.cell.pretrain, r.metric) == (table, pretrain, metric))
 
     assert (shown("3", "cr", "ra"), shown("3", "simclr", "ra")) == (3, 6)
     one = next(
-        r for r in found if (r.table, r.cell.dataset, r.cell.pretrain, r.metric) == ("3", "pets", "cr", "ra")
+        r for r in rows if (r.table, r.cell.dataset, r.cell.pretrain, r.metric) == ("3", "pets", "cr", "ra")
     )
     values = {
         row["pretrain"]: float(row["value"]) / 100

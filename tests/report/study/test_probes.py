@@ -29,8 +29,8 @@ def test_a_linear_probe_stands_beside_what_is_published_for_it(tmp_path):
     assert path.name.rsplit("-", 1)[1] in files["compare.md"]
     [row] = csv.DictReader(io.StringIO(files["linear-probes.csv"]))
     exact = stats.binomtest(120, 200).proportion_ci(method="exact")
-    found = [float(row[name]) for name in ("published", "ours", "low", "high", "difference")]
-    assert found == pytest.approx([64.5, 60.0, 100 * exact.low, 100 * exact.high, -4.5])
+    numbers = [float(row[name]) for name in ("published", "ours", "low", "high", "difference")]
+    assert numbers == pytest.approx([64.5, 60.0, 100 * exact.low, 100 * exact.high, -4.5])
 
 
 @pytest.mark.parametrize(

@@ -21,22 +21,22 @@ def stores(root, deviation, models=60, images=4000):
 
 
 def test_the_reproduction_deviation_is_found_and_covered(tmp_path):
-    here, there = stores(tmp_path, 0.02, models=40, images=500)
-    [sa, ra] = reruns(shared(collect(here), collect(there)))
+    first, second = stores(tmp_path, 0.02, models=40, images=500)
+    [sa, ra] = reruns(shared(collect(first), collect(second)))
     assert (sa.metric, sa.evaluations) == ("sa", 40) and sa.low < 0.02 < sa.high
     assert sa.deviation == pytest.approx(0.02, rel=0.3) and ra.deviation == pytest.approx(0.01, rel=0.3)
     assert sa.seeds == pytest.approx(0.02, rel=0.3)  # here another machine is another seed
-    changes = [a.metrics["sa"] - b.metrics["sa"] for a, b in shared(collect(here), collect(there))]
+    changes = [a.metrics["sa"] - b.metrics["sa"] for a, b in shared(collect(first), collect(second))]
     assert sa.deviation == pytest.approx(np.sqrt(np.mean(np.square(changes)) / 2))
 
 
 def test_the_command_says_what_both_ran_on(tmp_path, capsys):
-    here, there = stores(tmp_path, 0.02, models=3, images=100)
-    for store, torch in ((here, "2.14.1"), (there, "2.15.0")):
+    first, second = stores(tmp_path, 0.02, models=3, images=100)
+    for store, torch in ((first, "2.14.1"), (second, "2.15.0")):
         for path in store.glob("eval/*"):
             (path / "env.json").write_text(json.dumps({"versions": {"torch": torch}, "processor": "x"}))
     out = tmp_path / "out"
-    assert main(["compare", "--rerun", str(there), "--store", str(here), "--out", str(out)]) == 0
+    assert main(["compare", "--rerun", str(second), "--store", str(first), "--out", str(out)]) == 0
     text = capsys.readouterr().out
     assert (
         "3 evaluations that ran twice" in text

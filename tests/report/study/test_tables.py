@@ -172,8 +172,8 @@ def test_a_cell_is_the_mean_over_seeds_of_what_the_records_say(photographs):
 
 def test_the_quickstart_and_the_natural_study_stay_apart_in_one_store(tmp_path):
     natural(quickstart(tmp_path, seeds=(0,)), seeds=(0,), datasets=("digits",), n=20)
-    found = built("quickstart", tmp_path)
-    assert {r.num_images for r in found.ordered} == {100} and len(found.ordered) == 6
+    table = built("quickstart", tmp_path)
+    assert {r.num_images for r in table.ordered} == {100} and len(table.ordered) == 6
     assert {r.num_images for r in built("natural2", tmp_path).ordered} == {20}
     assert built("natural2", quickstart(tmp_path / "other", seeds=(0,))).ordered == []
 

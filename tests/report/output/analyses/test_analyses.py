@@ -71,13 +71,13 @@ def test_equal_models_are_equivalent_where_images_are_many_and_undecided_where_f
 def test_the_sets_that_gain_by_their_size_are_seen(tmp_path):
     store = study(tmp_path, tables=("2",), datasets=("pets", "dtd", "cars", "food101", "cifar10"), n=100)
     rows = asked(store, tmp_path / "out", "sets")
-    known = {(row["pretrain"], row["metric"], row["model"], row["term"]) for row in rows}
-    assert ("at", "ra", "on images", "log10 images") in known and (
+    terms = {(row["pretrain"], row["metric"], row["model"], row["term"]) for row in rows}
+    assert ("at", "ra", "on images", "log10 images") in terms and (
         "at",
         "ra",
         "meta-analysis",
         "mean",
-    ) in known
+    ) in terms
 
 
 def test_a_model_that_is_worse_in_both_is_not_on_the_frontier(tmp_path):
@@ -105,9 +105,9 @@ def test_labels_saved_are_read_at_equal_height(tmp_path):
         add_attack(tmp_path, "pets", 10 * sa, 5 * sa, 1000, shots=shots)
         add_attack(tmp_path, "pets", 10 * (sa + 20), 5 * (sa + 20), 1000, shots=shots, pretrain="simclr")
     rows = asked(tmp_path, tmp_path / "out", "labels")
-    found = {(row["amount"], row["metric"]): row for row in rows}
-    assert float(found["2.0", "sa"]["times_the_labels"]) == pytest.approx(4)
-    assert found["16.0", "sa"]["times_the_labels"] == "" and float(found["16.0", "sa"]["low"]) <= 1
+    by_amount = {(row["amount"], row["metric"]): row for row in rows}
+    assert float(by_amount["2.0", "sa"]["times_the_labels"]) == pytest.approx(4)
+    assert by_amount["16.0", "sa"]["times_the_labels"] == "" and float(by_amount["16.0", "sa"]["low"]) <= 1
 
 
 def test_a_point_costs_what_training_above_none_costs(tmp_path):
