@@ -177,7 +177,7 @@ def test_a_batch_without_memory_is_tried_once_more_with_checkpointing(script, wo
         (stage,) = script.planned(*command[1:])
         directory = stage.directory(tmp_path)
         directory.path.mkdir(parents=True, exist_ok=True)
-        directory.update(state=directories.FAILED, error="no memory left on a GPU for 8 images a device")
+        directory.update(state=directories.FAILED, error="no memory left on a GPU for 8 images per device")
         return 2
 
     monkeypatch.setattr(script, "run", fail)

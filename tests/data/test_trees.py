@@ -1,4 +1,4 @@
-"""Files below a folder, listed once a machine; paths in one block."""
+"""Files below a folder, listed once per machine; paths in one block."""
 
 from __future__ import annotations
 

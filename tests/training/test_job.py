@@ -96,7 +96,7 @@ def test_views_finished_on_the_device_are_the_same_after_a_stop_inside_an_epoch(
         raise InterruptedError
 
     with monkeypatch.context() as patched, pytest.raises(InterruptedError):
-        patched.setattr(module, "_tell_unreadable", broken)
+        patched.setattr(module, "_warn_of_unreadable", broken)
         train(cut, CONTEXT)
     train(cut, CONTEXT)
     found, wanted = ((tmp_path / part / "model.safetensors").read_bytes() for part in ("cut", "whole"))
@@ -206,7 +206,7 @@ def test_too_little_memory_names_the_ways_out(tmp_path, monkeypatch):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr(module, "fit", fit)
-    with pytest.raises(ConfigError, match="no memory left on cpu for 10 images a device") as caught:
+    with pytest.raises(ConfigError, match="no memory left on cpu for 10 images per device") as caught:
         train(make_job("simclr", tmp_path), CONTEXT)
     assert "activation_checkpointing" in caught.value.hints[0]
     assert "bf16" in caught.value.hints[1] and "micro_batch" in caught.value.hints[1]

@@ -133,18 +133,18 @@ def cut_and_resumed(root, context):
     whole = make_job("at", root / "whole", runtime=make_runtime(sync_batchnorm=False))
     train(whole, context)
     cut = dataclasses.replace(whole, directory=root / "cut")
-    unbroken = job_module._tell_unreadable
+    unbroken = job_module._warn_of_unreadable
 
     def broken(batches, dataset):
         yield from itertools.islice(unbroken(batches, dataset), 6)  # a checkpoint every 4 steps
         raise InterruptedError
 
-    job_module._tell_unreadable = broken
+    job_module._warn_of_unreadable = broken
     try:
         with contextlib.suppress(InterruptedError):
             train(cut, context)
     finally:
-        job_module._tell_unreadable = unbroken
+        job_module._warn_of_unreadable = unbroken
     assert not (cut.directory / "model.safetensors").exists()
     train(cut, context)
 

@@ -163,7 +163,7 @@ def _fetch(names: list[str], root: str, arguments: argparse.Namespace) -> int:
 ACTIONS: dict[str, tuple[Action, str, str | int, tuple[str, ...]]] = {
     "status": (
         _status,
-        "one line a set: ok, partial or missing, images found / expected, size, terms",
+        "one line per set: ok, partial or missing, images found / expected, size, terms",
         "*",
         ("--partition", "--json"),
     ),

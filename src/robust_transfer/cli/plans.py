@@ -118,7 +118,7 @@ def show_evaluations(stages: Sequence[Stage], root: str, data: DataConfig) -> in
 
 
 def rows(outcomes: Sequence[Sequence[StageDirectory]]) -> str:
-    """Return the result rows of finished runs: one line an evaluation, keys, where they are."""
+    """Return the result rows of finished runs: one line per evaluation, keys, where they are."""
     lines = []
     directories = list(dict.fromkeys(d for outcome in outcomes for d in outcome))
     for directory in directories:

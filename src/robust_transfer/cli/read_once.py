@@ -1,4 +1,4 @@
-"""Hydra's config files, read and parsed once a session."""
+"""Hydra's config files, read and parsed once per session."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 class ReadOnce:
-    """Hydra's repository of config files, each read and parsed once a session.
+    """Hydra's repository of config files, each read and parsed once per session.
 
     Hydra copies its repository for every composition and every list of a group's choices; the copy is this
     one again. A composition merges into what it loaded, so each gets a copy of that.

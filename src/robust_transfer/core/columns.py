@@ -12,7 +12,7 @@ EMPTY = ("", "-", "–")
 
 
 def columns(rows: Sequence[Sequence[str]], width: int | None = None) -> str:
-    """Align text in columns two spaces apart, one line a row.
+    """Align text in columns two spaces apart, one line per row.
 
     Parameters
     ----------

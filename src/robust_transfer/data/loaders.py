@@ -37,7 +37,7 @@ class Batch(NamedTuple):
     indices : (B,) int64, position in the data set
     epoch : epoch of the step; 0 in evaluation
     unreadable : positions that could not be read (on_error="skip"). In evaluation they are left out, so a
-        batch may be shorter, even empty; in training the next readable image of the class stands in
+        batch may be shorter, even empty; in training the next readable image of the class replaces it
     drawn : for views that are finished on the device, what is left to do: (B, 12) per view, see View.row
     """
 

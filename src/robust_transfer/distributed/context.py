@@ -69,7 +69,7 @@ class Context:
         buffers = [b for norm in norms for b in norm.buffers(recurse=False) if b.is_floating_point()]
         if self.world_size == 1 or not buffers:
             return
-        together = torch.cat([buffer.flatten() for buffer in buffers])  # one message, not one a layer
+        together = torch.cat([buffer.flatten() for buffer in buffers])  # one message, not one per layer
         td.broadcast(together, src=0)
         for buffer, part in zip(buffers, together.split([b.numel() for b in buffers]), strict=True):
             buffer.copy_(part.view_as(buffer))

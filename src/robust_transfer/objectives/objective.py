@@ -105,7 +105,7 @@ class Objective:
     def around_step(
         self, trained: nn.Module, backward: Callable[[], Metrics], progress: Progress
     ) -> Iterator[None]:
-        """Do what belongs before the step's backward passes and after its optimiser step, once a step.
+        """Do what belongs before the step's backward passes and after its optimiser step, once per step.
 
         Parameters
         ----------

@@ -195,7 +195,7 @@ class StoppingRule:
 
     @cached_property
     def _needed(self) -> list[list[int]]:
-        """Smallest count that certifies a radius: one row an analysis, one column a radius."""
+        """Smallest count that certifies a radius: one row per analysis, one column per radius."""
         sigma = self.settings.sigma
         return [
             [smallest_count(a.samples, a.alpha, sigma=sigma, radius=r) for r in self.radii]
@@ -204,7 +204,7 @@ class StoppingRule:
 
     @cached_property
     def _futility_bounds(self) -> list[list[int]]:
-        """Largest count at which a radius is given up: one row an early analysis, one column a radius.
+        """Largest count at which a radius is given up: one row per early analysis, one column per radius.
 
         In the schedule `doubling`, where the count shows with confidence that the class's probability does
         not allow the radius, or n samples cannot bring it any more.

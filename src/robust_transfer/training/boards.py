@@ -92,7 +92,7 @@ class Board(Protocol):
         """Show (B, 3, H, W) uint8 images."""
 
     def result(self, metrics: Numbers, records: Rows) -> None:
-        """Show the metrics of an evaluation and one row an image."""
+        """Show the metrics of an evaluation and one row per image."""
 
     def close(self) -> None:
         """Write what is still in memory."""
@@ -138,7 +138,7 @@ def _table(rows: Sequence[Sequence[Any]], head: Sequence[str]) -> str:
 
 
 class Wandb:
-    """One W&B run a stage, named by its directory, so that a resumed stage goes on in the same run."""
+    """One W&B run per stage, named by its directory, so that a resumed stage continues the same run."""
 
     def __init__(self, directory: Path, *, project: str) -> None:
         import wandb

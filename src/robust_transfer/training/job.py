@@ -167,19 +167,19 @@ def _batches(job: StageJob, objective: Objective, dataset: ImageDataset, context
             prefetch_factor=job.runtime.prefetch_factor,
             pin_memory=context.device.type in STREAMING,
         )
-        return on_device(_tell_unreadable(batches, dataset), context.device)
+        return on_device(_warn_of_unreadable(batches, dataset), context.device)
 
     return open_batches
 
 
-def _tell_unreadable(batches: Iterator[Batch], dataset: ImageDataset) -> Iterator[Batch]:
-    """Say once of every image that could not be read that another of its class stood in for it."""
-    told: set[int] = set()
+def _warn_of_unreadable(batches: Iterator[Batch], dataset: ImageDataset) -> Iterator[Batch]:
+    """Warn once of every image that could not be read and was replaced by another of its class."""
+    reported: set[int] = set()
     for batch in batches:
-        for position in set(batch.unreadable) - told:
-            told.add(position)
+        for position in set(batch.unreadable) - reported:
+            reported.add(position)
             name = dataset.paths[position]
-            logger.warning("%s cannot be read; another image of its class stands in", name)
+            logger.warning("%s cannot be read; another image of its class replaces it", name)
         yield batch
 
 
@@ -213,7 +213,7 @@ def out_of_memory(job: StageJob, context: Context) -> ConfigError:
     local = method.batch_size // context.world_size
     parts = ", micro_batch=N (BatchNorm over N images)"
     return ConfigError(
-        f"no memory left on {device_name(context.device)} for {local} images a device",
+        f"no memory left on {device_name(context.device)} for {local} images per device",
         "the same result: runtime.devices=N (more), runtime.activation_checkpointing=true",
         "another key: precision=bf16" + (parts if method.spec.accumulates or method.spec.caches else ""),
     )

@@ -22,7 +22,7 @@ DRAWS = 1000
 
 @dataclass(frozen=True)
 class Share:
-    """A share with its 95 % interval; None where one model a set leaves nothing to redraw."""
+    """A share with its 95 % interval; None where one model per set leaves nothing to redraw."""
 
     value: float
     low: float | None

@@ -14,7 +14,7 @@ TABLES = ("2", "3", "4", "5")
 
 @dataclass(frozen=True)
 class PublishedClaim:
-    """A number that stands in the study's text."""
+    """A number in the study's text."""
 
     name: str
     table: str
