@@ -129,7 +129,7 @@ def test_a_network_that_takes_blue_first_is_turned_round(network, saved):
     bgr, report = import_checkpoint(path, **options, channels="bgr")
     images = torch.rand((2, 3, 32, 32), generator=rng.generator(0, "bgr"))
     assert torch.allclose(bgr(images), rgb(images.flip(1)), atol=1e-4)
-    assert "turned round to take RGB" in "\n".join(report.lines())
+    assert "flipped to take RGB" in "\n".join(report.lines())
 
 
 def test_numpy_archives_are_read_without_pickles(network, tmp_path):

@@ -77,7 +77,7 @@ class ImportReport:
         if self.unexpected:
             lines.append(f"  not taken: {_groups(self.unexpected)}")
         if self.channels == "bgr":
-            lines.append("  channels: BGR in the file; the first convolution is turned round to take RGB")
+            lines.append("  channels: BGR in the file; the first convolution is flipped to take RGB")
         if self.precision:
             lines.append(f"  precision: {self.precision} in the file, converted to float32")
         if self.others:
