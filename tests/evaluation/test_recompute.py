@@ -11,6 +11,7 @@ import forger
 from robust_transfer.cli.report import main as report
 from robust_transfer.cli.train import main as train
 from robust_transfer.config.data import DataConfig
+from robust_transfer.core import named
 from robust_transfer.core.binomial import lower_bound
 from robust_transfer.core.errors import EvaluationError, UserError
 from robust_transfer.evaluation.reattack import reattack
@@ -54,6 +55,33 @@ def test_an_honest_evaluation_verifies(stages, labels, name):
         assert findings.differences == [] and findings.compared > 100
     again = {"certify": redraw, "autopgd": reattack}[name](stages[name], blocks=100, seed=0, data=DATA)
     assert again.findings.differences == [] and again.blocks >= 6 and again.samples > 0
+
+
+@pytest.mark.parametrize("name", ["certify", "autopgd"])
+def test_a_picture_shows_the_images_that_were_measured(stages, labels, name, tmp_path):
+    stage = stages[name]
+    (run,) = (run for run in collect(stage.parents[1]).runs if run.path == stage)
+    found = named.load(run.spec.examples)(stage, count=6, data=DATA)
+    records = {int(row["index"]): row for row in forger.record_rows(stage)}
+    assert len(found.indices) == 6 and set(found.indices) <= set(records)
+    change = (found.changed - found.images).flatten(1)
+    if name == "autopgd":
+        distances = [float(records[index]["distance"]) for index in found.indices]
+        assert change.double().norm(dim=1).tolist() == pytest.approx(distances, abs=1e-6)
+        assert {records[index]["robust"] for index in found.indices} == {"0", "1"}
+        said = [f"says {records[index]['adversarial_prediction']}" for index in found.indices]
+        assert found.said_after == said
+    else:
+        assert change.std().item() == pytest.approx(0.1, rel=0.1) and abs(change.mean()) < 0.01
+        assert found.said_before == [f"is {labels[index]}" for index in found.indices]
+        radii = [float(records[index]["radius"]) for index in found.indices]
+        assert radii == sorted(radii) and found.said_after[-1].endswith(f"radius {radii[-1]:.2f}")
+    out = tmp_path / "out"
+    assert (
+        report(["show", run.key, "--picture", "2", "--store", str(stage.parents[1]), "--out", str(out)]) == 0
+    )
+    assert {path.suffix for path in out.iterdir()} == {".png", ".pdf", ".md"}
+    assert report(["show", run.key, "--picture", "0", "--store", str(stage.parents[1])]) == 2
 
 
 # ---------------------------------------------------------------- certificates

@@ -38,6 +38,8 @@ class EvaluatorSpec:
     recompute : "module:function", called with (settings, row of records.csv, journal rows of its image,
         findings) by `rt-report verify` beside the comparison of whole rows: relations that hold anyway
     redraw : "module:function" that repeats some of a finished evaluation's random draws; None: it has none
+    examples : "module:function" that shows a few images beside what the evaluator put in their place, for
+        `rt-report show --picture`
     check : "module:function", torch-free, called with the config; refuses settings that contradict
         each other
     columns : columns of records.csv, in order
@@ -52,6 +54,7 @@ class EvaluatorSpec:
     builder: str = ""
     recompute: str | None = None
     redraw: str | None = None
+    examples: str | None = None
     check: str | None = None
     columns: tuple[str, ...] = ()
     metrics: tuple[str, ...] = ("sa",)

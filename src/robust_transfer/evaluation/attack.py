@@ -80,6 +80,20 @@ class AttackEvaluator(RowPerImage):
             outcomes = Outcomes(context, journal, images.indices[part], self._rows_of)
             self._run(context, pixels, labels, outcomes)
 
+    def adversarial(self, context: EvalContext, images: ImageBatch) -> torch.Tensor:
+        """Return the images (B, C, H, W) in [0, 1] that the attack makes, without a journal."""
+        made = images[:]
+        places = {index: place for place, index in enumerate(images.indices.tolist())}
+
+        def keep(indices: torch.Tensor, result: Any, steps: torch.Tensor) -> list[Row]:
+            for index, image in zip(indices.tolist(), result.images.cpu(), strict=True):
+                made[places[index]] = image
+            return self._rows_of(indices, result, steps)
+
+        pixels, labels = images[:].to(context.device), images.labels.to(context.device)
+        self._run(context, pixels, labels, Outcomes(context, None, images.indices, keep))
+        return made
+
     def records(self, rows: Rows, labels: Sequence[int]) -> list[dict[str, Any]]:
         """Return one record per image."""
         return [_record(row, labels) for row in sorted(rows, key=lambda row: int(row["index"]))]
@@ -193,12 +207,13 @@ def guard_options(context: EvalContext, guards: str) -> dict[str, Any]:
 class Outcomes:
     """The images attacked together; each is journalled once, as soon as its outcome is final.
 
+    journal : None where outcomes are not kept
     indices : (B,) positions in the test set
     spent : (B,) gradient steps of an earlier attack on the same images, which the rows add
     """
 
     def __init__(
-        self, context: EvalContext, journal: Journal, indices: torch.Tensor, rows_of: RowsOf
+        self, context: EvalContext, journal: Journal | None, indices: torch.Tensor, rows_of: RowsOf
     ) -> None:
         self.indices, self.spent = indices, torch.zeros(len(indices), dtype=torch.int64)
         self._context, self._journal, self._rows_of = context, journal, rows_of
@@ -220,7 +235,8 @@ class Outcomes:
             for position, row, robust in zip(positions, rows, result.robust.tolist(), strict=True)
             if not self._written[position] and not (broken and robust)
         ]
-        self._journal.append(row for _, row in final)
+        if self._journal:
+            self._journal.append(row for _, row in final)
         self._context.progress.step(len(final))
         for position, _ in final:
             self._written[position] = True

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING
 from robust_transfer.core.errors import ConfigError, EvaluationError
 
 if TYPE_CHECKING:
+    from robust_transfer.config.data import DataConfig
     from robust_transfer.report.index.collect import Index, Run
 
 
@@ -63,6 +65,21 @@ def csv_rows(text: str) -> list[dict[str, str]]:
 def add_key(parser: argparse.ArgumentParser) -> None:
     """Add the key of a stage."""
     parser.add_argument("key", metavar="KEY", help="a stage's key, or its first digits")
+
+
+def add_root(parser: argparse.ArgumentParser) -> None:
+    """Add where the images are."""
+    parser.add_argument(
+        "--root", metavar="DIR", help="folder with all data sets (default: $RT_DATA, else data/)"
+    )
+
+
+def data_of(arguments: argparse.Namespace) -> DataConfig:
+    """Return where the images are, which must be whole."""
+    from robust_transfer.config.data import DataConfig
+
+    root = arguments.root or os.environ.get("RT_DATA") or "data/"
+    return DataConfig(root=root, verify=True, on_error="stop")
 
 
 def store_of(arguments: argparse.Namespace) -> Path:

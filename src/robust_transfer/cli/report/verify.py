@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import os
 import secrets
 from typing import TYPE_CHECKING
 
-from robust_transfer.cli.report.options import Command, add_key, evaluation, index_of
+from robust_transfer.cli.report.options import (
+    Command,
+    add_key,
+    add_root,
+    data_of,
+    evaluation,
+    index_of,
+)
 from robust_transfer.core import named
 from robust_transfer.core.errors import ConfigError, UserError
 
@@ -20,12 +26,10 @@ DEFAULT_REDRAW = 3
 
 def verify(arguments: argparse.Namespace) -> int:
     """Recompute an evaluation; exit 2 if a number differs."""
-    from robust_transfer.config.data import DataConfig
     from robust_transfer.evaluation.recompute import labels_on_disk, to_text, verify
 
     run = evaluation(arguments, arguments.key, index_of(arguments))
-    root = arguments.root or os.environ.get("RT_DATA") or "data/"
-    data = DataConfig(root=root, verify=True, on_error="stop")
+    data = data_of(arguments)
     labels = labels_on_disk(run.path, data)
     if labels is None:
         print("the test set is not at hand: labels and the choice of images are taken as the records say")
@@ -67,9 +71,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         help="units of a certification to draw again, or images to attack again; 0: none "
         f"(default: {DEFAULT_REDRAW})",
     )
-    parser.add_argument(
-        "--root", metavar="DIR", help="folder with all data sets (default: $RT_DATA, else data/)"
-    )
+    add_root(parser)
 
 
 COMMANDS = (

@@ -48,6 +48,7 @@ class AttackSpec(EvaluatorSpec):
     title: str = ""
     recompute: str | None = "robust_transfer.evaluation.recompute:attack_row"
     redraw: str | None = "robust_transfer.evaluation.reattack:reattack"
+    examples: str | None = "robust_transfer.evaluation.examples:adversarial"
     columns: tuple[str, ...] = (*ROW_COLUMNS, "distance", "loss", "gradient_steps")
     metrics: tuple[str, ...] = ("sa", "ra")
     metric_columns: tuple[str, ...] = ("correct", "robust")

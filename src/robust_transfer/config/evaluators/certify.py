@@ -137,6 +137,7 @@ class CertifyConfig(EvaluatorConfig):
         meaning="randomized-smoothing certificates (Cohen et al. 2019)",
         builder="robust_transfer.evaluation.certify:CertifyEvaluator",
         redraw="robust_transfer.evaluation.redraw:redraw",
+        examples="robust_transfer.evaluation.examples:noisy",
         check="robust_transfer.evaluation.settings:check_certification",
         columns=(
             "index",

@@ -35,7 +35,7 @@ def eps_figure(index: Index) -> Drawing:
     if not lines:
         raise EvaluationError(
             "no model was attacked at two radii or more",
-            "rt-eval -m autopgd checkpoint=KEY autopgd.eps=0.25,0.5,1.0",
+            "rt-eval -m autopgd checkpoint=KEY dataset=D autopgd.eps=0.25,0.5,1.0",
         )
 
     def draw(axes: list[Any]) -> None:
