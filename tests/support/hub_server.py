@@ -13,7 +13,7 @@ COMMIT = "89abcdef0123456789abcdef0123456789abcdef"
 @contextmanager
 def hub_server(repositories):
     """Serve {repository: {file: bytes}}; yields (address, list of (method, path) that were asked)."""
-    asked = []
+    requests = []
 
     class Hub(BaseHTTPRequestHandler):
         def log_message(self, *words):
@@ -31,7 +31,7 @@ def hub_server(repositories):
 
         def do_GET(self):
             path = unquote(self.path.partition("?")[0])
-            asked.append((self.command, path))
+            requests.append((self.command, path))
             for repository, files in repositories.items():
                 if path.startswith(f"/{repository}/resolve/"):
                     file = path.split("/", 5)[5]
@@ -57,7 +57,7 @@ def hub_server(repositories):
     server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
-        yield f"http://127.0.0.1:{server.server_port}", asked
+        yield f"http://127.0.0.1:{server.server_port}", requests
     finally:
         server.shutdown()
         server.server_close()

@@ -68,9 +68,9 @@ def lines(directory):
     return [json.loads(line) for line in (directory / "metrics.jsonl").read_text().splitlines()]
 
 
-def assert_equal_models(found, wanted):
-    for name, value in wanted.state_dict().items():
-        assert torch.equal(found.state_dict()[name], value), name
+def assert_equal_models(actual, expected):
+    for name, value in expected.state_dict().items():
+        assert torch.equal(actual.state_dict()[name], value), name
 
 
 class Crash(Exception):

@@ -21,10 +21,10 @@ def one_step(objective, model, batch, noise, progress=FIRST):
     return objective(model, objective.prepare(model, batch, noise, progress), noise, progress)
 
 
-def assert_same_value_and_gradient(found, wanted, *tensors, tolerance=1e-12):
+def assert_same_value_and_gradient(actual, reference, *tensors, tolerance=1e-12):
     """Compare two functions of float64 tensors, the second written independently: values and gradients."""
     results = []
-    for function in (found, wanted):
+    for function in (actual, reference):
         inputs = [tensor.detach().clone().requires_grad_() for tensor in tensors]
         value = function(*inputs)
         gradients = torch.autograd.grad(value, inputs, allow_unused=True, materialize_grads=True)

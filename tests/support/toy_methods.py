@@ -92,10 +92,10 @@ class Taught(Standard):
 
     def __call__(self, model, batch, noise, progress):
         with torch.no_grad():
-            wanted = self.references["teacher"](batch.images[0])
+            targets = self.references["teacher"](batch.images[0])
             assert not any(module.training for module in self.references["start"].modules())
         logits = model(batch.images[0])
-        return (logits - wanted).square().mean(), {}
+        return (logits - targets).square().mean(), {}
 
 
 @dataclass
