@@ -78,7 +78,7 @@ class ImageCounts:
 
     @property
     def num_classes(self) -> tuple[int, ...]:
-        """The numbers of classes that the units state: one, unless somebody changed it."""
+        """The numbers of classes that the units state: one, unless the journal was changed."""
         return tuple(sorted({unit.counts.num_classes for unit in self._units.values()}))
 
     def missing(self, start: int, stop: int) -> list[tuple[int, int]]:

@@ -21,7 +21,7 @@ from robust_transfer.distributed.context import Context
 from robust_transfer.distributed.devices import choose_workers, device_name
 from robust_transfer.evaluation import summary
 from robust_transfer.evaluation.images import ImageBatch, read_parts
-from robust_transfer.evaluation.measured_model import noted, open_model
+from robust_transfer.evaluation.measured_model import file_record, open_model
 from robust_transfer.evaluation.protocol import EvalContext, Evaluator
 from robust_transfer.evaluation.warnings import Warnings
 from robust_transfer.models.normalized import Classifier
@@ -74,7 +74,7 @@ def evaluate(job: StageJob, context: Context) -> dict[str, Any]:
     context.barrier()
     device = device_name(context.device)
     reported: dict[str, Any] = {"fingerprint": dataset.fingerprint(), "device": device}
-    reported["model_file"] = noted(job.parent)
+    reported["model_file"] = file_record(job.parent)
     if context.is_main:
         metrics, records = _finish(job, evaluator, labels, device, time.time() - started)
         if job.runtime.loggers:

@@ -30,7 +30,7 @@ def open_model(file: ModelFile) -> tuple[Classifier, list[str]]:
     return (model if file.denoiser is None else Denoised(read_denoiser(file.denoiser), model)), lines
 
 
-def noted(file: ModelFile) -> dict[str, Any] | None:
+def file_record(file: ModelFile) -> dict[str, Any] | None:
     """Return what status.json records of a model that has no key in the store; None where it has one."""
     if file.reading is None and file.denoiser is None:
         return None
@@ -39,8 +39,8 @@ def noted(file: ModelFile) -> dict[str, Any] | None:
     return {"path": str(file.path), "reading": reading, "denoiser": denoiser}
 
 
-def reopen_model(noted: Mapping[str, Any], lineage: Lineage, stage: str) -> Classifier:
-    """Load the model that `noted` describes again; no code in its files runs, whatever was allowed then.
+def reopen_model(record: Mapping[str, Any], lineage: Lineage, stage: str) -> Classifier:
+    """Load the model that `record` describes again; no code in its files runs, whatever was allowed then.
 
     Parameters
     ----------
@@ -51,27 +51,27 @@ def reopen_model(noted: Mapping[str, Any], lineage: Lineage, stage: str) -> Clas
     ------
     EvaluationError : a file is not where it was, or is another one
     """
-    denoiser = None if noted["denoiser"] is None else Path(noted["denoiser"])
-    behind = (lineage.defence or "").rpartition(" ")[2]
-    for path, digest in ((Path(noted["path"]), lineage.file_sha256 or ""), (denoiser, behind)):
+    denoiser = None if record["denoiser"] is None else Path(record["denoiser"])
+    denoiser_hash = (lineage.defence or "").rpartition(" ")[2]
+    for path, digest in ((Path(record["path"]), lineage.file_sha256 or ""), (denoiser, denoiser_hash)):
         if path is None:
             continue
         if not path.exists():
             raise EvaluationError(f"{path}, which {stage} measured, is missing", "put it back")
         if not content_sha256(path).startswith(digest):
             raise EvaluationError(f"{path} is not the file that {stage} measured (another sha256)")
-    reading = None if noted["reading"] is None else {**noted["reading"], "trust": False}
-    return open_model(ModelFile(Path(noted["path"]), "", reading, denoiser))[0].eval()
+    reading = None if record["reading"] is None else {**record["reading"], "trust": False}
+    return open_model(ModelFile(Path(record["path"]), "", reading, denoiser))[0].eval()
 
 
-def noted_loading(noted: Mapping[str, Any]) -> str:
-    """Return the Python code that loads the model that `noted` describes."""
-    options = "".join(f", {name}={value!r}" for name, value in (noted["reading"] or {}).items())
+def loading_code(record: Mapping[str, Any]) -> str:
+    """Return the Python code that loads the model that `record` describes."""
+    options = "".join(f", {name}={value!r}" for name, value in (record["reading"] or {}).items())
     lines = ["from robust_transfer.models import Denoised, import_checkpoint, load_model, read_denoiser", ""]
-    if noted["reading"] is None:
-        lines.append(f"model = load_model({noted['path']!r})")
+    if record["reading"] is None:
+        lines.append(f"model = load_model({record['path']!r})")
     else:
-        lines.append(f"model, _ = import_checkpoint({noted['path']!r}{options}, keep_head=True)")
-    if noted["denoiser"] is not None:
-        lines.append(f"model = Denoised(read_denoiser({noted['denoiser']!r}), model)")
+        lines.append(f"model, _ = import_checkpoint({record['path']!r}{options}, keep_head=True)")
+    if record["denoiser"] is not None:
+        lines.append(f"model = Denoised(read_denoiser({record['denoiser']!r}), model)")
     return "\n".join([*lines, "logits = model.eval()(images)  # images in [0, 1]"])

@@ -135,11 +135,11 @@ def reopen(stage_dir: Path, data: DataConfig) -> FinishedEvaluation:
         raise EvaluationError(f"{stage_dir.name} has no journal (expected journal.0.csv)")
     header = contents[0][0]
     device = _device(header, stage_dir.name, summary.commit)
-    noted = stage.status().model_file
+    record = stage.status().model_file
     model = (
         _trained(stage_dir, summary.parent)
-        if noted is None
-        else reopen_model(noted, summary.lineage, stage_dir.name)
+        if record is None
+        else reopen_model(record, summary.lineage, stage_dir.name)
     )
     dataset = open_split(config.dataset, data, config.dataset.evaluate_on, generated=config.generated)
     fingerprint = stage.status().fingerprint

@@ -60,8 +60,8 @@ def _resolved(model: ModelConfig) -> ModelConfig:
 def _references(config: TrainConfig) -> dict[str, CheckpointMetadata]:
     """Find the finished stages that methods read beside the models that they train."""
     methods = [method for method in (config.pretrain, config.finetune) if isinstance(method, TrainingConfig)]
-    told = [where for method in methods for where in method.spec.references(method).values()]
-    named = {where for where in told if isinstance(where, str)} - {PARENT}
+    references = [where for method in methods for where in method.spec.references(method).values()]
+    named = {where for where in references if isinstance(where, str)} - {PARENT}
     finished = {where: finished_stage(where, config.store, "reference") for where in sorted(named)}
     return {**finished, **_evaluators_references(config)}
 

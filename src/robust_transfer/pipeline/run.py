@@ -79,7 +79,7 @@ def execute(
 
 @dataclass(frozen=True)
 class Runner:
-    """Where stages are computed, from which data, and who is told.
+    """Where stages are computed, from which data, and where messages go.
 
     root : the store
     context : the processes that a launcher started; None where this one is alone

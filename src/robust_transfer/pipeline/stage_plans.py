@@ -190,7 +190,7 @@ def _references(
 ) -> dict[str, Stage | CheckpointMetadata]:
     """Return the models that a method reads beside the one that it trains, by their names in its spec.
 
-    planned : plans the stage of a reference that is told by the values of a method
+    planned : plans the stage of a reference that is given by the values of a method
     """
     models: dict[str, Stage | CheckpointMetadata] = {}
     for name, where in method.spec.references(method).items():

@@ -49,19 +49,19 @@ def export(arguments: argparse.Namespace) -> int:
 def _file_card(stage: StageDirectory, index: Index, to: str) -> int:
     """Write the card of a model that is no stage's, opened from where its evaluation found it."""
     from robust_transfer.core.files import write_text
-    from robust_transfer.evaluation.measured_model import noted_loading, reopen_model
+    from robust_transfer.evaluation.measured_model import loading_code, reopen_model
     from robust_transfer.models import model_card
     from robust_transfer.report.output.cards import evaluation_card
 
     run = next(run for run in (*index.runs, *index.smoke) if run.path == stage.path)
-    noted = stage.status().model_file
-    if noted is None:
+    record = stage.status().model_file
+    if record is None:
         raise EvaluationError(f"{stage.path.name} does not say where its model lies", "evaluate it again")
-    model = reopen_model(noted, run.lineage, stage.path.name)
+    model = reopen_model(record, run.lineage, stage.path.name)
     names = ("arch", "width", "num_classes", "class_names", "image_size", "mean", "std", "train_sigma")
     own = {name: getattr(model, name) for name in names}
-    details = {**evaluation_card(run), "loading": noted_loading(noted), "key": run.key}
-    write_text(Path(to), model_card({**own, "file": noted["path"], "plain": False, **details}))
+    details = {**evaluation_card(run), "loading": loading_code(record), "key": run.key}
+    write_text(Path(to), model_card({**own, "file": record["path"], "plain": False, **details}))
     print(to)
     return 0
 

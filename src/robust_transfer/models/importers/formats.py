@@ -57,7 +57,7 @@ class Format:
     ----------
     name : as in pretrain.format=, or "native"
     root : regular expression for what precedes the backbone's keys
-    matches : whether a file can be of this format; None: it cannot be told by its keys, only declared
+    matches : whether a file can be of this format; None: the keys do not show it, it must be declared
     normalize : the source's normalisation ("imagenet", "cifar", "none"), or None if the file does not tell
     rename : (pattern, replacement) pairs for keys below the root, tried in order on each key
     paths : where the state_dict may lie, first found wins
