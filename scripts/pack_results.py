@@ -3,7 +3,7 @@
     python scripts/pack_results.py STORE results/NAME/stages.tar.xz [--pretrained]
 
 Unpacked, the archive is a store: `rt-report table N --store DIR` makes the same table from it. It holds no
-weights, or those of small pre-trained networks, from which the same sweep then goes on.
+weights, or those of small pre-trained networks, from which a later sweep can fine-tune more.
 """
 
 from __future__ import annotations
