@@ -61,7 +61,7 @@ def report(script, words):
 
         def run(command):
             alone = {"pretrain=at", "until=pretrain"} <= set(command)
-            return own_process(command) if alone else train.main(command[1:])
+            return own_process(command) if alone else train.main(command[3:])
 
         patch.setattr(script, "run", run)
         assert script.main(words) == 0
@@ -174,7 +174,7 @@ def test_a_batch_without_memory_is_tried_once_more_with_checkpointing(script, wo
 
     def fail(command):
         commands.append(command)
-        (stage,) = script.planned(*command[1:])
+        (stage,) = script.planned(*command[3:])
         directory = stage.directory(tmp_path)
         directory.path.mkdir(parents=True, exist_ok=True)
         directory.update(state=directories.FAILED, error="no memory left on a GPU for 8 images per device")
