@@ -48,7 +48,7 @@ def gains_figure(table: Table) -> Drawing:
             "Relative gain over no pre-training, one point per target, with 95 % intervals (of published",
             "accuracies those of two independent shares of n images). Lines allow for sampling error in both",
             "gains; slopes have 95 % intervals over targets like these, and a line whose slope may be 0 is",
-            "not drawn.",
+            "not drawn. Intervals that leave the picture go on.",
             *(f"{gain_points.fit_text(place, fit, table)}." for place, fit in fits.items()),
             *_mechanical(groups, table),
             *(f"{line}." for line in _undefined(table, metrics)),
@@ -64,6 +64,7 @@ def gains_figure(table: Table) -> Drawing:
         for axis, metric in zip(axes, metrics, strict=True):
             for group in groups:
                 gain_points.draw_points(axis, points[group, metric], metric, group[1], fits[group, metric])
+            gain_points.keep_to_points(axis, [r for g in groups for r, _ in points[g, metric]], metric)
             _finish(axis, metric)
 
     def label(axes: list[Any]) -> None:

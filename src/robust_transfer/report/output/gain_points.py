@@ -19,6 +19,7 @@ from robust_transfer.report.study.claims import sized
 from robust_transfer.report.study.tables import Table
 from robust_transfer.report.study.wording import method_text
 
+LEAST_ROOM = 20  # points of relative gain
 Measured = list[tuple[Result, Any]]  # a target, and the covariance of its gains in SA and another metric
 
 
@@ -76,6 +77,18 @@ def draw_points(axis: Any, points: Measured, metric: str, pretrain: str, fit: Er
         ]
         place = [100 * result.gains[m].value for m in ("sa", metric)]
         axis.errorbar(*place, xerr=errors[0], yerr=errors[1], color=style["color"], linewidth=0.5, alpha=0.5)
+
+
+def keep_to_points(axis: Any, results: Sequence[Result], metric: str) -> None:
+    """Cut the view where long intervals would leave no room for the points: at their range beside them."""
+    for name, limits, cut in (
+        ("sa", axis.get_xlim(), axis.set_xlim),
+        (metric, axis.get_ylim(), axis.set_ylim),
+    ):
+        places = [100 * result.gains[name].value for result in results]
+        if places:
+            room = max(max(places) - min(places), LEAST_ROOM)
+            cut(max(limits[0], min(places) - room), min(limits[1], max(places) + room))
 
 
 def _published_errors(covariance: Any, position: int) -> float | None:
