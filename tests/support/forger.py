@@ -11,7 +11,7 @@ from robust_transfer.evaluation import summary
 from robust_transfer.store.journal import journals, read_journal
 from robust_transfer.store.stage_config import read_stage_config
 
-NUMBER = re.compile(r"(?<![\w.])-?\d+(?:\.\d+)?(?:e-?\d+)?(?![\w.])")
+NUMBER = re.compile(r"(?<![\w.\x22])-?\d+(?:\.\d+)?(?:e-?\d+)?(?![\w.])")
 WITNESSES = ("journal.0.csv", "records.csv", "summary.json")
 
 
