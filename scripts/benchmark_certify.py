@@ -17,16 +17,12 @@ from __future__ import annotations
 
 import argparse
 import copy
-import importlib.util
 import statistics
-import time
 from collections.abc import Callable
-from contextlib import contextmanager
 from pathlib import Path
 
-import scipy.stats
 import torch
-from measured import compared, machine, save
+from measured import compared, interleaved, machine, published_loop, save
 
 from robust_transfer.core import rng
 from robust_transfer.core.choices import ARITHMETICS
@@ -59,24 +55,6 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--guess-accuracy", type=float, default=2 / 3, help="share of right guesses in (2)")
     parser.add_argument("--json", type=Path, help="write the results here too")
     return parser.parse_args()
-
-
-def cpu_seconds(work: Callable[[], object]) -> float:
-    start = time.process_time()
-    work()
-    return time.process_time() - start
-
-
-def interleaved(works: dict[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
-    """Run every piece of work once to warm up, then `rounds` times in turn; CPU seconds of each."""
-    for work in works.values():
-        work()
-    times: dict[str, list[float]] = {name: [] for name in works}
-    for number in range(rounds):
-        # From alternate ends, so that none always follows the same neighbour.
-        for name in sorted(works, reverse=bool(number % 2)):
-            times[name].append(cpu_seconds(works[name]))
-    return times
 
 
 def variants(options: argparse.Namespace) -> list[tuple[str, bool]]:
@@ -117,24 +95,6 @@ def loop_against_forward(
     return rows
 
 
-@contextmanager
-def cohen_on_cpu(path: Path):
-    """Import the published file and let it run here: torch and SciPy are as before when this ends."""
-    randn_like, had_test = torch.randn_like, hasattr(scipy.stats, "binom_test")
-    try:
-        if not had_test:
-            scipy.stats.binom_test = lambda k, n, p: scipy.stats.binomtest(int(k), int(n), p).pvalue
-        torch.randn_like = lambda batch, device=None: randn_like(batch)
-        spec = importlib.util.spec_from_file_location("cohen_core", path)
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        yield module
-    finally:
-        torch.randn_like = randn_like
-        if not had_test:
-            del scipy.stats.binom_test
-
-
 def against_cohen(
     model: torch.nn.Module, images: list[torch.Tensor], options: argparse.Namespace
 ) -> list[Row]:
@@ -146,7 +106,7 @@ def against_cohen(
     right = round(options.guess_accuracy * len(images))
     labels = [guess if i < right else (guess + 1) % options.classes for i, guess in enumerate(guesses)]
     works: dict[str, Callable[[], object]] = {}
-    with cohen_on_cpu(options.cohen) as core:
+    with published_loop(options.cohen) as core:
         smooth = core.Smooth(plain, options.classes, SIGMA)
         works["cohen"] = lambda: [
             smooth.certify(x, 100, options.n, ALPHA, options.cohen_batch) for x in images

@@ -15,17 +15,16 @@ Weights and images are random: time does not depend on them. All is synchronised
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import statistics
-import time
 import warnings
 from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import scipy.stats
 import torch
-from measured import compared, machine, save
+from measured import clock, compared, interleaved, machine, published_loop, save
 
 from robust_transfer.attacks import autopgd
 from robust_transfer.core import rng
@@ -36,6 +35,7 @@ from robust_transfer.smoothing import certify
 
 SIGMA, ALPHA, NUM_CLASSES = 0.5, 0.001, 1000
 PUBLISHED_BATCH = 1000
+PUBLISHED = f"Cohen et al.'s published loop, batch {PUBLISHED_BATCH:,}"
 # Arithmetic, whether compiled, samples per forward; the last is what (3) takes.
 VARIANTS = (
     ("fp32", False, 512),
@@ -50,6 +50,7 @@ RADII = {"all images robust": 1e-4, "most images broken": 5.0}
 
 Row = dict[str, Any]
 Works = dict[str, Callable[[], object]]
+Networks = dict[tuple[str, bool, int], torch.nn.Module]
 
 
 def arguments() -> argparse.Namespace:
@@ -65,37 +66,6 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--cohen", type=Path, help="core.py of Cohen et al.'s code")
     parser.add_argument("--json", type=Path, help="write the results here too")
     return parser.parse_args()
-
-
-# ---------------------------------------------------------------- measuring
-
-
-def seconds(work: Callable[[], object], device: str) -> float:
-    """Return the wall seconds of work that the device has finished."""
-    wait(device)
-    began = time.perf_counter()
-    work()
-    wait(device)
-    return time.perf_counter() - began
-
-
-def wait(device: str) -> None:
-    if device == "cuda":
-        torch.cuda.synchronize()
-
-
-def interleaved(works: Works, options: argparse.Namespace) -> dict[str, list[float]]:
-    """Do every piece of work once to warm up, then in turn."""
-    for work in works.values():
-        work()
-    times: dict[str, list[float]] = {name: [] for name in works}
-    for number in range(options.rounds):
-        for name in sorted(works, reverse=bool(number % 2)):
-            times[name].append(seconds(works[name], options.device))
-    return times
-
-
-# ---------------------------------------------------------------- what is timed
 
 
 def attack_rows(model: torch.nn.Module, options: argparse.Namespace) -> tuple[list[Row], list[Row]]:
@@ -124,7 +94,7 @@ def attack_rows(model: torch.nn.Module, options: argparse.Namespace) -> tuple[li
                 results["theirs"] = model(found).argmax(1) == labels
 
         with training_arithmetic("fp32"):  # theirs as exact as ours
-            times = interleaved({"ours": ours, "theirs": theirs}, options)
+            times = interleaved({"ours": ours, "theirs": theirs}, options.rounds, device=options.device)
         robust = {name: 100 * flags.float().mean().item() for name, flags in results.items()}
         text = f"L2 attack of {options.steps} steps, {options.arch} at {options.size} px, {what}"
         ours_text, peer_text = (f"RA {robust[name]:.1f} %" for name in ("ours", "theirs"))
@@ -141,37 +111,45 @@ def attack_rows(model: torch.nn.Module, options: argparse.Namespace) -> tuple[li
     return comparisons, rates
 
 
-def certify_rows(model: torch.nn.Module, options: argparse.Namespace) -> tuple[list[Row], list[Row]]:
-    image = torch.rand(3, options.size, options.size, generator=rng.generator(0, "benchmark")).to(
-        options.device
-    )
-    works: Works = {}
-    for kind, compiled, batch in VARIANTS:
-        fast = fast_inference(model, arithmetic=kind, compile=compiled)
-        name = f"{kind}{', compiled' if compiled else ''}, batch {batch}"
-        works[name] = lambda fast=fast, batch=batch: samples(fast, image, options.samples, batch)
-    if options.cohen:
-        smooth = published(options.cohen).Smooth(model, NUM_CLASSES, SIGMA)
-        for name in ("fp32", "torch's default arithmetic"):
-            works[f"cohen, {name}"] = lambda name=name: published_samples(smooth, image, options, name)
-    times = interleaved(works, options)
+def certify_rows(
+    networks: Networks, model: torch.nn.Module, options: argparse.Namespace
+) -> tuple[list[Row], list[Row]]:
+    image = images_of(1, options)[0]
+    ours: Works = {
+        f"{kind}{', compiled' if compiled else ''}, batch {batch}": (
+            lambda fast=fast, batch=batch: samples(fast, image, options.samples, batch)
+        )
+        for (kind, compiled, batch), fast in networks.items()
+    }
+    with ExitStack() as stack:
+        theirs: Works = {}
+        if options.cohen:
+            core = stack.enter_context(published_loop(options.cohen, options.device))
+            smooth = core.Smooth(model, NUM_CLASSES, SIGMA)
+            theirs = {
+                f"{PUBLISHED}, {name}": lambda block=block: published_samples(smooth, image, options, block())
+                for name, block in (
+                    ("fp32", partial(training_arithmetic, "fp32")),
+                    ("torch's default arithmetic", nullcontext),
+                )
+            }
+        times = interleaved(ours | theirs, options.rounds, device=options.device)
     rates = [
         {"what": f"certification, {name}", "samples_per_second": options.samples / statistics.median(values)}
         for name, values in times.items()
     ]
     what = f"certification, {options.arch} at {options.size} px, no label skip"
-    comparisons = [
-        compared(what, name, f"{peer.replace('cohen', published_name())}", times[peer], values)
-        for peer in times
-        if peer.startswith("cohen")
-        for name, values in times.items()
-        if not name.startswith("cohen")
-    ]
+    comparisons = [compared(what, name, peer, times[peer], times[name]) for peer in theirs for name in ours]
     return comparisons, rates
 
 
-def published_name() -> str:
-    return f"Cohen et al.'s published loop, batch {PUBLISHED_BATCH:,}"
+def images_of(number: int, options: argparse.Namespace) -> list[torch.Tensor]:
+    """Draw images (C, H, W) in [0, 1] on the device."""
+    shape = (3, options.size, options.size)
+    return [
+        torch.rand(shape, generator=rng.generator(0, "benchmark", i)).to(options.device)
+        for i in range(number)
+    ]
 
 
 def samples(model: torch.nn.Module, image: torch.Tensor, number: int, batch: int) -> None:
@@ -179,39 +157,22 @@ def samples(model: torch.nn.Module, image: torch.Tensor, number: int, batch: int
     certify(model, image, sigma=SIGMA, n0=100, n=number // 100 * 100 - 100, alpha=ALPHA, batch_size=batch)
 
 
-def published_samples(smooth: Any, image: torch.Tensor, options: argparse.Namespace, arithmetic: str) -> None:
+def published_samples(
+    smooth: Any, image: torch.Tensor, options: argparse.Namespace, arithmetic: AbstractContextManager[None]
+) -> None:
     """Draw as many samples by the published loop."""
-    if arithmetic == "fp32":
-        with training_arithmetic("fp32"):
-            smooth.certify(image, 100, options.samples - 100, ALPHA, PUBLISHED_BATCH)
-    else:
+    with arithmetic:
         smooth.certify(image, 100, options.samples - 100, ALPHA, PUBLISHED_BATCH)
 
 
-def published(path: Path) -> Any:
-    """Import the published file; SciPy has removed a function that it names."""
-    scipy.stats.binom_test = lambda k, n, p: scipy.stats.binomtest(int(k), int(n), p).pvalue
-    spec = importlib.util.spec_from_file_location("cohen_core", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def whole_certificates(model: torch.nn.Module, options: argparse.Namespace) -> Row:
-    """Certify 5 images at the full n."""
-    kind, compiled, batch = VARIANTS[-1]
-    fast = fast_inference(model, arithmetic=kind, compile=compiled)
-    images = [
-        torch.rand(3, options.size, options.size, generator=rng.generator(0, "benchmark", i)).to(
-            options.device
-        )
-        for i in range(5)
-    ]
-    samples(fast, images[0], 2 * batch, batch)
-    spent = seconds(
-        lambda: [certify(fast, x, sigma=SIGMA, n=options.n, alpha=ALPHA, batch_size=batch) for x in images],
-        options.device,
-    )
+def whole_certificates(networks: Networks, options: argparse.Namespace) -> Row:
+    """Certify 5 images at the full n by the network that was compiled before."""
+    (kind, _, batch), fast = list(networks.items())[-1]
+    now = clock(options.device)
+    began = now()
+    for image in images_of(5, options):
+        certify(fast, image, sigma=SIGMA, n=options.n, alpha=ALPHA, batch_size=batch)
+    spent = now() - began
     return {
         "what": f"5 certificates at n = {options.n:,}, {kind}, compiled, batch {batch}",
         "seconds": spent,
@@ -231,11 +192,17 @@ def main() -> None:
     print(
         f"{machine(options.device)}\n{options.arch} at {options.size} px, {options.rounds} rounds", flush=True
     )
+    networks = {
+        variant: fast_inference(model, arithmetic=variant[0], compile=variant[1]) for variant in VARIANTS
+    }
     comparisons: list[Row] = []
     rows: list[Row] = []
-    for part in (attack_rows, certify_rows, whole_certificates):
-        found = part(model, options)
-        compared_rows, measured = found if isinstance(found, tuple) else ([], [found])
+    for part in (
+        lambda: attack_rows(model, options),
+        lambda: certify_rows(networks, model, options),
+        lambda: ([], [whole_certificates(networks, options)]),
+    ):
+        compared_rows, measured = part()
         comparisons, rows = comparisons + compared_rows, rows + measured
         for row in [*compared_rows, *measured]:
             cells = (f"{value:.4g}" if isinstance(value, float) else str(value) for value in row.values())

@@ -23,14 +23,13 @@ import functools
 import importlib
 import statistics
 import sys
-import time
 import types
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import torch
-from measured import compared, machine, save
+from measured import clock, compared, machine, save
 from torch import nn
 from torch.nn import functional
 
@@ -193,18 +192,6 @@ def import_attacker(checkout: Path) -> types.ModuleType:
 # ---------------------------------------------------------------- measuring
 
 
-def clock(device: str) -> Callable[[], float]:
-    if device == "cpu":
-        torch.set_num_threads(1)
-        return time.process_time
-
-    def synchronised() -> float:
-        torch.cuda.synchronize()
-        return time.perf_counter()
-
-    return synchronised
-
-
 def measure(steps: dict[str, Callable[[], object]], options: argparse.Namespace) -> dict[str, list[float]]:
     """Return the seconds of one step of each contestant in each of the interleaved rounds."""
     now = clock(options.device)
@@ -251,6 +238,8 @@ def comparisons(
 
 def main() -> None:
     options = arguments()
+    if options.device == "cpu":
+        torch.set_num_threads(1)
     rows, compared_rows = [], []
     for precision in options.precision:
         with training_arithmetic(precision):

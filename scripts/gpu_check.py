@@ -52,6 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("gpu_check: torch sees no CUDA device; nothing was run (--device cpu)", file=sys.stderr)
         return 2
     name = torch.cuda.get_device_name() if on_gpu else "cpu"
+    chosen = options.only or [*CHECKS, "tests"]
     report = {
         "gpu": name,
         "num_gpus": torch.cuda.device_count(),
@@ -59,12 +60,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         "cuda": torch.version.cuda,
         "cudnn": torch.backends.cudnn.version() if on_gpu else None,
         "commit": commit(),
-        "checks": run_checks(
-            [c for c in options.only or CHECKS if c in CHECKS], options.device, options.batch
-        ),
+        "checks": run_checks([c for c in chosen if c in CHECKS], options.device, options.batch),
     }
     passed = all(check["ok"] for check in report["checks"].values())
-    if on_gpu and "tests" in (options.only or ["tests"]):
+    if on_gpu and "tests" in chosen:
         report["tests"] = run_tests()
         passed &= report["tests"]["exit_code"] == 0
     if on_gpu and not options.only:

@@ -1,7 +1,8 @@
-"""What every benchmark writes with --json: comparisons, the machine, the command that measures them again."""
+"""What benchmarks share: clocks, interleaved rounds, a published loop, and what --json writes."""
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import math
 import os
@@ -9,10 +10,14 @@ import platform
 import shlex
 import statistics
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
+import scipy.stats
 import torch
 
 from robust_transfer.core.files import write_json
@@ -22,6 +27,54 @@ ROOT = Path(__file__).resolve().parents[1]
 FEATURES = ("avx", "amx", "f16c")
 # Paths of one machine say nothing on another.
 LOCAL = ("--json", "--cache")
+
+
+def clock(device: str) -> Callable[[], float]:
+    """Return the time that counts: the process's on a CPU, on a GPU the wall's, its work finished."""
+    if device == "cpu":
+        return time.process_time
+
+    def synchronised() -> float:
+        torch.cuda.synchronize()
+        return time.perf_counter()
+
+    return synchronised
+
+
+def interleaved(
+    works: Mapping[str, Callable[[], object]], rounds: int, *, device: str = "cpu"
+) -> dict[str, list[float]]:
+    """Run every piece of work once to warm up, then `rounds` times in turn; return the seconds of each."""
+    for work in works.values():
+        work()
+    now = clock(device)
+    times: dict[str, list[float]] = {name: [] for name in works}
+    for number in range(rounds):
+        # From alternate ends, so that none always follows the same neighbour.
+        for name in sorted(works, reverse=bool(number % 2)):
+            started = now()
+            works[name]()
+            times[name].append(now() - started)
+    return times
+
+
+@contextmanager
+def published_loop(path: Path, device: str = "cpu") -> Iterator[ModuleType]:
+    """Import Cohen et al.'s core.py and let it run here: torch and SciPy are as before when this ends."""
+    randn_like, had_test = torch.randn_like, hasattr(scipy.stats, "binom_test")
+    try:
+        if not had_test:
+            scipy.stats.binom_test = lambda k, n, p: scipy.stats.binomtest(int(k), int(n), p).pvalue
+        if device == "cpu":
+            torch.randn_like = lambda batch, device=None: randn_like(batch)
+        spec = importlib.util.spec_from_file_location("cohen_core", path)
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        yield module
+    finally:
+        torch.randn_like = randn_like
+        if not had_test:
+            del scipy.stats.binom_test
 
 
 def compared(
