@@ -107,13 +107,11 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
     References
     ----------
-    Holm 1979, step-down. Written out because statsmodels' takes most of a second to import.
+    Holm 1979, step-down.
     """
-    order = np.argsort(p_values, kind="stable")
-    scaled = np.asarray(p_values, dtype=float)[order] * np.arange(len(order), 0, -1)
-    adjusted = np.empty(len(order))
-    adjusted[order] = np.minimum(1.0, np.maximum.accumulate(scaled))
-    return [float(p) for p in adjusted]
+    from statsmodels.stats.multitest import multipletests
+
+    return [float(p) for p in multipletests(p_values, method="holm")[1]] if len(p_values) else []
 
 
 # ---------------------------------------------------------------- line fits
