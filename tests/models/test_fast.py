@@ -11,7 +11,7 @@ from torch import nn
 from robust_transfer.core import rng
 from robust_transfer.core.errors import ConfigError
 from robust_transfer.core.numerics import arithmetic
-from robust_transfer.models.fast import fast_inference, weights_hash
+from robust_transfer.models.fast import fast_inference, inference_layout, weights_hash
 
 FLAGS = (
     torch.backends.cuda.matmul,
@@ -232,3 +232,16 @@ def test_compiled_code_holds_the_weights_as_constants(images):
     with torch.no_grad():
         _, [code] = run_and_get_code(compiled, images)
     assert "_frozen_param" in code and "extern_kernels.convolution(" not in code
+
+
+@pytest.mark.parametrize(
+    ("device", "kind", "expected"),
+    [
+        ("cuda", "fp32", torch.contiguous_format),  # where channels last was measured to be slower
+        ("cuda", "tf32", torch.channels_last),
+        ("cuda", "bf16", torch.channels_last),
+        ("cpu", "fp32", torch.channels_last),
+    ],
+)
+def test_the_layout_is_the_faster_one(device, kind, expected):
+    assert inference_layout(torch.device(device), kind) == expected

@@ -1,6 +1,8 @@
 import csv
+import dataclasses
 import io
 import re
+from types import SimpleNamespace
 
 import matplotlib
 import numpy as np
@@ -9,8 +11,9 @@ from PIL import Image
 from scipy import stats
 
 from robust_transfer.core.errors import EvaluationError
+from robust_transfer.report.analysis.estimates import Estimate
 from robust_transfer.report.index.collect import collect
-from robust_transfer.report.output import canvas, drawings, figures
+from robust_transfer.report.output import canvas, drawings, figures, gain_points
 from robust_transfer.report.study import tables
 from robust_transfer.report.study.natural import EPS
 from synthetic_store import add_attack, natural, quickstart, study
@@ -195,3 +198,35 @@ def test_labels_titles_and_legends_lie_in_the_picture_and_legends_beside_no_poin
     assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])
     for panel, legend, title in zip(panels, legends, titles, strict=True):
         assert panel.y1 <= legend.y0 and legend.y1 <= title.y0
+
+
+def test_a_long_interval_leaves_the_picture_and_a_short_one_does_not():
+    """At the points' range beside them, or where all that is drawn ends."""
+    points = [
+        SimpleNamespace(gains={"sa": Estimate(0.1, 0.0, 0.2), "ra": Estimate(0.1, -0.1, 12.0)}),
+        SimpleNamespace(gains={"sa": Estimate(0.3, 0.2, 0.4), "ra": Estimate(0.6, 0.5, 0.7)}),
+    ]
+    with canvas.panels(1, 1) as (_, (axis,)):
+        for point in points:
+            values = [100 * point.gains[name].value for name in ("sa", "ra")]
+            errors = [gain_points.errors_of(point.gains[name]) for name in ("sa", "ra")]
+            axis.errorbar(*values, xerr=errors[0], yerr=errors[1])
+        drawn = axis.get_xlim()
+        gain_points.keep_to_points(axis, points, "ra")
+        assert axis.get_xlim() == pytest.approx(drawn)
+        assert axis.get_ylim()[1] == pytest.approx(60 + 50)
+
+
+def test_a_metric_that_was_not_measured_has_no_panel_and_no_excuse(tmp_path):
+    """Certificates of mode `decide` have no ACR."""
+    table = tables.build("3", "runs", collect(study(tmp_path, tables=("3",))))
+    results = {
+        cell: dataclasses.replace(
+            result,
+            estimates={k: v for k, v in result.estimates.items() if k != "acr"},
+            gains={k: v for k, v in result.gains.items() if k != "acr"},
+        )
+        for cell, result in table.results.items()
+    }
+    drawn = figures.figure(dataclasses.replace(table, results=results))
+    assert drawn.shape == (1, 1) and "ACR" not in drawn.caption

@@ -38,7 +38,9 @@ def figure(table: Table) -> Drawing:
 def gains_figure(table: Table) -> Drawing:
     """Draw figure 2 or 3: one point per target and pre-training, one line per pre-training."""
     groups = _grouped(table)
-    metrics = [metric for metric in table.cells[0].metrics if metric != "sa"]
+    asked = [metric for metric in table.cells[0].metrics if metric != "sa"]
+    # A panel without points would show nothing but its axes.
+    metrics = [m for m in asked if any(having(part, m) for part in groups.values())] or asked
     points = {
         (group, m): gain_points.measured(part, m, table) for group, part in groups.items() for m in metrics
     }
@@ -51,7 +53,7 @@ def gains_figure(table: Table) -> Drawing:
             "not drawn. Intervals that leave the picture go on.",
             *(f"{gain_points.fit_text(place, fit, table)}." for place, fit in fits.items()),
             *_mechanical(groups, table),
-            *(f"{line}." for line in _undefined(table, metrics)),
+            *(f"{line}." for line in _undefined(table, asked)),
             "" if table.source == "runs" else "Published numbers, rounded as printed.",
             f"{notes.scale(table.ordered)}." if table.spec.small else "",
             *(f"{line}." for line in notes.measured(table.ordered)),
@@ -149,7 +151,8 @@ def _undefined(table: Table, metrics: Sequence[str]) -> list[str]:
     """Name the targets without a point: what is 0 without pre-training has no relative gain."""
     lines = []
     for metric in metrics:
-        compared = [result for result in table.ordered if result.cell.reference in table.results]
+        measured = [result for result in table.ordered if metric in result.estimates]
+        compared = [result for result in measured if result.cell.reference in table.results]
         without = [
             r.cell for r in compared if r.cell.pretrain != "none" and not {"sa", metric} <= r.gains.keys()
         ]
