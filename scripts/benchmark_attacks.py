@@ -7,8 +7,8 @@ examples. Three settings follow, where few, half and most of the images are robu
 package ships it, ours by plain `autopgd(model, ...)`, at each batch size in turn with the others; the fastest
 batch size of each is reported. RA is that of the images it returned, judged anew in float32. pyautoattack is
 the reference: its start noise is recorded and handed to ours, so that the flags can be compared image by
-image. A gradient is counted, in a run of its own, whenever a forward pass is given an image that asks for
-one, padding included; the floor is without padding.
+image. A gradient is counted for every image of a forward pass that asks for one, padding included; the floor
+is without padding.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from statistics import median
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import torch
-from measured import compared, save
+from measured import compared, rounds_of, save
 from torch import Tensor, nn
 
 from robust_transfer.attacks import autopgd, perturb
@@ -43,27 +43,25 @@ NUM_TEST = 1000
 NUM_STEPS = 100
 REFERENCE, OURS = "pyautoattack APGD", "autopgd"
 # name of the setting, model, L2 radius
-SETTINGS = (("weak", "std", 1.25), ("half", "at", 3.0), ("strong", "at", 1.75))
+SETTINGS = (("weak", "std", 1.45), ("half", "at", 3.1), ("strong", "at", 1.8))
 
 Attack = Callable[[nn.Module, Tensor, Tensor, float, int], Tensor]
 
 
-class Counted(nn.Module):
-    """Counts the images whose forward pass will be differentiated; a copy, in eval mode throughout.
+def counting(model: nn.Module, *, gradients: bool = False) -> list[int]:
+    """List the sizes of the forwards of a model and of its copies to come: of all, or of those with gradients.
 
-    It cannot be traced, so that no faster copy of it folds layers: it serves to count, not to time.
+    They are counted at the last layer, which a folded copy has as well.
     """
+    counts: list[int] = []
+    head = [layer for layer in model.modules() if isinstance(layer, nn.Linear)][-1]
 
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__()
-        self.model = copy.deepcopy(model)
-        self.num_gradients = 0
-        self.eval()
+    def count(layer: nn.Module, inputs: tuple[Tensor, ...], logits: Tensor) -> None:
+        if logits.requires_grad or not gradients:
+            counts.append(len(logits))
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Return the model's logits."""
-        self.num_gradients += len(images) if images.requires_grad else 0
-        return self.model(images)
+    head.register_forward_hook(count)
+    return counts
 
 
 def digits() -> tuple[Tensor, Tensor]:
@@ -180,11 +178,36 @@ def peers() -> dict[str, Attack]:
     return found
 
 
+Run = dict[tuple[str, int], dict]
+
+
 def measure(
-    model: nn.Module, images: Tensor, labels: Tensor, eps: float, *, batch_sizes: list[int], rounds: int
+    model: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    eps: float,
+    *,
+    batch_sizes: list[int],
+    rounds: int,
+    processes: int,
 ) -> Iterator[list[dict]]:
     """Run all attacks in turn on one model; yield after each round one row an attack, at its best batch."""
-    reference, floor = Reference(), {}
+    names = [REFERENCE, OURS, *peers()]
+    warnings.simplefilter("ignore")
+
+    def attack(number: int) -> Run:
+        return one_round(model, images, labels, eps, batch_sizes)
+
+    runs: Run = {}
+    for found in rounds_of(attack, rounds, processes=processes):
+        for name, run in found.items():
+            runs[name] = run | {"seconds": runs.get(name, {"seconds": []})["seconds"] + run["seconds"]}
+        yield compare(runs, names, batch_sizes)
+
+
+def one_round(model: nn.Module, images: Tensor, labels: Tensor, eps: float, batch_sizes: list[int]) -> Run:
+    """Attack once by each attack at each batch size; return seconds, flags, gradients an image."""
+    reference, floor, runs = Reference(), {}, {}
 
     def ours(attacked: nn.Module, images: Tensor, labels: Tensor, eps: float, batch: int) -> Tensor:
         result = autopgd(
@@ -195,27 +218,21 @@ def measure(
         return result.images
 
     attacks: dict[str, Attack] = {REFERENCE: reference, OURS: ours, **peers()}
-    runs: dict[tuple[str, int], dict] = {}
-    warnings.simplefilter("ignore")
-    for number in range(rounds + 1):
-        for batch in batch_sizes:
-            for name, attack in attacks.items():
-                # A copy each: torchattacks gives the model back in another mode than it came in.
-                attacked = copy.deepcopy(model).eval() if number else Counted(model)
-                start = time.process_time()
-                found = attack(attacked, images, labels, eps, batch)
-                seconds = time.process_time() - start
-                if isinstance(attacked, Counted):
-                    gradients = attacked.num_gradients / len(images)
-                    runs[name, batch] = {"gradients": gradients, "seconds": []}
-                    continue
-                runs[name, batch]["seconds"].append(seconds)
-                runs[name, batch]["robust"] = judge(model, images, labels) & judge(
-                    model, found.detach(), labels
-                )
-                runs[name, batch]["floor"] = floor["steps"] if name == OURS else None
-        if number:
-            yield compare(runs, list(attacks), batch_sizes)
+    for batch in batch_sizes:
+        for name, attack in attacks.items():
+            # A copy each: torchattacks gives the model back in another mode than it came in.
+            attacked = copy.deepcopy(model).eval()
+            counts = counting(attacked, gradients=True)
+            start = time.process_time()
+            found = attack(attacked, images, labels, eps, batch)
+            seconds = time.process_time() - start
+            runs[name, batch] = {
+                "seconds": [seconds],
+                "robust": judge(model, images, labels) & judge(model, found.detach(), labels),
+                "gradients": sum(counts) / len(images),
+                "floor": floor["steps"] if name == OURS else None,
+            }
+    return runs
 
 
 @torch.no_grad()
@@ -224,7 +241,7 @@ def judge(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
     return torch.cat([model(part).argmax(1) for part in images.split(100)]) == labels
 
 
-def compare(runs: dict[tuple[str, int], dict], names: list[str], batch_sizes: list[int]) -> list[dict]:
+def compare(runs: Run, names: list[str], batch_sizes: list[int]) -> list[dict]:
     """Set each attack at its fastest batch size against the reference at its own."""
 
     def cost(name: str, batch: int) -> float:
@@ -298,6 +315,7 @@ def main() -> None:
     parser.add_argument("--train-images", type=int, default=4000)
     parser.add_argument("--batch-sizes", default="32")
     parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--processes", type=int, default=1, help="that share the rounds")
     parser.add_argument("--settings", default=",".join(name for name, _, _ in SETTINGS))
     parser.add_argument("--json", type=Path, help="write the results here too")
     options = parser.parse_args()
@@ -321,6 +339,7 @@ def main() -> None:
             eps,
             batch_sizes=[int(size) for size in options.batch_sizes.split(",")],
             rounds=options.rounds,
+            processes=options.processes,
         )
         # A long measurement that is cut short leaves the rounds that it has.
         for found in measured:

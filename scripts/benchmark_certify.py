@@ -44,10 +44,13 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--size", type=int, default=32, help="height and width in pixels")
     parser.add_argument("--classes", type=int, default=10)
     parser.add_argument("--batch", type=int, default=100, help="samples per forward")
-    parser.add_argument("--samples", type=int, default=1000, help="samples per measurement in (1)")
+    parser.add_argument(
+        "--samples", type=int, default=1000, help="samples per measurement in (1), 0 for none"
+    )
     parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--processes", type=int, default=1, help="that share the rounds")
     parser.add_argument("--arithmetic", nargs="+", choices=ARITHMETICS, default=["fp32", "bf16"])
-    parser.add_argument("--compile", action="store_true", help="measure compiled models too")
+    parser.add_argument("--compile", nargs="?", const="too", choices=("too", "only"), help="compiled models")
     parser.add_argument("--cohen", type=Path, help="core.py of Cohen et al.'s code")
     parser.add_argument("--cohen-batch", type=int, default=1000, help="batch size of the published loop")
     parser.add_argument("--images", type=int, default=3, help="images per measurement in (2)")
@@ -58,9 +61,8 @@ def arguments() -> argparse.Namespace:
 
 
 def variants(options: argparse.Namespace) -> list[tuple[str, bool]]:
-    return [
-        (kind, on) for kind in options.arithmetic for on in ((False, True) if options.compile else (False,))
-    ]
+    compiled = {None: (False,), "too": (False, True), "only": (True,)}[options.compile]
+    return [(kind, on) for kind in options.arithmetic for on in compiled]
 
 
 def named(kind: str, compiled: bool) -> str:
@@ -86,7 +88,7 @@ def loop_against_forward(
             with eval_mode(fast):
                 list(iter_votes(fast, image[None], units, **settings))
 
-        times = interleaved({"bare": bare, "ours": ours}, options.rounds)
+        times = interleaved({"bare": bare, "ours": ours}, options.rounds, processes=options.processes)
         per_second = units[0].stop / statistics.median(times["ours"])
         what = f"certification, {options.arch} at {options.size} px, {named(kind, compiled)}"
         ours = f"our loop: {per_second:.1f} samples/s"
@@ -113,7 +115,7 @@ def against_cohen(
         ]
         for kind, compiled in variants(options):
             fast = fast_inference(model, arithmetic=kind, compile=compiled)
-            for told in (False, True):
+            for told in (False, True) if right < len(images) else (False,):  # nothing to skip
 
                 def ours(fast: torch.nn.Module = fast, told: bool = told) -> None:
                     for i, x in enumerate(images):
@@ -123,7 +125,7 @@ def against_cohen(
                         )
 
                 works[named(kind, compiled) + (", label skip" if told else "")] = ours
-        times = interleaved(works, options.rounds)
+        times = interleaved(works, options.rounds, processes=options.processes)
     share = f"{right}/{len(images)} guesses right"
     what = f"certification, {options.arch} at {options.size} px, n = {options.n:,}"
     peer = f"Cohen et al.'s published loop, batch {options.cohen_batch:,}"
@@ -153,7 +155,8 @@ def main() -> None:
     shape = (3, options.size, options.size)
     images = [torch.rand(shape, generator=rng.generator(0, "benchmark", i)) for i in range(options.images)]
     print(f"{machine()}\n{options.arch} at {options.size} px, batch {options.batch}, {options.rounds} rounds")
-    results: dict[str, list[Row]] = {"loop": loop_against_forward(model, images[0], options)}
+    loop = loop_against_forward(model, images[0], options) if options.samples else []
+    results: dict[str, list[Row]] = {"loop": loop}
     table("Our loop's rate / bare forward's (goal 0.98 fp32, 0.94 compiled bf16)", results["loop"])
     comparisons = results["loop"]
     if options.cohen:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import math
+import multiprocessing
 import os
 import platform
 import shlex
@@ -42,20 +43,48 @@ def clock(device: str) -> Callable[[], float]:
 
 
 def interleaved(
-    works: Mapping[str, Callable[[], object]], rounds: int, *, device: str = "cpu"
+    works: Mapping[str, Callable[[], object]], rounds: int, *, device: str = "cpu", processes: int = 1
 ) -> dict[str, list[float]]:
-    """Run every piece of work once to warm up, then `rounds` times in turn; return the seconds of each."""
+    """Run every piece of work once to warm up, then `rounds` times in turn; return the seconds of each.
+
+    processes : that share the rounds, warmed up before (`rounds_of`); on a CPU only
+    """
     for work in works.values():
         work()
     now = clock(device)
-    times: dict[str, list[float]] = {name: [] for name in works}
-    for number in range(rounds):
+
+    def run(number: int) -> dict[str, float]:
+        seconds = {}
         # From alternate ends, so that none always follows the same neighbour.
         for name in sorted(works, reverse=bool(number % 2)):
             started = now()
             works[name]()
-            times[name].append(now() - started)
-    return times
+            seconds[name] = now() - started
+        return seconds
+
+    found = list(rounds_of(run, rounds, processes=processes))
+    return {name: [seconds[name] for seconds in found] for name in works}
+
+
+def rounds_of(work: Callable[[int], Any], rounds: int, *, processes: int = 1) -> Iterator[Any]:
+    """Yield what `work` returns for the number of each round; several processes may share the rounds.
+
+    They are forks: what was built and compiled before is theirs too. Each round is one process's alone.
+    """
+    if processes == 1:
+        yield from map(work, range(rounds))
+        return
+    global _forked
+    _forked = work  # a function that sees local variables cannot be pickled, but is inherited
+    with multiprocessing.get_context("fork").Pool(min(processes, rounds)) as pool:
+        yield from pool.imap(_run_forked, range(rounds), chunksize=1)
+
+
+_forked: Callable[[int], Any] | None = None
+
+
+def _run_forked(number: int) -> Any:
+    return _forked(number)
 
 
 @contextmanager
