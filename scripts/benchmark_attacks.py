@@ -49,7 +49,7 @@ Attack = Callable[[nn.Module, Tensor, Tensor, float, int], Tensor]
 
 
 def counting(model: nn.Module, *, gradients: bool = False) -> list[int]:
-    """List the sizes of the forwards of a model and of its copies to come: of all, or of those with gradients.
+    """List the sizes of forwards of a model and of its copies to come: of all, or of those with gradients.
 
     They are counted at the last layer, which a folded copy has as well.
     """
