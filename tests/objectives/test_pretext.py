@@ -1,5 +1,7 @@
 """Rotation and jigsaw: the tasks against numpy, the loss, the attack, what is drawn and exported."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -56,7 +58,7 @@ def test_loss_by_hand():
 
 
 @pytest.mark.parametrize(("name", "classes"), [("rotation", 4), ("jigsaw", 31)])
-def test_the_changed_image_is_attacked_in_eval_mode(name, classes):
+def test_the_changed_image_is_attacked_in_eval_mode_and_passes_apart_from_the_clean_one(name, classes):
     objective, trained = started(name)
     before = {key: value.clone() for key, value in trained.state_dict().items()}
     images, moved = (prepared := objective.prepare(trained, batch(), noise, FIRST)).images
@@ -68,10 +70,12 @@ def test_the_changed_image_is_attacked_in_eval_mode(name, classes):
     assert torch.equal(images, change(batch().images[0], drawn))
     assert (moved - images).flatten(1).norm(dim=1).max() <= 0.5 + 1e-9 and moved.min() >= 0
     trained.eval()
-    losses = [functional.cross_entropy(trained(x), labels).item() for x in (images, moved)]
+    losses = [functional.cross_entropy(trained(x), labels) for x in (images, moved)]
     assert losses[1] > losses[0]
+    trained.train()
+    apart = [functional.cross_entropy(copy.deepcopy(trained)(x), labels) for x in (images, moved)]
     loss, _ = objective(trained, prepared, noise, FIRST)
-    assert loss.item() == pytest.approx(sum(losses) / 2, rel=1e-9)
+    torch.testing.assert_close(loss, sum(apart) / 2, rtol=1e-9, atol=0)
     assert objective.exported_model(trained) is trained.features
 
 

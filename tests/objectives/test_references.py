@@ -7,13 +7,12 @@ import pytest
 import torch
 from torch.nn import functional
 
-from linear_network import Plane, grey
 from robust_transfer.core import rng
 from robust_transfer.core.errors import ConfigError
 from robust_transfer.objectives import build, crt_loss, deacl_loss, lwf_loss
 from small_model import small_model
 from steps import FIRST, assert_same_value_and_gradient, one_step, whole
-from training_jobs import ATTACK, make_method, references_like
+from training_jobs import make_method, references_like
 
 LABELS = torch.tensor([2, 0, 1])
 
@@ -146,31 +145,6 @@ def test_crt_refuses_a_teacher_of_other_classes():
     config = make_method("crt")
     with pytest.raises(ConfigError, match="4 other classes"):
         build(config).training_model(small_model(3), references_like(config, small_model(4)))
-
-
-class Features(Plane):
-    """Two features, of which the second does not move: cosines to (1, 1) are known."""
-
-    def forward(self, images):
-        first = super().forward(images - 0.5)[:, :1]
-        return torch.cat((1 + first, torch.ones_like(first)), dim=1)
-
-
-def test_deacls_attack_reaches_the_ball_along_the_plane_in_eval_mode_with_frozen_parameters():
-    attack = ATTACK.__class__(norm="l2", eps=0.3, num_steps=30, step_size=0.3, random_start=True)
-    objective, model, images = build(make_method("deacl", attack=attack)), Features(), grey(4)
-    goal = Features()
-    goal.weight.data *= 0  # features (1, 1)
-    objective.teacher = goal.eval()
-    draw = drawn("start", *images.shape)
-    batch = objective.prepare(model, whole(images, torch.zeros(4, dtype=torch.int64)), lambda *_: draw, FIRST)
-    clean, moved, kept = batch.images
-    assert torch.equal(clean, images) and torch.equal(kept, torch.ones(4, 2).double())
-    assert not any(model.modes) and not any(model.trained[1:]) and model.training
-    # The cosine falls with the distance of the first feature from 1, on both sides.
-    for image, found in zip(images, moved, strict=True):
-        offset = found - image
-        assert abs((offset * model.towards_class_0()).sum().item()) == pytest.approx(0.3, abs=1e-6)
 
 
 def test_deacl_starts_from_its_teacher_and_its_first_step_is_the_formulas():

@@ -31,6 +31,7 @@ class RotationConfig(TrainingConfig, OwnViews):
     """Rotation: tell by which quarter an image was turned, clean and attacked (Chen et al. 2020a)."""
 
     spec: ClassVar[MethodSpec] = _spec("Rotation")
+    recipe_version: ClassVar[int] = 3  # clean and attacked images pass separately
 
     attack: AttackConfig = option("the attack inside the step")
 
@@ -40,6 +41,7 @@ class JigsawConfig(TrainingConfig, OwnViews):
     """Jigsaw: tell which of some orders an image's patches are in, clean and attacked (Chen et al. 2020a)."""
 
     spec: ClassVar[MethodSpec] = _spec("Jigsaw")
+    recipe_version: ClassVar[int] = 3  # clean and attacked images pass separately
 
     attack: AttackConfig = option("the attack inside the step")
     grid: int = option("patches in a row and in a column", low=2, high=8)
