@@ -52,7 +52,6 @@ SIGMA, ALPHA, N, N0 = 0.5, 0.001, 100_000, 100
 RADII = (0.0, 0.5)
 DEVIATIONS = {"z ~ N(1, 5²)": 5.0, "z ~ N(1, 3²)": 3.0, "z ~ N(1, 1.5²)": 1.5}
 SIZES = np.arange(BLOCK, N + 1, BLOCK)
-NUM_DEVICES, NUM_SHARED = 8, 500
 NUM_CHECKED = 10
 Array = npt.NDArray[np.float64]
 Counts = npt.NDArray[np.int64]
@@ -271,7 +270,6 @@ def settled(draws: Mapping[str, Draw], num_images: int, seeds: range) -> tuple[l
         what = f"samples for SA and RA at 0.5, {name}"
         samples: dict[str, list[float]] = {rule: [] for rule in RULES}
         counts = {rule: Counter() for rule in RULES}
-        shared = []
         for seed in seeds:
             images = draw(seed, num_images)
             exact, allowed = fixed(images), images.probability[:, None] > probabilities()
@@ -283,8 +281,6 @@ def settled(draws: Mapping[str, Draw], num_images: int, seeds: range) -> tuple[l
                     gained=int((found.certified & ~exact.certified).sum()),
                     false=int((found.certified & ~allowed).sum()),
                 )
-                if rule == "decide":
-                    shared.append(share_of_devices(found.samples[:NUM_SHARED]))
         answers = len(RADII) * num_images * len(seeds)
         texts = {
             rule: f"{rule}: {c['lost']} lost, {c['gained']} gained, {c['false']} false of {answers:,} answers"
@@ -294,24 +290,8 @@ def settled(draws: Mapping[str, Draw], num_images: int, seeds: range) -> tuple[l
         everything = [float(N)] * len(least)
         comparisons.append(in_all(what, texts["decide"], f"n = {N:,}", everything, least))
         comparisons += [in_all(what, "decide", texts[rule], some, least) for rule, some in samples.items()]
-        comparisons.append(
-            compared(
-                f"decide on {NUM_DEVICES} devices, {NUM_SHARED} images, {name}",
-                "images dealt out in turn",
-                "samples shared evenly",
-                shared,
-                [1.0] * len(shared),
-                bound=True,
-            )
-        )
         rows.append({"spread": name, "samples": {"decide": least, **samples}, "counts": counts})
     return comparisons, rows
-
-
-def share_of_devices(samples: Counts) -> float:
-    """Return the samples of a device on average over those of the last one to finish."""
-    loads = [samples[device::NUM_DEVICES].sum() for device in range(NUM_DEVICES)]
-    return float(np.mean(loads) / max(loads))
 
 
 def near(draws: Mapping[str, Draw], num_images: int, seeds: range) -> tuple[list[dict], list[dict]]:

@@ -29,7 +29,7 @@ CASES = [
     *((name, {}) for name in SMALL),
     ("autopgd", {"loss": "dlr_targeted", "num_restarts": 2}),
     ("certify", {"mode": "decide", "n": 2000}),
-    ("certify", {"sigma": 0.0}),
+    ("certify", {"sigma": 0.0, "n0": 200, "subset": 7}),
 ]
 NAMES = [name + "".join(f"-{v}" for v in settings.values()) for name, settings in CASES]
 every_case = pytest.mark.parametrize(("name", "settings"), CASES, ids=NAMES)

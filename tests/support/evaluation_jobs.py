@@ -2,7 +2,9 @@
 
 import csv
 import dataclasses
+import threading
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +12,7 @@ import torch
 
 from robust_transfer.config.evaluators import AdaptiveConfig, DecideConfig, EvaluatorConfig, ExactConfig
 from robust_transfer.config.runtime import RuntimeConfig
+from robust_transfer.core.numerics import deterministic
 from robust_transfer.data import open_dataset
 from robust_transfer.distributed.context import Context, single
 from robust_transfer.evaluation.job import evaluate
@@ -109,13 +112,37 @@ def run(job: StageJob) -> bytes:
     return (job.directory / "records.csv").read_bytes()
 
 
-class Shard(Context):
-    """A process that waits for nobody and leaves the records to another."""
+class Exchange:
+    """What threads that pass for processes tell each other; one runs while the others wait to hear."""
 
+    def __init__(self, number: int) -> None:
+        self.values, self.barrier = [None] * number, threading.Barrier(number, timeout=60)
+        self.running = threading.Lock()
+
+    def all_values(self, rank: int, value: object) -> list[object]:
+        self.values[rank] = value
+        self.running.release()
+        try:
+            self.barrier.wait()
+            found = list(self.values)
+            self.barrier.wait()
+        finally:
+            self.running.acquire()
+        return found
+
+
+@dataclasses.dataclass(frozen=True)
+class Shard(Context):
+    """A process that waits for nobody, but to share work, and leaves the records to another."""
+
+    exchange: Exchange
     is_main = False
 
     def barrier(self) -> None:
         pass
+
+    def all_values(self, value: object) -> list[object]:
+        return self.exchange.all_values(self.rank, value)
 
 
 def run_shards(job: StageJob, number: int, devices: Sequence[str] = ()) -> bytes:
@@ -123,14 +150,21 @@ def run_shards(job: StageJob, number: int, devices: Sequence[str] = ()) -> bytes
 
     devices : of each shard; the CPU where they are not given
     """
-    for rank, device in enumerate(devices or ["cpu"] * number):
+    exchange = Exchange(number)
+
+    def measure(rank: int, device: str) -> None:
         alone = dataclasses.replace(job, directory=job.directory / f"of-{rank}")
         alone.directory.mkdir()
-        evaluate(alone, Shard(rank, number, torch.device(device)))
+        with exchange.running:
+            evaluate(alone, Shard(rank, number, torch.device(device), exchange))
         assert not (alone.directory / "records.csv").exists()
         for name in (f"journal.{rank}.csv", f"flags.{rank}.json"):
             if (alone.directory / name).exists():  # a shard without warnings writes no flags
                 (alone.directory / name).rename(job.directory / name)
+
+    places = range(number), devices or ["cpu"] * number
+    with deterministic(), ThreadPoolExecutor(number) as threads:  # a flag of torch's that each holds
+        list(threads.map(measure, *places))
     return run(job)
 
 

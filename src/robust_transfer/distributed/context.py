@@ -59,6 +59,14 @@ class Context:
         td.broadcast_object_list(box, src=0, device=torch.device("cpu"))
         return box[0]
 
+    def all_values(self, value: Any) -> list[Any]:
+        """Return the picklable values of all processes, in order of rank."""
+        if self.world_size == 1:
+            return [value]
+        values: list[Any] = [None] * self.world_size
+        td.all_gather_object(values, value)
+        return values
+
     def barrier(self) -> None:
         """Wait until every process is here."""
         self.any(False)

@@ -18,6 +18,7 @@ from robust_transfer.evaluation.class_counts import (
 from robust_transfer.evaluation.images import ImageBatch
 from robust_transfer.evaluation.protocol import EvalContext, Rows
 from robust_transfer.evaluation.settings import smoothing_settings
+from robust_transfer.evaluation.sharing import draw_together
 from robust_transfer.models.fast import weights_hash
 from robust_transfer.smoothing.certification import Certificate, conclude
 from robust_transfer.smoothing.counts import ClassCounts, Unit
@@ -42,6 +43,7 @@ class CertifyEvaluator:
         "nonfinite",
         "counts",
     )
+    together = True  # images need from 100 to n samples each, and nobody knows beforehand which do
 
     def __init__(self, config: CertifyConfig) -> None:
         self.config = config
@@ -74,10 +76,9 @@ class CertifyEvaluator:
         labels = dict(zip(order, images.labels.tolist(), strict=True))
         counts = {index: journalled.get(index, ImageCounts()) for index in order}
         unpicked = [p for p, index in enumerate(order) if counts[index].selection is None]
-        for unit, drawn in self.draw(
-            context, images, [Unit(p, order[p], 0, self.config.n0) for p in unpicked], SELECT
-        ):
-            self._keep(journal, counts[unit.index], unit, SELECT, drawn, drawn.top)
+        selections = [Unit(p, order[p], 0, self.config.n0) for p in unpicked]
+        for unit, drawn in self._draw_together(context, images, selections, SELECT):
+            self._keep(context, journal, counts[unit.index], unit, SELECT, drawn, drawn.top)
         waiting = list(enumerate(order))
         while waiting:
             progress = {index: counts[index].progress(self.rule, labels[index]) for _, index in waiting}
@@ -90,8 +91,19 @@ class CertifyEvaluator:
                 for p, index in waiting
                 for start, stop in counts[index].missing(self.rule.samples_drawn(progress[index]), earliest)
             ]
-            for unit, drawn in self.draw(context, images, units, ESTIMATE):
-                self._keep(journal, counts[unit.index], unit, ESTIMATE, drawn, progress[unit.index].guess)
+            for unit, drawn in self._draw_together(context, images, units, ESTIMATE):
+                guess = progress[unit.index].guess
+                self._keep(context, journal, counts[unit.index], unit, ESTIMATE, drawn, guess)
+
+    def _draw_together(
+        self, context: EvalContext, images: ImageBatch, units: Sequence[Unit], purpose: Purpose
+    ) -> Iterator[tuple[Unit, ClassCounts]]:
+        """Draw units together with the other processes; at sigma = 0 a unit is a single vote."""
+
+        def draw(own: Sequence[Unit]) -> Iterator[tuple[Unit, ClassCounts]]:
+            return self.draw(context, images, own, purpose)
+
+        yield from draw_together(draw, units, context.processes, divisible=self.config.sigma > 0)
 
     def draw(
         self, context: EvalContext, images: ImageBatch, units: Sequence[Unit], purpose: Purpose
@@ -120,6 +132,7 @@ class CertifyEvaluator:
 
     def _keep(
         self,
+        context: EvalContext,
         journal: Journal,
         counts: ImageCounts,
         unit: Unit,
@@ -145,7 +158,9 @@ class CertifyEvaluator:
             drawn.nonfinite,
             write_cell(drawn),
         )
-        journal.append([row])
+        processes = context.processes
+        if unit.image % processes.world_size == processes.rank:
+            journal.append([row])
         counts.add(dict(zip(self.journal_columns, row, strict=True)))
 
     def records(self, rows: Rows, labels: Sequence[int]) -> list[dict[str, Any]]:

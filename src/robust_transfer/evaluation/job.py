@@ -68,8 +68,9 @@ def evaluate(job: StageJob, context: Context) -> dict[str, Any]:
                 name: _load(file, context).to(context.device).eval() for name, file in job.references.items()
             },
             is_main=context.rank == 0,
+            processes=context,
         )
-        share = pending[context.rank :: context.world_size]
+        share = pending if evaluator.together else pending[context.rank :: context.world_size]
         _measure(job, evaluator, eval_context, dataset, share, rows, context.rank)
     context.barrier()
     device = device_name(context.device)
@@ -94,7 +95,7 @@ def _measure(
     rows: list[dict[str, str]],
     rank: int,
 ) -> None:
-    """Measure this process's images and journal them."""
+    """Measure images and journal them: this process's own, or all of them together with the others."""
     if not indices:
         return
     header = {

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from robust_transfer.core.progress import ProgressBar
+from robust_transfer.distributed.context import Context, single
 from robust_transfer.evaluation.images import ImageBatch
 from robust_transfer.evaluation.warnings import Warnings
 from robust_transfer.models.fast import fast_inference
@@ -29,6 +30,7 @@ class EvalContext:
     num_images : number of images that the whole evaluation measures
     references : the models that the evaluator's spec names, in eval mode, on `device`
     is_main : whether this process makes the checks that are made once per evaluation
+    processes : those that measure together
     """
 
     model: Classifier
@@ -40,6 +42,7 @@ class EvalContext:
     num_images: int = 0
     references: Mapping[str, Classifier] = field(default_factory=dict)
     is_main: bool = True
+    processes: Context = field(default_factory=lambda: single("cpu"))
     _fast: dict[str, nn.Module] = field(default_factory=dict, repr=False, compare=False)
     _asked: set[str] = field(default_factory=set, repr=False, compare=False)
 
@@ -63,9 +66,14 @@ class EvalContext:
 
 
 class Evaluator(Protocol):
-    """One way to measure a model on test images; stateless but for its settings."""
+    """One way to measure a model on test images; stateless but for its settings.
+
+    together : whether every process is handed all images, and `measure` shares out the work; otherwise each
+        is handed images of its own
+    """
 
     journal_columns: tuple[str, ...]
+    together: bool
 
     def header(self, context: EvalContext) -> dict[str, Any]:
         """Return what must not be mixed within one evaluation, besides device and arithmetic."""
@@ -90,6 +98,8 @@ class Evaluator(Protocol):
 
 class RowPerImage:
     """What evaluators share whose journal has one row per image, the same on every kind of device."""
+
+    together = False
 
     def header(self, context: EvalContext) -> dict[str, Any]:
         """Return nothing: there is nothing further that must not be mixed."""
