@@ -21,23 +21,7 @@ def run(words, store):
     ].path
 
 
-def test_the_second_stage_begins_where_the_first_one_ended(tmp_path):
-    (pretrained, head_trained), directory = run(tiny("at", "st_linear", tmp_path), tmp_path)
-    for name, value in pretrained.items():
-        if not name.startswith("backbone.fc."):
-            assert torch.equal(head_trained[name], value), name  # BatchNorm's statistics too
-    start = ("pretrain.path=" + str(directory / "model.safetensors"), "finetune.keep_head=true")
-    words = [
-        word for word in tiny("checkpoint", "lwf", tmp_path, *start) if not word.startswith("pretrain.m")
-    ]
-    words = [word for word in words if not word.startswith("pretrain.batch")]
-    (parent, _), _ = run(words, tmp_path)
-    assert parent.keys() == head_trained.keys()
-    (_, still), _ = run([*words, "finetune.lr=1e-12"], tmp_path)
-    for name, value in head_trained.items():
-        assert torch.equal(parent[name], value), name
-        if "running" not in name and "tracked" not in name:
-            torch.testing.assert_close(still[name], value, rtol=1e-6, atol=1e-7, msg=name)
+LWF_LIKE = ("finetune.lr=0.001", "finetune.weight_decay=2e-4")
 
 
 def planned(*words):
@@ -48,6 +32,11 @@ def planned(*words):
     ("run", "before", "after"),
     [
         (("at", "at_roli"), ("at", "at_linear"), "at_roli"),
+        (
+            ("at", "lwf_after_st_linear"),
+            ("at", "st_linear", "finetune.lr=0.001", "finetune.weight_decay=2e-4"),
+            "lwf_after_st_linear",
+        ),
         (("at", "crt", "finetune.batch_size=20"), ("at", "smoothadv", "finetune.batch_size=20"), "crt"),
         (("deacl", "st"), ("simclr", "st"), "deacl"),
     ],
@@ -66,13 +55,11 @@ def test_what_runs_before_is_the_stage_of_a_run_of_its_own(run, before, after, t
     assert getattr(later.lineage, kind) == after
     start = stages[0].key[:12] if kind == "finetune" else None
     assert later.lineage.pretrain_key == start and later.lineage.pretrain == run[0]
-    if after == "at_roli":
+    role = "source" if run[1] == "lwf_after_st_linear" else "teacher"
+    if later.config.first is not None:
         assert later.parent is earlier
-    else:
-        assert (
-            later.references == {"teacher": earlier}
-            and later.identity["references"]["teacher"] == earlier.key
-        )
+    if after != "at_roli":
+        assert later.references == {role: earlier} and later.identity["references"][role] == earlier.key
 
 
 def test_a_teacher_has_what_runs_before_it_too(tmp_path):
@@ -91,12 +78,18 @@ def test_a_cell_of_the_miniature_is_taught_by_the_cell_beside_it():
     assert taught[0].key == alone[0].key and taught[0].lineage.pretrain_seed == 1
 
 
-def test_a_run_trains_what_it_needs_before(tmp_path):
-    words = tiny("at", "at_roli", tmp_path, "finetune.lr=1e-12", "finetune.first.lr=0.1")
-    (_, first, second), _ = run(words, tmp_path)
+@pytest.mark.parametrize("recipe", ["at_roli", "lwf_after_st_linear"])
+def test_the_second_stage_begins_where_the_last_layers_stage_ended(recipe, tmp_path):
+    words = tiny("at", recipe, tmp_path, "finetune.lr=1e-12", "finetune.first.lr=0.1")
+    (pretrained, first, second), _ = run(words, tmp_path)
     for name, value in first.items():
+        if not name.startswith("backbone.fc."):
+            assert torch.equal(pretrained[name], value), name  # BatchNorm's statistics too
         if "running" not in name and "tracked" not in name:
             torch.testing.assert_close(second[name], value, rtol=1e-6, atol=1e-7, msg=name)
+
+
+def test_a_run_trains_its_teacher_before(tmp_path):
     states, directory = run(tiny("at", "crt", tmp_path), tmp_path)
     assert len(states) == 3 and (directory / "model.safetensors").is_file()
 

@@ -53,7 +53,8 @@ class DynACL(Objective):
     The attack's gradient passes both networks, that of the step the first alone.
 
     Note: the release averages the weights before the optimiser's step, one step behind; it warms up by the
-    epoch, and its first epoch stands still. The post-processing of DynACL++ is not in it.
+    epoch, and its first epoch stands still. Its attack starts outside of [0, 1] too. At its lag, points, loss
+    and gradient are its own (difference below 1e-11). The post-processing of DynACL++ is left out.
     """
 
     def __init__(self, config: DynACLConfig) -> None:

@@ -47,8 +47,8 @@ class LwF(Objective):
     """Clean images alone: robustness is inherited with the features, not trained.
 
     BatchNorm keeps the source's statistics throughout and learns its scale and shift. The paper trains the
-    last layer alone first: `finetune=st_linear`, whose features are the source's to the bit, then this method
-    from it with `keep_head=true`.
+    last layer alone first: `finetune=lwf_after_st_linear` plans ST of the last layer before, whose features
+    are the source's to the bit.
 
     Note: the paper writes the distance as an L2 norm, the authors' code takes L1 (`order`); its loss and
     gradient agree to 3e-16. The code reads the source's features of images that are not augmented from a
