@@ -58,11 +58,11 @@ class CRT(Objective):
         """Return the loss, the accuracy on noisy images, and how often student and teacher agree."""
         images = self.perturbed(model, batch, noise)
         with torch.no_grad():
-            wanted = self.teacher(images)
+            teacher_logits = self.teacher(images)
         logits = model(images)
         accuracy = classify(logits.detach(), batch.labels)[1]
-        agreement = (logits.detach().argmax(1) == wanted.argmax(1)).float().mean()
-        loss = crt_loss(logits, wanted, batch.labels, self.config.transfer_weight)
+        agreement = (logits.detach().argmax(1) == teacher_logits.argmax(1)).float().mean()
+        loss = crt_loss(logits, teacher_logits, batch.labels, self.config.transfer_weight)
         return loss, {"accuracy": accuracy, "agreement": agreement}
 
     def perturbed(self, model: nn.Module, batch: Views, noise: Noise) -> Tensor:

@@ -58,27 +58,27 @@ class DeACL(Objective):
         """Return the images, the attacked images and, as a third view, the teacher's features."""
         images, attack = batch.images[0], self.config.attack
         with torch.no_grad():
-            goal = self.teacher(images)
+            teacher_features = self.teacher(images)
         moved = attacked(
             model,
             images,
-            loss=lambda points: -_cosine(model(points), goal).sum(),
+            loss=lambda points: -_cosine(model(points), teacher_features).sum(),
             norm=attack.norm,
             eps=attack.eps,
             num_steps=attack.num_steps,
             step_size=attack.step_size_at(attack.eps),
             start=noise("start", 0) if attack.random_start else None,
         )
-        return batch._replace(images=(images, moved, goal))
+        return batch._replace(images=(images, moved, teacher_features))
 
     def __call__(
         self, model: nn.Module, batch: Views, noise: Noise, progress: Progress
     ) -> tuple[Tensor, Metrics]:
         """Return the loss, and the mean cosines of clean to teacher's and of attacked to clean features."""
-        images, moved, goal = batch.images
+        images, moved, teacher_features = batch.images
         clean, attacked = model(torch.cat((images, moved))).chunk(2)
         metrics = {
-            "alignment": _cosine(clean.detach(), goal).mean(),
+            "alignment": _cosine(clean.detach(), teacher_features).mean(),
             "robust_alignment": _cosine(attacked.detach(), clean.detach()).mean(),
         }
-        return deacl_loss(clean, attacked, goal, self.config.robustness_weight), metrics
+        return deacl_loss(clean, attacked, teacher_features, self.config.robustness_weight), metrics

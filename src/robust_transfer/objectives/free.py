@@ -101,8 +101,8 @@ class Free(Objective):
             for part in self.parts
             if part.grad is not None
         ]
-        every = everyones(torch.cat(moved))
-        trained.get_buffer("perturbation")[: len(every)] = every
+        perturbations = everyones(torch.cat(moved))
+        trained.get_buffer("perturbation")[: len(perturbations)] = perturbations
 
     def __call__(
         self, model: nn.Module, batch: Views, noise: Noise, progress: Progress

@@ -78,10 +78,10 @@ class LwF(Objective):
         """Return the loss, the accuracy and the distance of the features from the source's."""
         images = batch.images[0]
         with torch.no_grad():
-            wanted = self.source(images)
+            source_features = self.source(images)
         features, logits = model(images)
         config = self.config
-        loss = lwf_loss(logits, features, wanted, batch.labels, config.feature_weight, config.order)
-        distance = _distance(features.detach(), wanted, config.order)
+        loss = lwf_loss(logits, features, source_features, batch.labels, config.feature_weight, config.order)
+        distance = _distance(features.detach(), source_features, config.order)
         accuracy = classify(logits.detach(), batch.labels)[1]
         return loss, {"accuracy": accuracy, "feature_distance": distance}

@@ -136,14 +136,15 @@ class MoCo(Objective):
         first, second = batch.images
         order = self._order(len(second) * world_size(), progress).to(second.device)
         queries, keys = model(first, own(everyones(second)[order]))
-        together = torch.empty_like(every := everyones(keys.detach()))
-        together[order] = every  # back in the order of the batch
-        together = functional.normalize(widen(together), dim=1)
-        self.keys.append(together)
+        shuffled_keys = everyones(keys.detach())
+        batch_keys = torch.empty_like(shuffled_keys)
+        batch_keys[order] = shuffled_keys
+        batch_keys = functional.normalize(widen(batch_keys), dim=1)
+        self.keys.append(batch_keys)
         queue = cast(MomentumContrast, unwrap(model)).queue
-        mine = own(together)
-        alignment = functional.cosine_similarity(widen(queries.detach()), mine).mean()
-        return info_nce(queries, mine, queue, self.config.temperature), {"alignment": alignment}
+        keys = own(batch_keys)
+        alignment = functional.cosine_similarity(widen(queries.detach()), keys).mean()
+        return info_nce(queries, keys, queue, self.config.temperature), {"alignment": alignment}
 
     def _order(self, count: int, progress: Progress) -> Tensor:
         keyed = rng.generator(self.config.seed, "shuffle", progress.epoch, progress.step)

@@ -30,8 +30,8 @@ def pretext_loss(clean_logits: Tensor, attacked_logits: Tensor, labels: Tensor) 
 def rotate_quarters(images: Tensor, turns: Tensor) -> Tensor:
     """Turn square images (B, C, H, H) anticlockwise by `turns` (B,) quarters, as numpy's rot90 does."""
     turned = torch.stack([torch.rot90(images, quarter, (2, 3)) for quarter in range(4)])
-    each: Tensor = turned[turns % 4, torch.arange(len(images), device=images.device)]
-    return each
+    rotated: Tensor = turned[turns % 4, torch.arange(len(images), device=images.device)]
+    return rotated
 
 
 def shuffle_patches(images: Tensor, orders: Tensor) -> Tensor:
@@ -47,8 +47,8 @@ def shuffle_patches(images: Tensor, orders: Tensor) -> Tensor:
     patches = cut.permute(0, 2, 4, 1, 3, 5).flatten(1, 2)  # (B, S*S, C, H/S, W/S)
     rows = torch.arange(count, device=images.device).unsqueeze(1)
     shuffled = patches[rows, orders].unflatten(1, (side, side))
-    together: Tensor = shuffled.permute(0, 3, 1, 4, 2, 5).reshape(images.shape)
-    return together
+    joined: Tensor = shuffled.permute(0, 3, 1, 4, 2, 5).reshape(images.shape)
+    return joined
 
 
 class _Pretext(Objective):

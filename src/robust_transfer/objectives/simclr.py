@@ -40,8 +40,8 @@ def nt_xent(a: Tensor, b: Tensor, temperature: float, decoupled: bool = False) -
 def nt_xent_of_all(a: Tensor, b: Tensor, temperature: float, decoupled: bool = False) -> Tensor:
     """Return `nt_xent` with the images of all processes as negatives, averaged over the local anchors."""
     local = _normalise(a, b)
-    everyone = gather(local.transpose(0, 1)).transpose(0, 1)
-    return _contrast(local, everyone, rank() * len(a), temperature, decoupled)
+    candidates = gather(local.transpose(0, 1)).transpose(0, 1)
+    return _contrast(local, candidates, rank() * len(a), temperature, decoupled)
 
 
 def _normalise(a: Tensor, b: Tensor) -> Tensor:
@@ -56,10 +56,10 @@ def _contrast(
     count, total = anchors.shape[1], candidates.shape[1]
     with torch.autocast(anchors.device.type, enabled=False):
         logits = anchors.flatten(0, 1) @ candidates.flatten(0, 1).T / temperature
-    here = torch.arange(count, device=anchors.device) + offset
-    itself = torch.cat((here, here + total)).unsqueeze(1)
-    positive = torch.cat((here + total, here))
-    logits = logits.scatter(1, itself, float("-inf"))
+    positions = torch.arange(count, device=anchors.device) + offset
+    own_column = torch.cat((positions, positions + total)).unsqueeze(1)
+    positive = torch.cat((positions + total, positions))
+    logits = logits.scatter(1, own_column, float("-inf"))
     if not decoupled:
         return functional.cross_entropy(logits, positive)
     attraction = logits.gather(1, positive.unsqueeze(1)).squeeze(1)

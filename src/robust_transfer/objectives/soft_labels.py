@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from robust_transfer.core import rng
-from robust_transfer.distributed.collectives import gather, rank, world_size
 from robust_transfer.objectives.objective import Noise, Objective, Progress, Views
+from robust_transfer.objectives.whole_batch import everyones, own
 from robust_transfer.objectives.wrapping import Wrapping
 
 
@@ -22,19 +22,13 @@ def smoothed(labels: Tensor, num_classes: int, smoothing: float) -> Tensor:
     return hard * (1 - smoothing) + smoothing / num_classes
 
 
-def mixed(values: Tensor, share: float) -> Tensor:
-    """Return share x value + (1 - share) x the next value of the batch, over all processes.
+def mixed(tensor: Tensor, share: float) -> Tensor:
+    """Return share x row + (1 - share) x the next row of the batch, over all processes.
 
-    A batch is in random order, so that its next image is a random other one.
+    tensor : (B, ...) images or labels. A batch is in random order, so that its next image is a random other
+        one
     """
-    return share * values + (1 - share) * _next(values)
-
-
-def _next(values: Tensor) -> Tensor:
-    # A batch goes to the processes by turns: value i of process r is number i * processes + r.
-    everyone = gather(values).unflatten(0, (world_size(), -1)).transpose(0, 1).flatten(0, 1)
-    following: Tensor = everyone.roll(-1, 0)[rank() :: world_size()]
-    return following
+    return share * tensor + (1 - share) * own(everyones(tensor).roll(-1, 0))
 
 
 class SoftLabels(Wrapping):

@@ -52,8 +52,8 @@ def swav_loss(scores: Sequence[Tensor], assignments: Sequence[Tensor], temperatu
     """
     logs = [torch.log_softmax(widen(of_view) / temperature, dim=1) for of_view in scores]
     losses = [
-        -(wanted.detach() * log).sum(1).mean()
-        for assigning, wanted in enumerate(assignments)
+        -(assignment.detach() * log).sum(1).mean()
+        for assigning, assignment in enumerate(assignments)
         for view, log in enumerate(logs)
         if view != assigning
     ]
@@ -165,9 +165,9 @@ class SwAV(Objective):
         for view in range(ASSIGNING):
             with torch.no_grad():
                 past = [prototypes(own(queue[view]))] if queue is not None else []
-            together = torch.cat([scores[view].detach(), *past])
-            spread = sinkhorn(together, self.config.epsilon, self.config.sinkhorn_iterations)
-            assignments.append(spread[: len(scores[view])])
+            all_scores = torch.cat([scores[view].detach(), *past])
+            assignment = sinkhorn(all_scores, self.config.epsilon, self.config.sinkhorn_iterations)
+            assignments.append(assignment[: len(scores[view])])
         certainty = torch.cat(assignments).amax(1).mean()
         return swav_loss(scores, assignments, self.config.temperature), {"certainty": certainty}
 
