@@ -21,6 +21,7 @@ from robust_transfer.core import rng
 from robust_transfer.models.normalized import Classifier
 from robust_transfer.objectives import build
 from robust_transfer.objectives.smoothmix import drawn_mix
+from score_losses import contrast, cross_entropy, distance, divergence, smoothed_loss
 from small_model import small_model
 from steps import FIRST, one_step, whole
 from training_jobs import ATTACK, METHODS, make_method, references_like
@@ -64,50 +65,6 @@ def seen(images, planes):
     return torch.stack([(u * x).sum() + c for x, (u, c) in zip(images, planes, strict=True)])
 
 
-# What attacks raise: functions of the scores (..., 4), written by hand.
-
-
-def log_softmax(scores, classes=2):
-    """Of logits (s, -s, -s, ...)."""
-    logits = torch.stack((scores, *[-scores] * (classes - 1)), -1)
-    return logits - logits.exp().sum(-1, keepdim=True).log()
-
-
-def cross_entropy(scores, labels, classes=2):
-    logs = log_softmax(scores, classes)
-    return -sum(logs[..., i, label] for i, label in enumerate(labels.tolist()))
-
-
-def divergence(scores, clean):
-    log_p = log_softmax(clean)
-    return (log_p.exp() * (log_p - log_softmax(scores))).sum((-2, -1))
-
-
-def smoothed_loss(scores, shifts):
-    """-log of the mean softmax over copies, whose scores noise shifts by (4,) each."""
-    votes = sum(log_softmax(scores + shift).exp() for shift in shifts) / len(shifts)
-    return -sum(votes[..., i, label].log() for i, label in enumerate(LABELS.tolist()))
-
-
-def cosine(a, b):
-    """Of features (a, 1) and (b, 1)."""
-    return (a * b + 1) / ((a * a + 1) * (b * b + 1)).sqrt()
-
-
-def distance(scores, teacher):
-    return -sum(cosine(scores[..., i], goal) for i, goal in enumerate(teacher))
-
-
-def contrast(scores):
-    """NT-Xent; the second half of the scores (..., 2 B) are the first one's partners."""
-    count, total = scores.shape[-1], 0.0
-    for i in range(count):
-        powers = [(cosine(scores[..., i], scores[..., k]) / TEMPERATURE).exp() for k in range(count)]
-        others = sum(power for k, power in enumerate(powers) if k != i)
-        total = total - (powers[(i + count // 2) % count] / others).log()
-    return total
-
-
 # Attacks: setting -> images before, images after, and the loss to raise.
 
 Attack = Callable[[Setting], tuple[Tensor, Tensor, Callable[[Tensor], Tensor]]]
@@ -137,13 +94,13 @@ def shifts(setting):
 def on_votes(setting):
     (moved,) = setting.prepared(setting.images).images
     assert torch.equal(judged(setting), moved + SIGMA * setting.noise("smoothing", 0))
-    return setting.images, moved, lambda s: smoothed_loss(s, shifts(setting))
+    return setting.images, moved, lambda s: smoothed_loss(s, LABELS, shifts(setting))
 
 
 def through_mixing(setting):
     clean, mixed = setting.prepared(setting.images).images
     moved = clean + (mixed - clean) / drawn_mix(setting.noise).view(-1, 1, 1, 1)
-    return clean, moved, lambda s: smoothed_loss(s, shifts(setting))
+    return clean, moved, lambda s: smoothed_loss(s, LABELS, shifts(setting))
 
 
 def by_replays(setting):
@@ -174,13 +131,18 @@ def on_features(setting):
 
 def on_pairs(setting):
     views = setting.prepared(*setting.images.chunk(2)).images
-    return setting.images, torch.cat(views[-2:]), contrast
+    return setting.images, torch.cat(views[-2:]), lambda s: contrast(s, TEMPERATURE)
 
 
 def on_one_view(setting):
     goal, moved = setting.prepared(setting.images, setting.images + 0.01).images
     kept = seen(goal, [plane(setting.trained.features, 0)] * 4)
-    return setting.images, moved, lambda s: contrast(torch.cat((s, kept.expand(*s.shape[:-1], -1)), -1))
+
+    def loss(scores):
+        partners = kept.expand(*scores.shape[:-1], -1)
+        return contrast(torch.cat((scores, partners), -1), TEMPERATURE)
+
+    return setting.images, moved, loss
 
 
 @dataclass
