@@ -15,6 +15,7 @@ from torch import Tensor
 from robust_transfer.attacks import losses, threat
 from robust_transfer.attacks.exact import ExactModel, refuse_nonfinite
 from robust_transfer.attacks.model import LogitModel
+from robust_transfer.attacks.one_graph import gradient_graph
 from robust_transfer.attacks.settings import AttackSettings
 from robust_transfer.attacks.state import AttackState, is_near_tie
 from robust_transfer.core import rng
@@ -217,14 +218,7 @@ class Runner:
 
     def _differentiate(self) -> Pass:
         """Take the loss, its input gradient and what they say of each slot."""
-        exact = self.inputs.gradient_model is self.inputs.exact_model.model
-        points = self.rule.points.detach().requires_grad_()
-        with torch.enable_grad(), exact_arithmetic(points.device) if exact else nullcontext():
-            logits = self.inputs.gradient_model(points)
-            loss = losses.LOSSES[self.settings.loss](logits, self.labels, self.targets)
-            # A sum, so that the gradient of an image does not depend on the batch.
-            gradients = input_gradient(loss.sum(), points)
-        logits, loss = logits.detach().float(), loss.detach()
+        logits, loss, gradients = self._logits_loss_and_gradients()
         length = threat.l2_norms(gradients).flatten()
         vanished = length < SHORTEST_GRADIENT
         if self.settings.loss == "ce":
@@ -237,6 +231,20 @@ class Runner:
             vanished=vanished,
             nonfinite=~(torch.isfinite(length) & torch.isfinite(loss) & torch.isfinite(logits).all(1)),
         )
+
+    def _logits_loss_and_gradients(self) -> tuple[Tensor, Tensor, Tensor]:
+        model, points = self.inputs.gradient_model, self.rule.points.detach()
+        if graph := gradient_graph(model, self.settings.loss, points, self.labels, self.targets):
+            logits, loss, gradients = graph(points, self.labels, self.targets)
+            return logits.float(), loss, gradients
+        exact = model is self.inputs.exact_model.model
+        points.requires_grad_()
+        with torch.enable_grad(), exact_arithmetic(points.device) if exact else nullcontext():
+            logits = model(points)
+            loss = losses.LOSSES[self.settings.loss](logits, self.labels, self.targets)
+            # A sum, so that the gradient of an image does not depend on the batch.
+            gradients = input_gradient(loss.sum(), points)
+        return logits.detach().float(), loss.detach(), gradients
 
     def _check_finite(self, nonfinite: Tensor) -> None:
         taken = [slot for slot, _ in self._runs()]

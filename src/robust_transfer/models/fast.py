@@ -23,6 +23,7 @@ class FastInference(nn.Module):
     """Runs `body` under an arithmetic and returns float32 logits (B, K).
 
     input_dtype : the type of the weights that the body was copied from, which images are cast to
+    graphs : what else was compiled of it, by loss and shape (`attacks.one_graph`)
     """
 
     def __init__(
@@ -40,6 +41,7 @@ class FastInference(nn.Module):
         self.body = body
         self.kind = kind
         self.compiled = compile
+        self.graphs: dict[Any, Any] = {}
         if compile:
             # In place: the module tree, and with it the weights' names, stays as it is.
             body.compile(dynamic=False)
@@ -47,12 +49,12 @@ class FastInference(nn.Module):
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Map (B, C, H, W) images in [0, 1] to logits (B, K)."""
         images = images.to(self.input_dtype, memory_format=self.layout)
-        with numerics.arithmetic(self.kind), _weights_as_constants() if self.compiled else nullcontext():
+        with numerics.arithmetic(self.kind), weights_as_constants() if self.compiled else nullcontext():
             logits = logits_of(self.body(images))
         return logits.float()
 
 
-def _weights_as_constants() -> AbstractContextManager[Any]:
+def weights_as_constants() -> AbstractContextManager[Any]:
     """Make what torch.compile traces in the block hold weights as constants, if no gradient is required.
 
     As an option of one compilation the setting comes too late: the tracer reads the global one.
