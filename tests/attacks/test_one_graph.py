@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from robust_transfer.attacks import autopgd
+from robust_transfer.attacks import autopgd, one_graph
 from robust_transfer.attacks.model import LogitModel
 from robust_transfer.attacks.one_graph import _input_gradient_of_convolution, gradient_graph
 from robust_transfer.core import rng
@@ -89,6 +89,20 @@ def test_the_graph_computes_what_autograd_does_with_packed_weights():
 class Branching(nn.Module):
     def forward(self, images):
         return images.flatten(1)[:, :5] * (1 if images.sum() > 0 else 2)
+
+
+@pytest.mark.slow
+def test_a_graph_of_another_function_is_not_taken(monkeypatch):
+    monkeypatch.setattr(torch, "compile", lambda graph, **_: graph)
+    fast, others = LogitModel(fast_inference(network(), compile=True)), inputs()
+    assert gradient_graph(fast, "ce", *others) is not None
+
+    def doubled(*args):
+        found = _input_gradient_of_convolution(*args)
+        return found if found is NotImplemented else (2 * found[0], None, None)
+
+    monkeypatch.setattr(one_graph, "_input_gradient_of_convolution", doubled)
+    assert gradient_graph(fast, "dlr", *others) is None
 
 
 @pytest.mark.slow

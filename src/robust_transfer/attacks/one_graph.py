@@ -21,7 +21,9 @@ from robust_transfer.models.fast import FastInference, weights_as_constants
 
 # (points (B, C, H, W), labels (B,), targets (B,)) -> logits (B, K), losses (B,), gradients like the points
 Gradient = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]
-CLOSE = 1e-3  # of the graph's logits and gradients to the copy's own, as a share of the longest
+# How far the graph's may be from the copy's own, as a share of the longest. At kinks of ReLUs rounding
+# decides: a ResNet-50 with random weights had gradients that were 0.007 from those in float64.
+FARTHEST_LOGITS, FARTHEST_GRADIENTS = 1e-3, 0.05
 
 
 def gradient_graph(
@@ -73,15 +75,16 @@ def _compiled(model: LogitModel, loss: str, inputs: tuple[Tensor, Tensor, Tensor
             return found
 
         logits, _, gradients = run(*inputs)
-        same = _is_close(logits, expected[0]) and _is_close(gradients, expected[2])
+        same = _is_near(logits, expected[0], FARTHEST_LOGITS)
+        same &= _is_near(gradients, expected[2], FARTHEST_GRADIENTS)
     except Exception:  # whatever a model does when it is traced
         return None
     return run if same else None
 
 
-def _is_close(found: Tensor, expected: Tensor) -> bool:
+def _is_near(found: Tensor, expected: Tensor, farthest: float) -> bool:
     distance, length = (t.double().flatten(1).norm(dim=1).max() for t in (found - expected, expected))
-    return bool(distance <= CLOSE * length)
+    return bool(distance <= farthest * length)
 
 
 def _input_gradient_of_convolution(
