@@ -6,16 +6,19 @@ import doctest
 import itertools
 import re
 import shlex
+import shutil
 import tempfile
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+import torch
 
 from replicas import write_image
 from robust_transfer.cli import data, evaluate, report, train
 from robust_transfer.models import build_model, save_model
+from robust_transfer.models.backbones import backbone
 from robust_transfer.report.study import registry
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -77,13 +80,18 @@ def lines_of(*programs: str) -> list[Line]:
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What stands for FILE and KEY, a resnet50 with the classes of pets; beside it images/ stands for DIR."""
+    """What stands for FILE and KEY, a resnet50 with the classes of pets.
+
+    Beside it images/ stands for DIR, and data/ for the data root, with what natural_weights asks for.
+    """
     names = [f"breed {number}" for number in range(37)]
     model = build_model(
         "resnet50", num_classes=37, class_names=names, image_size=224, width=64, normalize="imagenet", seed=0
     )
     path = tmp_path_factory.mktemp("docs") / "model.safetensors"
     save_model(path, model, key="0" * 64)
+    (path.parent / "data").mkdir()
+    torch.save(backbone("resnet18_small", 10, 64).state_dict(), path.parent / "data" / "model_test.pt")
     for split, name in itertools.product(("train", "test"), ("cat", "dog")):
         write_image(path.parent / "images", f"{split}/{name}/1.jpg")
     return path
@@ -122,6 +130,7 @@ def is_long(line: Line) -> bool:
 def test_a_run_can_be_planned(line, checkpoint, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("RT_DATA", raising=False)
+    shutil.copytree(checkpoint.parent / "data", tmp_path / "data")
     program, *words = with_files(line.words, checkpoint)
     main = {"rt-train": train.main, "rt-eval": evaluate.main}[program]
     code = main(words if "--plan" in words else [*words, "--plan"])

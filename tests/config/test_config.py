@@ -53,6 +53,7 @@ PARTS = {
     "lr_search": [["pretrain=none", "finetune=st", "dataset=digits"]],
     "natural": [["dataset=digits"], ["cell=natural/none_at"]],
     "natural_gpu": [["dataset=digits", "seed=0"]],
+    "natural_weights": [["dataset=caltech101", "seed=0"]],
     "methods": [["pretrain=none", "finetune=at"]],
     "methods_mini": [["cell=methods_mini/none", "finetune=at"]],
 }

@@ -49,3 +49,16 @@ def test_long_cells_differ_in_steps_alone_and_fill_a_table_of_their_own():
         short = yaml.safe_load((folder / f"{name.removesuffix('_long')}.yaml").read_text())
         assert cell.pop("defaults") == short["defaults"]
         assert cell == {"finetune": {"max_steps": 10 * steps}, "label": natural.LONG.requirements.experiment}
+
+
+def test_the_published_networks_table_holds_what_its_preset_sweeps():
+    preset = yaml.safe_load((CONF / "experiment" / "natural_weights.yaml").read_text())
+    swept = {
+        name: text.split(",") for name, text in preset["hydra"]["sweeper"]["params"].items() if name != "seed"
+    }
+    table = natural.WEIGHTS.cells(None)
+    assert {(c.pretrain.replace("checkpoint", "weights"), c.finetune) for c in table} == {
+        tuple(name.removeprefix("natural/").split("_", 1)) for name in swept["cell"]
+    }
+    assert {c.dataset for c in table} == {name.removeprefix("natural/") for name in swept["dataset"]}
+    assert natural.WEIGHTS.requirements.experiment == preset["label"]

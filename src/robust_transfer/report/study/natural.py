@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from robust_transfer.report.index.cells import Cell
+from robust_transfer.report.index.collect import Index
 from robust_transfer.report.index.protocols import Requirements
 from robust_transfer.report.study import paper
 from robust_transfer.report.study.spec import Arrangement, TableSpec
@@ -13,6 +15,9 @@ DATASETS = ("caltech101", "cifar10", "dtd10", "pets3", "digits", "faces")
 SHOTS = (5, 20)
 EPS = 0.15  # L2; by the rule of docs/natural-study.md
 SIGMA = 0.12
+# The targets and robust fine-tunings of a network that others trained, by track.
+WEIGHTS_DATASETS = ("caltech101", "dtd10", "pets3")
+WEIGHTS_FINETUNINGS = {"at": ("at", "trades", "at_ramp"), "cr": ("cr", "macer")}
 # Fine-tuning, which is also the robust pre-training: evaluator and sigma.
 TRACKS = {"at": ("autopgd", None), "cr": ("certify", SIGMA)}
 
@@ -56,13 +61,19 @@ def _table(
     return TableSpec(
         f"natural{number}",
         f"Table {number} on small photographs: {sentence}",
-        lambda index: cells(),
+        lambda index: _of_blocks(index, cells()),
         _requirements("natural"),
         arrangement,
         "rt-train experiment=natural",
         figure="gains" if gains else None,
         small=True,
     )
+
+
+def _of_blocks(index: Index | None, cells: list[Cell]) -> list[Cell]:
+    """Return the cells of the numbers of labels that a store has runs of: a block stands by itself."""
+    run = {cell.shots for cell in cells if index and index.by_cell.get(cell)}
+    return [cell for cell in cells if not run or cell.shots in run]
 
 
 def _requirements(experiment: str) -> Requirements:
@@ -72,6 +83,18 @@ def _requirements(experiment: str) -> Requirements:
 def unpretrained() -> list[Cell]:
     """Return the cells without pre-training."""
     return [cell for track in TRACKS for cell in compared((track,)) if cell.pretrain == "none"]
+
+
+def from_weights() -> list[Cell]:
+    """Return the cells of a published network, and those of the same network without pre-training."""
+    return [
+        Cell(dataset, pretrain, finetune, *TRACKS[track], shots)
+        for dataset, shots in _targets()
+        if dataset in WEIGHTS_DATASETS
+        for track, finetunings in WEIGHTS_FINETUNINGS.items()
+        for finetune in finetunings
+        for pretrain in (("none", "checkpoint") if finetune == track else ("checkpoint",))
+    ]
 
 
 TABLES = (
@@ -88,5 +111,18 @@ LONG = TableSpec(
     _requirements("natural_long"),
     paper.BY_TRACK,
     "rt-train experiment=natural cell=natural/{pretrain}_{finetune}_long dataset={datasets}",
+    small=True,
+)
+WEIGHTS = TableSpec(
+    "natural_weights",
+    "Small photographs: a network that others trained on CIFAR-10, by robust fine-tuning",
+    lambda index: _of_blocks(index, from_weights()),
+    replace(_requirements("natural_weights"), source=None),
+    Arrangement(
+        ("dataset", "fine-tuning", "pretrain"),
+        lambda cell: (cell.target, cell.finetune, cell.pretrain),
+        lambda cell: "",
+    ),
+    "rt-train experiment=natural_weights dataset={datasets}",
     small=True,
 )
