@@ -31,6 +31,8 @@ class SetsMean:
     new_low, new_high : for one more set like these (prediction interval)
     heterogeneity : I squared, the share of the variance of set means that images and runs do not explain
     sets : the mean of each set
+    shared, most : models (pre-training and replicate) that all targets share and that all of this is
+        computed from, and the most that a target has; 0 where there is no interval
     """
 
     value: float
@@ -44,6 +46,17 @@ class SetsMean:
     new_high: float | None
     heterogeneity: float | None
     sets: Mapping[str, float]
+    shared: int = 0
+    most: int = 0
+
+    @property
+    def partly(self) -> str:
+        """Say how many of the models are behind the mean, where that is not all of them."""
+        return (
+            f"{self.shared} of {self.most} models, those that all targets share"
+            if self.shared < self.most
+            else ""
+        )
 
     @property
     def falling(self) -> tuple[str, ...]:
@@ -57,20 +70,32 @@ class SetsMean:
 
 
 def over_sets(results: Sequence[Result], metric: str, measure: Measure) -> SetsMean:
-    """Return the mean over data sets of what results hold under `measure` in a metric."""
+    """Return the mean over data sets of what results hold under `measure` in a metric.
+
+    Where some targets have fewer models than others, all is computed from those that all targets share: a
+    mean of what one target has and an interval of another's would not belong together. (Gains of such a part
+    hold to first order.)
+    """
     by_set: dict[str, list[Estimate]] = {}
     for result in results:
         by_set.setdefault(result.cell.dataset, []).append(getattr(result, measure)[metric])
-    means = {name: float(np.mean([e.value for e in estimates])) for name, estimates in by_set.items()}
-    value = float(np.mean(list(means.values())))
-    like, new = over_like_sets(list(means.values()))
-    arrays = aligned([[e.sample for e in estimates] for estimates in by_set.values()])
+    samples = [[estimate.sample for estimate in estimates] for estimates in by_set.values()]
+    arrays = aligned(samples)
     if arrays is None:
+        means = {name: float(np.mean([e.value for e in estimates])) for name, estimates in by_set.items()}
+        like, new = over_like_sets(list(means.values()))
+        value = float(np.mean(list(means.values())))
         return SetsMean(value, None, None, None, "", *like, *new, None, means)
     mean = crossed.mean(*arrays)
     own = [crossed.mean(values) for values in arrays]
-    share = _heterogeneity([m.value for m in own], [m.high - m.low for m in own])
-    return SetsMean(value, mean.low, mean.high, mean.p, mean.method, *like, *new, share, means)
+    like, new = over_like_sets([m.value for m in own])
+    return SetsMean(
+        *(mean.value, mean.low, mean.high, mean.p, mean.method, *like, *new),
+        heterogeneity=_heterogeneity([m.value for m in own], [m.high - m.low for m in own]),
+        sets={name: m.value for name, m in zip(by_set, own, strict=True)},
+        shared=arrays[0].shape[0] * arrays[0].shape[1],
+        most=max(len(sample.at) for group in samples for sample in group if sample is not None),
+    )
 
 
 def over_like_sets(means: Sequence[float]) -> tuple[tuple[float | None, float | None], ...]:

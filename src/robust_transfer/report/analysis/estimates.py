@@ -106,7 +106,7 @@ def _measured(index: Index, cell: Cell, runs: tuple[Run, ...]) -> Result:
     kept = tuple(run for run in runs if place_of(run) in grid)
     left_out = len(runs) - len(kept)
     tags = [f"unbalanced: {left_out} of {len(runs)} runs left out"] if left_out else []
-    made_with = environments(kept)
+    made_with = sorted(environments(kept))
     tags += (
         [f"seeds ran on different versions or hardware: {'; '.join(made_with)}"] if len(made_with) > 1 else []
     )
@@ -133,8 +133,8 @@ def _against(result: Result, reference: Result) -> Result:
         tags.append("no seed in common with the models without pre-training")
     elif (shared := _seeds(pairs[0].at)) < most:
         tags.append(f"compared on {shared} of {most} seeds, those in common")
-    ours, theirs = (environments(one.runs) for one in (result, reference))
-    if set(ours) != set(theirs):
+    ours, theirs = (sorted(environments(one.runs)) for one in (result, reference))
+    if ours != theirs:
         tags.append(f"without pre-training ran on different versions or hardware: {'; '.join(theirs)}")
     return replace(
         result,

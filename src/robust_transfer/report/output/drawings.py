@@ -15,6 +15,7 @@ from robust_transfer.report.index.collect import Run, commits
 from robust_transfer.report.index.environments import environments
 from robust_transfer.report.output import canvas
 from robust_transfer.report.output.formats import comma_separated
+from robust_transfer.report.study import notes
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class Drawing:
     @property
     def text(self) -> str:
         """The caption, with all notices."""
-        return " ".join([self.caption, *(f"Notice: {notice}." for notice in self.notices)])
+        return " ".join([self.caption, *(f"Notice: {notice}." for notice in notes.merged(self.notices))])
 
     @property
     def source(self) -> str:

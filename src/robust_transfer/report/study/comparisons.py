@@ -74,7 +74,8 @@ def pretrainings(results: Results, track: str, pretrain: str, other: str) -> Com
     expected = [(replace(cell, pretrain=pretrain), replace(cell, pretrain=other)) for cell in cells]
     names = [METHODS.get(method, method) for method in (track, pretrain, other)]
     pairs = _available(results, expected)
-    single = all(ours.pretrainings == 1 for ours, _ in pairs)
+    # What is said of all targets rests on the pre-trainings that they share.
+    single = min((ours.pretrainings for ours, _ in pairs), default=0) == 1
     what = f"this {names[1]} pre-trained network" if single else f"{names[1]} pre-training"
     subject = f"With {names[0]} fine-tuning, {what} instead of {names[2]}"
     return Comparison(f"{pretrain}_over_{other}_{track}", subject, pairs, len(expected))

@@ -229,7 +229,7 @@ def _finding(
         p_holm=None,
         verdict=_direction(mean) if tested else "",
         targets=targets,
-        sentence=f"{says} ({compared.scope}).",
+        sentence=f"{says} ({'; '.join(filter(None, (compared.scope, mean.partly)))}).",
         notices=compared.notices,
         runs=compared.runs,
     )

@@ -109,6 +109,14 @@ def noticed(results: Sequence[Result]) -> list[str]:
     return lines
 
 
+def merged(notices: Iterable[str]) -> list[str]:
+    """Return tags and warnings, those that differ in numbers alone as one."""
+    kinds: dict[str, list[str]] = {}
+    for notice in notices:
+        kinds.setdefault(_kind(notice), []).append(notice)
+    return [_ranged(group) for group in kinds.values()]
+
+
 def _kind(notice: str) -> str:
     return NUMBER.sub("#", notice)
 

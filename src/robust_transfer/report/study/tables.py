@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from robust_transfer.report.analysis.averages import over_sets
+from robust_transfer.report.analysis.averages import Measure, over_sets
 from robust_transfer.report.analysis.estimates import Estimate, Result, from_published, from_runs
 from robust_transfer.report.index import published
 from robust_transfer.report.index.cells import TITLES, Cell
@@ -178,7 +178,13 @@ def _detail(results: Sequence[Result], runs: bool) -> Grid:
         if any(texts):
             rows.append((label, *blank[1:], *texts))
     title = f"Pre-training {cell.pretrain}, fine-tuning {cell.finetune}{sigma}"
+    partly = {over_sets(having, m, "differences").partly for m in changed if (having := _having(results, m))}
+    title += "".join(f"; means over sets: {text}" for text in sorted(filter(None, partly)))
     return Grid(tuple(headers), tuple(rows), 1, title)
+
+
+def _having(results: Sequence[Result], metric: str, measure: Measure = "differences") -> list[Result]:
+    return [result for result in results if metric in getattr(result, measure)]
 
 
 # Rows under a table of sets, and the bounds of the mean over sets in each.
@@ -197,12 +203,13 @@ def _changes(result: Result, metric: str) -> tuple[str, str]:
 def _mean(results: Sequence[Result], metric: str, part: tuple[str, str]) -> tuple[str, str]:
     """Write the means over sets of differences and of gains, with the bounds that `part` names."""
     texts = []
-    for measure in ("differences", "gains"):
-        having = [result for result in results if metric in getattr(result, measure)]
+    measures: tuple[Measure, ...] = ("differences", "gains")
+    for measure in measures:
+        having = _having(results, metric, measure)
         if not having:
             texts.append("–")
             continue
-        mean = over_sets(having, metric, "gains" if measure == "gains" else "differences")
+        mean = over_sets(having, metric, measure)
         bounds = [getattr(mean, name) for name in part]
         if part[0] != "low" and bounds[0] is None:
             texts.append("")
