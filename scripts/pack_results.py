@@ -2,8 +2,9 @@
 
     python scripts/pack_results.py STORE results/NAME/stages.tar.xz [--pretrained]
 
-Unpacked, the archive is a store: `rt-report table N --store DIR` makes the same table from it. It holds no
-weights, or those of small pre-trained networks, from which a later sweep can fine-tune more.
+Unpacked, the archive is a store: `rt-report table N --store DIR` makes the same table from it, and
+`rt-report verify KEY --store DIR` computes an evaluation again from its journals. It holds no weights, or
+those of small pre-trained networks, from which a later sweep can fine-tune more.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from pathlib import Path
 
 from robust_transfer.store import directories
 
-KEPT = ("config.yaml", "env.json", "status.json", "records.csv", "summary.json")
+KEPT = ("config.yaml", "env.json", "status.json", "records.csv", "summary.json", "journal.*.csv")
 WEIGHTS = "model.safetensors"
 
 
@@ -31,19 +32,16 @@ def pack(store: Path, archive: Path, *, pretrained: bool) -> int:
     ]
     archive.parent.mkdir(parents=True, exist_ok=True)
     with tarfile.open(archive, "w:xz") as packed:
-        names = [
-            (stage, name)
-            for stage in done
-            for name in (*KEPT, *([WEIGHTS] if pretrained and stage.kind == "pretrain" else []))
-        ]
-        for path in sorted(stage.path / name for stage, name in names):
-            if path.exists():
-                content = path.read_bytes()
-                member = tarfile.TarInfo(
-                    str(path.relative_to(store))
-                )  # without dates: equal stages, equal bytes
-                member.size = len(content)
-                packed.addfile(member, io.BytesIO(content))
+        kept = {
+            stage: (*KEPT, *([WEIGHTS] if pretrained and stage.kind == "pretrain" else [])) for stage in done
+        }
+        for path in sorted(
+            path for stage, names in kept.items() for name in names for path in stage.path.glob(name)
+        ):
+            content = path.read_bytes()
+            member = tarfile.TarInfo(str(path.relative_to(store)))  # without dates: equal stages, equal bytes
+            member.size = len(content)
+            packed.addfile(member, io.BytesIO(content))
     return len(done)
 
 

@@ -358,6 +358,13 @@ def test_a_missing_records_file_is_named(stages):
         verify(stages["certify"])
 
 
+def test_records_without_their_journals_are_not_verified(stages):
+    for path in stages["autopgd"].glob("journal.*.csv"):
+        path.unlink()
+    with pytest.raises(EvaluationError, match="holds no journal"):
+        verify(stages["autopgd"])
+
+
 def test_the_command_attacks_three_images_again(stages, capsys):
     key, store = stages["autopgd"].name.rsplit("-", 1)[1], str(stages["autopgd"].parents[1])
     assert report(["verify", key, "--store", store]) == 0

@@ -131,7 +131,13 @@ def _rebuild_hint() -> str:
 def _journal_rows(directory: Path, config: StageConfig, stated: Summary, findings: Findings) -> list[Row]:
     """Return the rows of all journals, which must say that they belong to this evaluation."""
     rows: list[Row] = []
-    for path in journal.journals(directory):
+    paths = journal.journals(directory)
+    if not paths:
+        raise EvaluationError(
+            f"{directory} holds no journal (expected journal.0.csv, of which records are made)",
+            "copy the journals beside the records, or run the same evaluation again",
+        )
+    for path in paths:
         header, part = journal.read_journal(path)
         findings.check(f"key of {path.name}", header.get("key"), config.key[:12])
         findings.check(f"arithmetic of {path.name}", header.get("arithmetic"), config.config.arithmetic)
