@@ -63,13 +63,13 @@ def gpu(folder: Path) -> str:
     files = "*-evaluation.json"
     rows = [
         f"| {row['what']} | {row['samples_per_second']:,.0f} | "
-        f"{NUM_IMAGES * SAMPLES / row['samples_per_second'] / 3600:.2f} |"
-        for path in sorted(folder.glob(files))
+        f"{NUM_IMAGES * SAMPLES / row['samples_per_second'] / 3600:.2f} | {number} |"
+        for number, path in enumerate(sorted(folder.glob(files)), 1)
         for row in load(path)["rows"]
         if "samples_per_second" in row
     ]
-    head = f"| what | samples per second | hours of {NUM_IMAGES} images at n = 100,000, extrapolated |"
-    return "\n".join([head, "|" + " --- |" * 3, *rows, "", table(folder, files=files)])
+    head = f"| what | samples per second | hours of {NUM_IMAGES} images at n = 100,000, extrapolated | run |"
+    return "\n".join([head, "|" + " --- |" * 4, *rows, "", table(folder, files=files)])
 
 
 def goals(folder: Path) -> str:
@@ -94,12 +94,15 @@ def _spread(row: dict[str, Any]) -> str:
 
 def _sources(found: Sequence[dict[str, Any]]) -> list[str]:
     """Return the commands that measured, numbered, and the machines that they ran on."""
+    machines = list(dict.fromkeys(one["machine"] for one in found))
     commands = []
     for number, one in enumerate(found, 1):
         load_text = f", load {one['load']}" if "load" in one else ""
-        commands.append(f"{number}. `{one['command']}` at commit {one['commit']}{load_text}")
-    machines = dict.fromkeys(f"Machine: {one['machine']}." for one in found)
-    return ["", *commands, "", *machines]
+        place = f", machine {machines.index(one['machine']) + 1}" if len(machines) > 1 else ""
+        commands.append(f"{number}. `{one['command']}` at commit {one['commit']}{load_text}{place}")
+    if len(machines) == 1:
+        return ["", *commands, "", f"Machine: {machines[0]}."]
+    return ["", *commands, "", *(f"Machine {number}: {name}." for number, name in enumerate(machines, 1))]
 
 
 TABLES = {

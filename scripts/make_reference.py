@@ -80,15 +80,15 @@ def _help(main: Callable[[Sequence[str] | None], int]) -> str:
 
 def write_gallery() -> None:
     """Write the page of every figure and table in results/, with the pictures beside it."""
-    pictures = GALLERY.with_suffix("")
-    pictures.mkdir(exist_ok=True)
     lines = ["# Results\n", GALLERY_TEXT]
     folders = sorted(RESULTS.iterdir(), reverse=True)  # the quickstart first
     for path in (path for folder in folders for path in sorted(folder.glob("*.md"))):
         text = path.read_text(encoding="utf-8")
+        pictures = GALLERY.with_suffix("") / path.parent.name
         for name in re.findall(r"\]\(([\w-]+\.png)\)", text):
+            pictures.mkdir(parents=True, exist_ok=True)
             shutil.copy(path.with_name(name), pictures)
-            text = text.replace(f"]({name})", f"]({pictures.name}/{name})")
+            text = text.replace(f"]({name})", f"]({pictures.relative_to(GALLERY.parent)}/{name})")
         # The origin is a list of keys: it stays in the file.
         body = re.split(r"^commit:? ", text, maxsplit=1, flags=re.MULTILINE)[0].strip()
         title = "" if body.startswith("## ") else f"## {path.stem.replace('-', ' ').capitalize()}\n\n"
