@@ -54,10 +54,7 @@ class Sample(NamedTuple):
 
 @dataclass(frozen=True)
 class Call:
-    """What a user hands to an attack beside its settings; see `apgd.autopgd`.
-
-    fast : how many attacks of that length a faster copy would serve, 0 if none is to be tried
-    """
+    """What a user hands to an attack beside its settings; see `apgd.autopgd`."""
 
     model: Model
     images: Tensor
@@ -67,7 +64,7 @@ class Call:
     gradient_model: Model | None = None
     on_finalised: OnFinalised | None = None
     sample: Sample | None = None
-    fast: int = 0
+    fast: bool = False
 
 
 def attack_guarded(settings: AttackSettings, call: Call) -> AttackResult:
@@ -143,9 +140,9 @@ def _copy_may_pay(settings: AttackSettings, call: Call, num_images: int, num_cla
 
     With constant shapes an image has the same bits in every call; a model's draws are keyed by its passes.
     """
-    gradients = call.fast * num_images * settings.num_steps * settings.num_runs(num_classes)
+    gradients = num_images * settings.num_steps * settings.num_runs(num_classes)
     free = settings.shapes == "ladder" and settings.num_eot == 1
-    return free and gradients >= LONG_ENOUGH
+    return call.fast and free and gradients >= LONG_ENOUGH
 
 
 def check_before(
