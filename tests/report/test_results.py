@@ -56,10 +56,11 @@ def values(store, evaluator, metric, radius, **required):
 
 
 def mean_difference(ours, theirs):
-    """Return the mean over targets of the mean over common seeds."""
+    """Return the mean over targets of the mean over the seeds that both have of every target."""
     common = ours.keys() & theirs.keys()
     targets = {key[:2] for key in common}
-    return np.mean([np.mean([ours[k] - theirs[k] for k in common if k[:2] == target]) for target in targets])
+    shared = set.intersection(*({k[2] for k in common if k[:2] == target} for target in targets))
+    return np.mean([np.mean([ours[*t, seed] - theirs[*t, seed] for seed in shared]) for t in targets])
 
 
 def test_every_difference_between_two_pretrainings_is_that_of_the_records(remade):
