@@ -42,6 +42,7 @@ VERSIONS = {
 }
 RESTARTS = 5  # of the untargeted APGDs and of FAB in version "plus", and of APGD-CE in L1
 NUM_FAB_TARGETS = 9
+LENGTH = 20  # of all four attacks on a robust image, in runs of the first
 RAND_EOT = 20
 STANDARD = (100, 5000)  # steps, queries
 ROUNDING = 1e-5
@@ -88,6 +89,7 @@ def autoattack(
     index: Tensor | Sequence[int] | None = None,
     guards: str = "fast",
     gradient_model: Model | None = None,
+    fast: bool = True,
     sample: Sample | None = None,
 ) -> AutoAttackResult:
     """Attack each image by AutoAttack's components until one breaks it; robust means robust to all.
@@ -101,7 +103,7 @@ def autoattack(
 
     Parameters
     ----------
-    model, images, labels, norm, eps, batch_size, shapes, storage, index, gradient_model, sample : as in
+    model, images, labels, norm, eps, batch_size, shapes, storage, index, gradient_model, fast, sample : as in
         `autopgd`
     version : "standard" (APGD-CE, APGD-T, FAB-T, Square; in L1 APGD-CE with 5 restarts, APGD-T on 5 targets),
         "plus" (APGD-CE, APGD-DLR and FAB with 5 restarts each, Square, APGD-T, FAB-T), "rand" (APGD-CE and
@@ -130,7 +132,8 @@ def autoattack(
         guards=guards,
         new_rule=auto_rule,
     )
-    with prepared(settings, Call(model, images, labels, index, None, gradient_model)) as inputs:
+    call = Call(model, images, labels, index, None, gradient_model, fast=LENGTH if fast else 0)
+    with prepared(settings, call) as inputs:
         state = inputs.new_state()
         flags = check_before(settings, inputs, state, sample)
         flags += _departures(settings, num_queries, version)

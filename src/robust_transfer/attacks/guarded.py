@@ -54,7 +54,10 @@ class Sample(NamedTuple):
 
 @dataclass(frozen=True)
 class Call:
-    """What a user hands to an attack beside its settings; see `apgd.autopgd`."""
+    """What a user hands to an attack beside its settings; see `apgd.autopgd`.
+
+    fast : how many attacks of that length a faster copy would serve, 0 if none is to be tried
+    """
 
     model: Model
     images: Tensor
@@ -64,7 +67,7 @@ class Call:
     gradient_model: Model | None = None
     on_finalised: OnFinalised | None = None
     sample: Sample | None = None
-    fast: bool = False
+    fast: int = 0
 
 
 def attack_guarded(settings: AttackSettings, call: Call) -> AttackResult:
@@ -140,9 +143,9 @@ def _copy_may_pay(settings: AttackSettings, call: Call, num_images: int, num_cla
 
     With constant shapes an image has the same bits in every call; a model's draws are keyed by its passes.
     """
-    gradients = num_images * settings.num_steps * settings.num_runs(num_classes)
+    gradients = call.fast * num_images * settings.num_steps * settings.num_runs(num_classes)
     free = settings.shapes == "ladder" and settings.num_eot == 1
-    return call.fast and free and gradients >= LONG_ENOUGH
+    return free and gradients >= LONG_ENOUGH
 
 
 def check_before(
