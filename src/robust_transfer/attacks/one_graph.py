@@ -31,8 +31,8 @@ def gradient_graph(
 ) -> Gradient | None:
     """Return the graph for inputs of these shapes, compiled when it is first asked for.
 
-    None where there is none: the model is no compiled copy, not in float32, or not on a CPU, where alone this
-    was measured; or it cannot be traced, or its graph is not the same function.
+    None where there is none: the model is not a compiled copy, not in float32, or not on a CPU, the one
+    place where this was measured; or it cannot be traced, or its graph is not the same function.
     """
     copy = model.model
     if not isinstance(copy, FastInference) or not copy.compiled:
@@ -71,8 +71,8 @@ def _compiled(model: LogitModel, loss: str, inputs: tuple[Tensor, Tensor, Tensor
 
         def run(points: Tensor, labels: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
             with torch.no_grad(), weights_as_constants():
-                found: tuple[Tensor, Tensor, Tensor] = compiled(points, labels, targets)
-            return found
+                outputs: tuple[Tensor, Tensor, Tensor] = compiled(points, labels, targets)
+            return outputs
 
         logits, _, gradients = run(*inputs)
         same = _is_near(logits, expected[0], FARTHEST_LOGITS)
@@ -82,8 +82,8 @@ def _compiled(model: LogitModel, loss: str, inputs: tuple[Tensor, Tensor, Tensor
     return run if same else None
 
 
-def _is_near(found: Tensor, expected: Tensor, farthest: float) -> bool:
-    distance, length = (t.double().flatten(1).norm(dim=1).max() for t in (found - expected, expected))
+def _is_near(actual: Tensor, expected: Tensor, farthest: float) -> bool:
+    distance, length = (t.double().flatten(1).norm(dim=1).max() for t in (actual - expected, expected))
     return bool(distance <= farthest * length)
 
 

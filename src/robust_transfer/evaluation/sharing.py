@@ -54,13 +54,13 @@ def share(units: Sequence[Unit], rank: int, world_size: int) -> list[Unit]:
     """Return the samples of units that are a process's: as many as any other's, but for one block."""
     blocks = sum(unit.stop - unit.start for unit in units) // BLOCK
     first, last = (blocks * r // world_size * BLOCK for r in (rank, rank + 1))
-    found, passed = [], 0
+    own, passed = [], 0
     for unit in units:
         start, stop = (min(max(unit.start, unit.start + end - passed), unit.stop) for end in (first, last))
         if start < stop:
-            found.append(dataclasses.replace(unit, start=start, stop=stop))
+            own.append(dataclasses.replace(unit, start=start, stop=stop))
         passed += unit.stop - unit.start
-    return found
+    return own
 
 
 def joined(units: Sequence[Unit], pieces: Drawn) -> Drawn:

@@ -91,9 +91,11 @@ def caution(results: Iterable[Result]) -> list[str]:
 def symbols(results: Iterable[Result]) -> dict[str, str]:
     """Give each tag and warning that occurs a symbol, the same to those that differ in numbers alone."""
     notices = sorted({notice for result in results for notice in result.notices})
-    kinds = {kind: i for i, kind in enumerate(dict.fromkeys(map(_kind, notices)))}
-    positions = {notice: kinds[_kind(notice)] for notice in notices}
-    return {notice: SYMBOLS[i] if i < len(SYMBOLS) else f"({i})" for notice, i in positions.items()}
+    return {
+        notice: SYMBOLS[i] if i < len(SYMBOLS) else f"({i})"
+        for i, kind in enumerate(_kinds(notices))
+        for notice in kind
+    }
 
 
 def noticed(results: Sequence[Result]) -> list[str]:
@@ -111,14 +113,15 @@ def noticed(results: Sequence[Result]) -> list[str]:
 
 def merged(notices: Iterable[str]) -> list[str]:
     """Return tags and warnings, those that differ in numbers alone as one."""
+    return [_ranged(kind) for kind in _kinds(notices)]
+
+
+def _kinds(notices: Iterable[str]) -> list[list[str]]:
+    """Group notices that differ in numbers alone."""
     kinds: dict[str, list[str]] = {}
     for notice in notices:
-        kinds.setdefault(_kind(notice), []).append(notice)
-    return [_ranged(group) for group in kinds.values()]
-
-
-def _kind(notice: str) -> str:
-    return NUMBER.sub("#", notice)
+        kinds.setdefault(NUMBER.sub("#", notice), []).append(notice)
+    return list(kinds.values())
 
 
 def _ranged(notices: Sequence[str]) -> str:

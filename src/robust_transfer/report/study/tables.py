@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from robust_transfer.report.analysis.averages import Measure, over_sets
+from robust_transfer.report.analysis.averages import Measure, SetsMean, over_sets
 from robust_transfer.report.analysis.estimates import Estimate, Result, from_published, from_runs
 from robust_transfer.report.index import published
 from robust_transfer.report.index.cells import TITLES, Cell
@@ -173,20 +173,25 @@ def _detail(results: Sequence[Result], runs: bool) -> Grid:
         row += [text for metric in changed for text in _changes(result, metric)]
         rows.append(tuple(row))
     blank = [""] * (3 + len(cell.metrics) if runs else 1)
+    means = [
+        (metric, measure, _over_sets(results, metric, measure)) for metric in changed for measure in MEASURES
+    ]
     for label, part in MEANS.items() if changed else ():
-        texts = [text for metric in changed for text in _mean(results, metric, part)]
+        texts = [_mean(metric, measure, mean, part) for metric, measure, mean in means]
         if any(texts):
             rows.append((label, *blank[1:], *texts))
     title = f"Pre-training {cell.pretrain}, fine-tuning {cell.finetune}{sigma}"
-    partly = {over_sets(having, m, "differences").partly for m in changed if (having := _having(results, m))}
+    partly = {mean.partly for _, measure, mean in means if mean is not None and measure == "differences"}
     title += "".join(f"; means over sets: {text}" for text in sorted(filter(None, partly)))
     return Grid(tuple(headers), tuple(rows), 1, title)
 
 
-def _having(results: Sequence[Result], metric: str, measure: Measure = "differences") -> list[Result]:
-    return [result for result in results if metric in getattr(result, measure)]
+def _over_sets(results: Sequence[Result], metric: str, measure: Measure) -> SetsMean | None:
+    having = [result for result in results if metric in getattr(result, measure)]
+    return over_sets(having, metric, measure) if having else None
 
 
+MEASURES: tuple[Measure, ...] = ("differences", "gains")
 # Rows under a table of sets, and the bounds of the mean over sets in each.
 MEANS = {
     "mean": ("low", "high"),
@@ -200,23 +205,15 @@ def _changes(result: Result, metric: str) -> tuple[str, str]:
     return (change_text(metric, change) if change else "–", gain_text(gain) if gain else "–")
 
 
-def _mean(results: Sequence[Result], metric: str, part: tuple[str, str]) -> tuple[str, str]:
-    """Write the means over sets of differences and of gains, with the bounds that `part` names."""
-    texts = []
-    measures: tuple[Measure, ...] = ("differences", "gains")
-    for measure in measures:
-        having = _having(results, metric, measure)
-        if not having:
-            texts.append("–")
-            continue
-        mean = over_sets(having, metric, measure)
-        bounds = [getattr(mean, name) for name in part]
-        if part[0] != "low" and bounds[0] is None:
-            texts.append("")
-            continue
-        shown = Estimate(mean.value, *bounds)
-        texts.append(gain_text(shown) if measure == "gains" else change_text(metric, shown))
-    return texts[0], texts[1]
+def _mean(metric: str, measure: Measure, mean: SetsMean | None, part: tuple[str, str]) -> str:
+    """Write the mean over sets of differences or of gains, with the bounds that `part` names."""
+    if mean is None:
+        return "–"
+    bounds = [getattr(mean, name) for name in part]
+    if part[0] != "low" and bounds[0] is None:
+        return ""
+    shown = Estimate(mean.value, *bounds)
+    return gain_text(shown) if measure == "gains" else change_text(metric, shown)
 
 
 def _interval(result: Result, metric: str) -> str:
