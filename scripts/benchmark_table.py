@@ -69,7 +69,20 @@ def gpu(folder: Path) -> str:
         if "samples_per_second" in row
     ]
     head = f"| what | samples per second | hours of {NUM_IMAGES} images at n = 100,000, extrapolated | run |"
-    return "\n".join([head, "|" + " --- |" * 4, *rows, "", table(folder, files=files)])
+    return "\n".join([head, "|" + " --- |" * 4, *rows, "", *whole(folder), table(folder, files=files)])
+
+
+def whole(folder: Path) -> list[str]:
+    """Return the Markdown of benchmark_whole.py's files: whole certifications with what they answered."""
+    sources = [load(path) for path in sorted(folder.glob("*-whole.json"))]
+    rows = [
+        f"| {row['what']} | {row['seconds']:.1f} | {row['samples']:,} | "
+        f"{row['sa']:.1f} ({row['true_sa']:.1f}) | {row['ra']:.1f} ({row['true_ra']:.1f}) |"
+        for found in sources
+        for row in found["rows"]
+    ]
+    head = "| whole certifications, with the journal | seconds | samples | SA % (true) | RA % at 0.5 (true) |"
+    return [head, "|" + " --- |" * 5, *rows, *_sources(sources), ""]
 
 
 def goals(folder: Path) -> str:
