@@ -69,8 +69,7 @@ def test_every_experiment_composes_and_parses(experiment):
         found = [train_config(values) for values in values_of(f"experiment={experiment}", *words)]
         assert len(found) > 1
         if experiment != "lr_search":
-            # The GPU's form fills the tables of the small one, in a store of its own.
-            assert {config.label for config in found} == {experiment.removesuffix("_gpu")}
+            assert {config.label for config in found} == {experiment}
 
 
 def test_every_data_set_and_method_has_a_config():

@@ -62,3 +62,12 @@ def test_the_published_networks_table_holds_what_its_preset_sweeps():
     }
     assert {c.dataset for c in table} == {name.removeprefix("natural/") for name in swept["dataset"]}
     assert natural.WEIGHTS.requirements.experiment == preset["label"]
+
+
+def test_the_gpus_table_has_the_radius_and_every_pretraining_of_its_preset():
+    preset = yaml.safe_load((CONF / "experiment" / "natural_gpu.yaml").read_text())
+    needs = natural.GPU.requirements
+    assert (needs.experiment, needs.threat) == (preset["label"], ("l2", preset["autopgd"]["eps"]))
+    assert "sigma" not in preset.get("certify", {})  # that of the preset below it
+    models = {(cell.pretrain, cell.finetune) for cell in cells(natural.GPU)}
+    assert models == {tuple(name.removeprefix("natural/").split("_")) for name in SWEPT["cell"]}

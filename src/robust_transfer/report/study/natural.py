@@ -14,6 +14,7 @@ from robust_transfer.report.study.spec import Arrangement, TableSpec
 DATASETS = ("caltech101", "cifar10", "dtd10", "pets3", "digits", "faces")
 SHOTS = (5, 20)
 EPS = 0.15  # L2; by the rule of docs/natural-study.md
+GPU_EPS = 0.3  # at 64 pixels, by the same page
 SIGMA = 0.12
 # The targets and robust fine-tunings of a network that others trained, by track.
 WEIGHTS_DATASETS = ("caltech101", "dtd10", "pets3")
@@ -76,13 +77,23 @@ def _of_blocks(index: Index | None, cells: list[Cell]) -> list[Cell]:
     return [cell for cell in cells if not run or cell.shots in run]
 
 
-def _requirements(experiment: str) -> Requirements:
-    return Requirements(source="tiny_imagenet", experiment=experiment, threat=("l2", EPS), own=True)
+def _requirements(experiment: str, eps: float = EPS) -> Requirements:
+    return Requirements(source="tiny_imagenet", experiment=experiment, threat=("l2", eps), own=True)
 
 
 def unpretrained() -> list[Cell]:
     """Return the cells without pre-training."""
     return [cell for track in TRACKS for cell in compared((track,)) if cell.pretrain == "none"]
+
+
+def every_pretraining() -> list[Cell]:
+    """Return the cells of all four pre-trainings, by target."""
+    return [
+        Cell(dataset, track if kind == "robust" else kind, track, *TRACKS[track], shots)
+        for dataset, shots in _targets()
+        for kind in ("none", "st", "robust", "simclr")
+        for track in TRACKS
+    ]
 
 
 def from_weights() -> list[Cell]:
@@ -110,7 +121,16 @@ LONG = TableSpec(
     lambda index: unpretrained(),
     _requirements("natural_long"),
     paper.BY_TRACK,
-    "rt-train experiment=natural cell=natural/{pretrain}_{finetune}_long dataset={datasets}",
+    "rt-train experiment=natural cell=natural/{pretrain}_{finetune}_long",
+    small=True,
+)
+GPU = TableSpec(
+    "natural_gpu",
+    "Photographs of 64 pixels, a network eight times as wide: none, standard, robust and SimCLR pre-training",
+    lambda index: _of_blocks(index, every_pretraining()),
+    _requirements("natural_gpu", GPU_EPS),
+    paper.BY_TRACK,
+    "rt-train experiment=natural_gpu cell=natural/{pretrain}_{finetune}",
     small=True,
 )
 WEIGHTS = TableSpec(
@@ -123,6 +143,6 @@ WEIGHTS = TableSpec(
         lambda cell: (cell.target, cell.finetune, cell.pretrain),
         lambda cell: "",
     ),
-    "rt-train experiment=natural_weights dataset={datasets}",
+    "rt-train experiment=natural_weights",
     small=True,
 )

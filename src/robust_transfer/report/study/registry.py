@@ -15,7 +15,8 @@ GROUP = "robust_transfer.tables"
 @cache
 def tables() -> dict[str, TableSpec]:
     """Return every table by its name, in the order of a report."""
-    own = (quickstart.TABLE, *natural.TABLES, natural.LONG, natural.WEIGHTS, *methods.TABLES, *paper.TABLES)
+    photographs = (*natural.TABLES, natural.LONG, natural.GPU, natural.WEIGHTS)
+    own = (quickstart.TABLE, *photographs, *methods.TABLES, *paper.TABLES)
     by_name = {spec.name: spec for spec in own}
     for extension in extensions(GROUP):
         spec = extension.load(TableSpec)
