@@ -7,6 +7,7 @@ from collections import Counter
 import pytest
 import yaml
 
+from replicas import BUILDERS
 from robust_transfer.cli.report import main as report
 from robust_transfer.cli.train import main as train
 from robust_transfer.config.data import DataConfig
@@ -55,6 +56,23 @@ def test_an_honest_journal_is_drawn_again_to_the_same_counts(stage):
     assert redrawn.findings.differences == []
     assert redrawn.blocks == len(rows) and redrawn.findings.compared > 3 * len(rows)
     assert redrawn.samples == sum(int(row["stop"]) - int(row["start"]) for row in rows)
+
+
+def test_a_part_of_a_set_is_measured_again_if_it_is_the_part_that_was_measured(tmp_path, capsys):
+    root, store = tmp_path / "data", tmp_path / "store"
+    BUILDERS["pets"](root)
+    partly = ("dataset=pets", "dataset.shots=null", f"data.root={root}", "data.verify=false")
+    assert train(tiny("none", "cr", store, *partly)) == 0
+    [directory] = (store / "eval").iterdir()
+    words = ["verify", directory.name.rsplit("-", 1)[1], "--store", str(store), "--root", str(root)]
+    capsys.readouterr()
+    assert report([*words, "--redraw", "2"]) == 0
+    assert "not at hand" not in capsys.readouterr().out
+    with (root / "oxford-iiit-pet" / "annotations" / "test.txt").open("a") as listed:
+        listed.write("Bengal_3 6 1 3\n")
+    assert report(words) == 0
+    printed = capsys.readouterr().out
+    assert "not at hand" in printed and "nothing redrawn" in printed and "measured on other images" in printed
 
 
 def test_the_forward_shape_changes_no_count_but_near_ties(stage):

@@ -258,3 +258,37 @@ def test_seeds_of_one_cell_that_ran_elsewhere_say_so(tmp_path):
         (path / "env.json").write_text(json.dumps({"processor": "x", "threads": threads}))
     [notice] = results(tmp_path, NONE)[NONE].notices
     assert notice == "seeds ran on different versions or hardware: x, 1 threads; x, 2 threads"
+
+
+def read_list(path, fingerprint):
+    status = json.loads((path / "status.json").read_text())
+    (path / "status.json").write_text(json.dumps({**status, "fingerprint": fingerprint}))
+
+
+def test_lists_of_test_images_that_differ_are_named(tmp_path):
+    for pretrain, seed, fingerprint in (("none", 0, "a" * 64), ("none", 1, "b" * 64), ("at", 0, "b" * 64)):
+        read_list(add_attack(tmp_path, "digits", 60, 30, pretrain=pretrain, seed=seed), fingerprint)
+    found = results(tmp_path, NONE, AT)
+    both = f"{'a' * 12}, {'b' * 12}"
+    assert f"seeds read different lists of test images: {both}" in found[NONE].notices
+    assert f"without pre-training read a different list of test images: {both}" in found[AT].notices
+
+
+def test_other_images_are_never_subtracted(tmp_path):
+    add_attack(tmp_path, "digits", 60, 30)
+    path = add_attack(tmp_path, "digits", 80, 50, pretrain="at") / "records.csv"
+    head, first, *others = path.read_text().splitlines()
+    index, label, *rest = first.split(",")
+    path.write_text("\n".join([head, ",".join([index, str(int(label) + 1), *rest]), *others]) + "\n")
+    result = results(tmp_path, NONE, AT)[AT]
+    assert result.estimates["ra"].value == 0.5 and result.differences == {}
+    assert "models without pre-training were measured on other images" in result.notices
+
+
+def test_replicates_of_one_cell_are_of_the_same_images(tmp_path):
+    add_attack(tmp_path, "digits", 60, 30)
+    path = add_attack(tmp_path, "digits", 60, 30, seed=1) / "records.csv"
+    head, first, *others = path.read_text().splitlines()
+    path.write_text("\n".join([head, "7" + first, *others]) + "\n")
+    with pytest.raises(EvaluationError, match="has other images than"):
+        results(tmp_path, NONE)

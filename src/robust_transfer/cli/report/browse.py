@@ -65,7 +65,7 @@ def _picture(arguments: argparse.Namespace, run: Run) -> int:
     # Only pictures need the model and the images.
     from robust_transfer.report.output.examples import write_examples
 
-    found = named.load(run.spec.examples)(run.path, count=arguments.picture, data=data_of(arguments))
+    found = named.load(run.spec.examples)(run.path, count=arguments.picture, data=data_of(arguments, run))
     images, changed = found.images.numpy(), found.changed.numpy()
     said = (found.said_before, found.said_after)
     directory = directory_of(arguments)

@@ -74,12 +74,17 @@ def add_root(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def data_of(arguments: argparse.Namespace) -> DataConfig:
-    """Return where the images are, which must be whole."""
+def data_of(arguments: argparse.Namespace, run: Run) -> DataConfig:
+    """Return where the images of an evaluation are.
+
+    Its fingerprint tells whether they are those that were measured, whole or in part; an older one has none.
+    """
     from robust_transfer.config.data import DataConfig
+    from robust_transfer.store.directories import StageDirectory
 
     root = arguments.root or os.environ.get("RT_DATA") or "data/"
-    return DataConfig(root=root, verify=True, on_error="stop")
+    unknown = StageDirectory(run.path).status().fingerprint is None
+    return DataConfig(root=root, verify=unknown, on_error="stop")
 
 
 def store_of(arguments: argparse.Namespace) -> Path:

@@ -29,7 +29,7 @@ def verify(arguments: argparse.Namespace) -> int:
     from robust_transfer.evaluation.recompute import labels_on_disk, to_text, verify
 
     run = evaluation(arguments, arguments.key, index_of(arguments))
-    data = data_of(arguments)
+    data = data_of(arguments, run)
     labels = labels_on_disk(run.path, data)
     if labels is None:
         print("the test set is not at hand: labels and the choice of images are taken as the records say")

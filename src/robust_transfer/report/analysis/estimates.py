@@ -21,6 +21,7 @@ from robust_transfer.report.index.coordinates import Place, grid_of, place_of
 from robust_transfer.report.index.costs import Cost, cost_of
 from robust_transfer.report.index.environments import environments
 from robust_transfer.report.index.protocols import Choice
+from robust_transfer.report.index.records import per_image
 
 
 @dataclass(frozen=True)
@@ -110,6 +111,8 @@ def _measured(index: Index, cell: Cell, runs: tuple[Run, ...]) -> Result:
     tags += (
         [f"seeds ran on different versions or hardware: {'; '.join(made_with)}"] if len(made_with) > 1 else []
     )
+    if len(_lists(kept)) > 1:
+        tags.append(f"seeds read different lists of test images: {', '.join(_lists(kept))}")
     return Result(
         cell,
         {metric: _estimate(metric, sample, kept) for metric, sample in samples(kept).items()},
@@ -129,19 +132,35 @@ def _against(result: Result, reference: Result) -> Result:
     tags = list(result.tags)
     pairs = [d.sample for d in differences.values() if d is not None and d.sample is not None]
     most = max(_seeds(place_of(run) for run in one.runs) for one in (result, reference))
-    if not pairs:
+    if not _same_images(result, reference):
+        tags.append("models without pre-training were measured on other images")
+    elif not pairs:
         tags.append("no seed in common with the models without pre-training")
     elif (shared := _seeds(pairs[0].at)) < most:
         tags.append(f"compared on {shared} of {most} seeds, those in common")
     ours, theirs = (sorted(environments(one.runs)) for one in (result, reference))
     if ours != theirs:
         tags.append(f"without pre-training ran on different versions or hardware: {'; '.join(theirs)}")
+    ours, theirs = _lists(result.runs), _lists(reference.runs)
+    if ours and theirs and ours != theirs:
+        tags.append(f"without pre-training read a different list of test images: {', '.join(theirs)}")
     return replace(
         result,
         differences={m: d for m, d in differences.items() if d is not None},
         gains={m: g for m, g in gains.items() if g is not None},
         tags=tuple(tags),
     )
+
+
+def _lists(runs: Iterable[Run]) -> list[str]:
+    """Return the first digits of the fingerprints of the test sets that runs read."""
+    return sorted({run.fingerprint[:12] for run in runs if run.fingerprint})
+
+
+def _same_images(first: Result, second: Result) -> bool:
+    """Tell whether two results are of the same places of the test set, with the same labels."""
+    ours, theirs = (per_image(result.runs[0])[0] for result in (first, second))
+    return np.array_equal(ours, theirs)
 
 
 def _seeds(places: Iterable[Place]) -> int:
@@ -192,4 +211,6 @@ def paired_samples(first: Result, second: Result, metric: str) -> tuple[Sample, 
     """Return the values of two results in a metric on what they share, None where they share nothing."""
     estimates = [result.estimates.get(metric) for result in (first, second)]
     ours, theirs = (estimate.sample if estimate else None for estimate in estimates)
-    return paired(ours, theirs) if ours is not None and theirs is not None else None
+    if ours is None or theirs is None or not _same_images(first, second):
+        return None
+    return paired(ours, theirs)

@@ -68,8 +68,8 @@ def samples(runs: Sequence[Run]) -> dict[str, Sample]:
 
 
 def _values(run: Run, images: Array, first: Run) -> dict[str, Array]:
-    index, values = per_image(run)
-    if not np.array_equal(index, images):
+    own, values = per_image(run)
+    if not np.array_equal(own, images):
         raise EvaluationError(f"{run.path} has other images than {first.path}", f"rt-report verify {run.key}")
     return values
 

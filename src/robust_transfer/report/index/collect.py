@@ -26,6 +26,7 @@ class Run:
 
     metrics : fractions in [0, 1]; acr in [0, 1] pixel units, None where there is none
     finished : seconds since 1970, None where it is not known
+    fingerprint : hash of the test set's list of images and labels, None of an older run
     """
 
     path: Path
@@ -34,6 +35,7 @@ class Run:
     dataset: str
     summary: Summary = field(repr=False, compare=False)
     finished: float | None = field(default=None, repr=False, compare=False)
+    fingerprint: str | None = field(default=None, repr=False, compare=False)
 
     @property
     def spec(self) -> EvaluatorSpec:
@@ -164,7 +166,15 @@ def collect(root: Path | str) -> Index:
         if summary is None or status.state != directories.DONE:
             unfinished.append(stage)
             continue
-        run = Run(stage.path, stage.key, summary.evaluator, summary.dataset, summary, status.finished)
+        run = Run(
+            stage.path,
+            stage.key,
+            summary.evaluator,
+            summary.dataset,
+            summary,
+            status.finished,
+            status.fingerprint,
+        )
         if names := stage.changed(status):
             logger.warning(
                 "%s is left out: %s changed after it was finished (rt-report verify %s says how; the command "

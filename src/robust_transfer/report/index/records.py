@@ -63,7 +63,9 @@ def _repair(path: Path) -> str:
 
 
 def per_image(run: Run) -> tuple[Array, dict[str, Array]]:
-    """Return (index, {metric: value of each image}) of a run; the metric is the mean over images.
+    """Return (images, {metric: value of each image}) of a run; the metric is the mean over images.
+
+    Images are (2, N): their positions in the test set, and their labels.
 
     A metric that the run's settings do not measure is left out, and so is accuracy at further radii, which
     stands in the run's summary.
@@ -71,9 +73,10 @@ def per_image(run: Run) -> tuple[Array, dict[str, Array]]:
     path = run.path / "records.csv"
     # A page of tables asks for the same records several times; a file that changes is read anew.
     changed = path.stat().st_mtime_ns if path.exists() else 0
-    columns = _columns(path, ("index", *run.spec.metric_columns), changed)
+    columns = _columns(path, ("index", "label", *run.spec.metric_columns), changed)
     values = run.spec.values(columns, run.settings)
-    return columns["index"], {metric: values[metric] for metric in run.spec.measured(run.settings)}
+    images = np.stack([columns["index"], columns["label"]])
+    return images, {metric: values[metric] for metric in run.spec.measured(run.settings)}
 
 
 @lru_cache(maxsize=512)
