@@ -5,8 +5,9 @@ import yaml
 from robust_transfer.report.study import natural
 
 CONF = Path(__file__).resolve().parents[3] / "conf"
+BASE = yaml.safe_load((CONF / "experiment" / "_natural.yaml").read_text())
 PRESET = yaml.safe_load((CONF / "experiment" / "natural.yaml").read_text())
-SWEPT = {name: str(text).split(",") for name, text in PRESET["hydra"]["sweeper"]["params"].items()}
+SWEPT = {name: str(text).split(",") for name, text in BASE["hydra"]["sweeper"]["params"].items()}
 
 
 def cells(*tables):
@@ -23,7 +24,7 @@ def test_tables_2_to_4_hold_what_the_preset_sweeps():
 
 
 def test_tables_ask_for_the_presets_threat_and_noise():
-    eps, sigma = PRESET["autopgd"]["eps"], PRESET["certify"]["sigma"]
+    eps, sigma = BASE["autopgd"]["eps"], BASE["certify"]["sigma"]
     assert {spec.requirements.threat for spec in natural.TABLES} == {("l2", eps)}
     assert {c.sigma for c in cells(*natural.TABLES) if c.evaluator == "certify"} == {sigma, 0.0}
 
@@ -36,7 +37,7 @@ def test_the_last_layers_cells_are_files_of_the_preset():
 
 def test_the_last_layers_pretraining_is_that_of_the_other_cells():
     plain = yaml.safe_load((CONF / "cell" / "natural" / "cr_linear_plain.yaml").read_text())
-    assert plain["pretrain"]["sigma"] == PRESET["certify"]["sigma"] and plain["certify"]["sigma"] == 0
+    assert plain["pretrain"]["sigma"] == BASE["certify"]["sigma"] and plain["certify"]["sigma"] == 0
 
 
 def test_long_cells_differ_in_steps_alone_and_fill_a_table_of_their_own():
@@ -71,3 +72,10 @@ def test_the_gpus_table_has_the_radius_and_every_pretraining_of_its_preset():
     assert "sigma" not in preset.get("certify", {})  # that of the preset below it
     models = {(cell.pretrain, cell.finetune) for cell in cells(natural.GPU)}
     assert models == {tuple(name.removeprefix("natural/").split("_")) for name in SWEPT["cell"]}
+
+
+def test_the_radii_table_has_the_cr_cells_of_its_preset():
+    preset = yaml.safe_load((CONF / "experiment" / "natural_acr.yaml").read_text())
+    models = {f"natural/{cell.pretrain}_{cell.finetune}" for cell in natural.ACR.cells(None)}
+    assert models == set(preset["hydra"]["sweeper"]["params"]["cell"].split(","))
+    assert natural.ACR.requirements.experiment == preset["label"]

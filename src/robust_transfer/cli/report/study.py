@@ -177,8 +177,8 @@ def html(arguments: argparse.Namespace) -> int:
 def _add_table(parser: argparse.ArgumentParser) -> None:
     add_json(parser)
     names = (
-        "2 to 5, quickstart, natural2 to 5, natural_long, natural_gpu, natural_weights, methods, "
-        "methods_mini, or another package's"
+        "2 to 5, quickstart, natural2 to 5, natural_long, natural_acr, natural_0071, natural_gpu, "
+        "natural_weights, methods, methods_mini, or another package's"
     )
     parser.add_argument("name", metavar="N", help=names)
 

@@ -14,6 +14,7 @@ from robust_transfer.report.study.spec import Arrangement, TableSpec
 DATASETS = ("caltech101", "cifar10", "dtd10", "pets3", "digits", "faces")
 SHOTS = (5, 20)
 EPS = 0.15  # L2; by the rule of docs/natural-study.md
+STUDY_EPS = 0.071  # the study's 0.5 of 224 pixels, scaled to 32
 GPU_EPS = 0.3  # at 64 pixels, by the same page
 SIGMA = 0.12
 # The targets and robust fine-tunings of a network that others trained, by track.
@@ -86,13 +87,13 @@ def unpretrained() -> list[Cell]:
     return [cell for track in TRACKS for cell in compared((track,)) if cell.pretrain == "none"]
 
 
-def every_pretraining() -> list[Cell]:
-    """Return the cells of all four pre-trainings, by target."""
+def every_pretraining(tracks: tuple[str, ...]) -> list[Cell]:
+    """Return the cells of all four pre-trainings after fine-tuning by `tracks`, by target."""
     return [
         Cell(dataset, track if kind == "robust" else kind, track, *TRACKS[track], shots)
         for dataset, shots in _targets()
         for kind in ("none", "st", "robust", "simclr")
-        for track in TRACKS
+        for track in tracks
     ]
 
 
@@ -124,10 +125,29 @@ LONG = TableSpec(
     "rt-train experiment=natural cell=natural/{pretrain}_{finetune}_long",
     small=True,
 )
+ACR = TableSpec(
+    "natural_acr",
+    "Small photographs: average certified radius, by exact certificates of fewer images and samples",
+    lambda index: _of_blocks(index, every_pretraining(("cr",))),
+    _requirements("natural_acr"),
+    paper.BY_PRETRAINING,
+    "rt-train experiment=natural_acr",
+    small=True,
+)
+STUDY_RADIUS = TableSpec(
+    "natural_0071",
+    "Small photographs: the same networks attacked at the study's radius, scaled by the number of pixels",
+    lambda index: _of_blocks(index, every_pretraining(("at",))),
+    _requirements("natural_0071", STUDY_EPS),
+    paper.BY_PRETRAINING,
+    f"rt-train experiment=natural cell=natural/{{pretrain}}_at autopgd.eps={STUDY_EPS} label=natural_0071 "
+    f"finetune.attack.eps={EPS}",
+    small=True,
+)
 GPU = TableSpec(
     "natural_gpu",
     "Photographs of 64 pixels, a network eight times as wide: none, standard, robust and SimCLR pre-training",
-    lambda index: _of_blocks(index, every_pretraining()),
+    lambda index: _of_blocks(index, every_pretraining(tuple(TRACKS))),
     _requirements("natural_gpu", GPU_EPS),
     paper.BY_TRACK,
     "rt-train experiment=natural_gpu cell=natural/{pretrain}_{finetune}",
@@ -146,3 +166,4 @@ WEIGHTS = TableSpec(
     "rt-train experiment=natural_weights",
     small=True,
 )
+OTHERS = (LONG, ACR, STUDY_RADIUS, GPU, WEIGHTS)

@@ -15,7 +15,7 @@ GROUP = "robust_transfer.tables"
 @cache
 def tables() -> dict[str, TableSpec]:
     """Return every table by its name, in the order of a report."""
-    photographs = (*natural.TABLES, natural.LONG, natural.GPU, natural.WEIGHTS)
+    photographs = (*natural.TABLES, *natural.OTHERS)
     own = (quickstart.TABLE, *photographs, *methods.TABLES, *paper.TABLES)
     by_name = {spec.name: spec for spec in own}
     for extension in extensions(GROUP):
