@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -111,6 +112,24 @@ def test_a_finished_stage_is_reused_where_its_data_are_gone(whole, monkeypatch):
 
     monkeypatch.setattr("robust_transfer.data.opening.open_split", gone)
     module.check_fingerprint(stage, stage.directory(whole), composed(*tiny("cr", "cr", whole)).data)
+
+
+def test_trainings_without_weights_are_computed_again_only_for_what_reads_them(whole, tmp_path, capsys):
+    root = tmp_path / "runs"
+    shutil.copytree(whole, root)
+    weights = [stage.model for kind in ("pretrain", "finetune") for stage in stages_of(root, kind)]
+    for path in weights:
+        path.unlink()
+    words = tiny("cr", "cr", root)
+    assert main([*words, "--plan"]) == 0
+    assert " 0 to run" in capsys.readouterr().out
+    train(*words)
+    assert not any(path.is_file() for path in weights)
+    train(*words, "until=pretrain")
+    assert [path.is_file() for path in weights] == [True, False]
+    train(*words, "evaluators=[certify,autopgd]")
+    assert all(path.is_file() for path in weights)
+    assert results(root).items() > results(whole).items()
 
 
 def fail_in(monkeypatch, kind, error):

@@ -109,7 +109,7 @@ def shared_pretrainings(jobs: Sequence[PlannedJob]) -> list[PlannedJob]:
     """Return one job for each pre-training that several jobs would compute."""
     by_key: dict[str, list[PlannedJob]] = {}
     for job in jobs:
-        for stage in job.stages:
+        for stage in job.due:
             if stage.kind == "pretrain":
                 by_key.setdefault(stage.key, []).append(job)
     shared = [sharing[0] for sharing in by_key.values() if len(sharing) > 1]

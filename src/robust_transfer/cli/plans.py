@@ -30,15 +30,15 @@ def show(jobs: Sequence[PlannedJob], *, measure: bool, as_json: bool = False) ->
             stages.setdefault(stage.key, (stage, job))
             uses[stage.key] = uses.get(stage.key, 0) + 1
     rates = cost.finished_rates(jobs[0].config.store)
+    to_run = {stage.key: stage for job in jobs for stage in job.due}
     if measure:
-        to_run = [s for s, job in stages.values() if s.directory(job.config.store).state() != "done"]
-        rates |= cost.measured_rates(to_run, jobs[0].config.runtime)
+        rates |= cost.measured_rates(list(to_run.values()), jobs[0].config.runtime)
     lines: list[tuple[str, ...]] = []
     facts: list[dict[str, Any]] = []
     lacks: dict[str, str] = {}
     due: list[tuple[str, cost.Cost]] = []
     for stage, job in stages.values():
-        state = stage.directory(job.config.store).state()
+        state = stage.directory(job.config.store).state() if stage.key in to_run else "done"
         start = (stage.kind, *_what(stage), stage.key[:12])
         facts.append({**dict(zip(("kind", "what", "on", "key"), start, strict=True)), "state": state})
         if state == "done":

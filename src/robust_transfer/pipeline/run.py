@@ -26,7 +26,13 @@ from robust_transfer.core.signals import SIGNALS
 from robust_transfer.distributed.environment import started_by_launcher
 from robust_transfer.pipeline import cost
 from robust_transfer.pipeline.inputs import missing_input
-from robust_transfer.pipeline.stage import STAGE_FORMAT, CheckpointMetadata, Stage, stage_devices
+from robust_transfer.pipeline.stage import (
+    STAGE_FORMAT,
+    CheckpointMetadata,
+    Stage,
+    stage_devices,
+    unfinished,
+)
 from robust_transfer.store import directories, locks, stage_config
 from robust_transfer.store.directories import DONE, FAILED, INTERRUPTED, StageDirectory
 from robust_transfer.store.job import ModelFile, StageJob
@@ -72,8 +78,10 @@ def execute(
     directories.open_root(root)
     with _resumable(), files.disk_errors(root), _processes(runtime) as context:
         runner = Runner(Path(root), data, runtime, say, context)
+        due = runner.due(stages)
         return [
-            runner.finish(stage, f"[{number}/{len(stages)}]") for number, stage in enumerate(stages, start=1)
+            runner.finish(stage, f"[{number}/{len(stages)}]", due=stage.key in due)
+            for number, stage in enumerate(stages, start=1)
         ]
 
 
@@ -91,11 +99,22 @@ class Runner:
     say: Say
     context: Context | None = None
 
-    def finish(self, stage: Stage, count: str) -> StageDirectory:
-        """Bring a stage to the state done: reuse, resume or compute it; `count` says how far the run is."""
+    def due(self, stages: Sequence[Stage]) -> set[str]:
+        """Return the keys of what is to be computed; of several processes the first one's answer counts."""
+        keys = {stage.key for stage in unfinished(stages, self.root)} if self._is_main else set()
+        return keys if self.context is None else set(self.context.broadcast(keys))
+
+    def finish(self, stage: Stage, count: str, *, due: bool) -> StageDirectory:
+        """Bring a stage to the state done: reuse, resume or compute it; `count` says how far the run is.
+
+        due : whether it was to be computed as the run began
+        """
         directory = stage.directory(self.root)
         title = f"{count} {stage.kind} {directory.path.name}"
         state = self._state(directory)
+        if state != "done" and not due:
+            self.say(f"{title}: done, and what reads its weights is; they are not in the store")
+            return directory
         if state != "done":
             with self._locked(directory, title):
                 state = self._state(directory)  # another run may have computed it while this one waited

@@ -6,7 +6,7 @@ model, the data's identity in the catalogue, and the parent's key.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -103,6 +103,12 @@ class Stage:
             marks=self.marks,
         )
 
+    @property
+    def read_keys(self) -> set[str]:
+        """Keys of the models that the stage starts from, measures or reads."""
+        models = [*([self.parent] if self.parent else []), *self.references.values()]
+        return {model.key for model in models}
+
     def directory(self, store: Path | str) -> StageDirectory:
         """Return where the stage lives under a store's root."""
         return StageDirectory(Path(store) / self.kind / f"{self.label}-{self.key[:12]}")
@@ -113,9 +119,21 @@ def stage_devices(stage: Stage, runtime: RuntimeConfig) -> int | str:
     return 1 if stage.kind == "finetune" and runtime.devices == "auto" else runtime.devices
 
 
-def unfinished(stages: Iterable[Stage], store: Path | str) -> list[Stage]:
-    """Return the stages that are still to be computed or resumed."""
-    return [stage for stage in stages if stage.directory(store).state() != "done"]
+def unfinished(stages: Sequence[Stage], store: Path | str) -> list[Stage]:
+    """Return the stages of a run that are still to be computed or resumed, in their order.
+
+    A finished training whose weights are not in the store is one of them only if nothing reads it, so that it
+    is asked for itself, or what reads it is still to be computed.
+    """
+    due: set[str] = set()
+    for stage in reversed(stages):
+        directory = stage.directory(store)
+        if directory.state() == "done":
+            continue
+        readers = {other.key for other in stages if stage.key in other.read_keys}
+        if not directory.without_weights() or not readers or readers & due:
+            due.add(stage.key)
+    return [stage for stage in stages if stage.key in due]
 
 
 def older_stages(store: Path | str) -> int:

@@ -77,6 +77,10 @@ class StageDirectory:
             return "done"
         return "missing" if status == Status() else "resumable"
 
+    def without_weights(self) -> bool:
+        """Tell whether this is a finished training whose weights are not here, as in packed results."""
+        return self.kind != "eval" and self.status().state == DONE and not self.model.is_file()
+
     def changed(self, status: Status | None = None) -> list[str]:
         """Name the files of an evaluation's result that are no longer what it was finished with."""
         finished = (status or self.status()).files
