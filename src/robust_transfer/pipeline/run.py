@@ -7,25 +7,22 @@ jobs that share it compute it once.
 from __future__ import annotations
 
 import itertools
-import signal
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from robust_transfer.config.data import DataConfig
 from robust_transfer.config.methods import CheckpointConfig, TrainingConfig
 from robust_transfer.config.runtime import RuntimeConfig
 from robust_transfer.core import files
-from robust_transfer.core.errors import DataError, Interrupted, UserError
-from robust_transfer.core.signals import SIGNALS
+from robust_transfer.core.errors import DataError, UserError
 from robust_transfer.distributed.environment import started_by_launcher
 from robust_transfer.pipeline import cost
 from robust_transfer.pipeline.inputs import missing_input
+from robust_transfer.pipeline.signals import resumable
 from robust_transfer.pipeline.stage import (
     STAGE_FORMAT,
     CheckpointMetadata,
@@ -76,7 +73,7 @@ def execute(
     UserError : what the user can put right; a stage that ran is marked failed and can be resumed
     """
     directories.open_root(root)
-    with _resumable(), files.disk_errors(root), _processes(runtime) as context:
+    with resumable(), files.disk_errors(root), _processes(runtime) as context:
         runner = Runner(Path(root), data, runtime, say, context)
         due = runner.due(stages)
         return [
@@ -250,33 +247,6 @@ def _processes(runtime: RuntimeConfig) -> Iterator[Context | None]:
 
     with join(choose_kind(runtime.device)) as context:
         yield context
-
-
-@contextmanager
-def _resumable() -> Iterator[None]:
-    """Leave with code 75 on a scheduler's signals, which queues the run again: journals keep what is done.
-
-    Training replaces these handlers by one that saves a checkpoint first; a handler that a launcher has set,
-    such as submitit's, stays.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def leave(number: int, frame: FrameType | None) -> None:
-        raise Interrupted(number, "what is journalled")
-
-    numbers = [
-        number
-        for number in SIGNALS
-        if number != signal.SIGINT and (number == signal.SIGTERM or not callable(signal.getsignal(number)))
-    ]
-    handlers = {number: signal.signal(number, leave) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
 
 
 def _at_work(work: Callable[[StageJob, Context], Any], job: StageJob, context: Context) -> Any:
