@@ -240,6 +240,15 @@ def main() -> None:
     options = arguments()
     if options.device == "cpu":
         torch.set_num_threads(1)
+    layout = "channels_last" if options.channels_last else "contiguous"
+    settings = {"layout": layout, "compile": options.compile, "batch": options.batch}
+    settings |= {"arch": options.arch, "size": options.size}
+    print(f"{options.arch}, {options.size} px, batch {options.batch}, {layout}", end=", ")
+    print(machine(options.device))
+    print(
+        "\n| precision | step | seconds | images/s | x plain | x floor |\n|---|---|---|---|---|---|",
+        flush=True,
+    )
     rows, compared_rows = [], []
     for precision in options.precision:
         with training_arithmetic(precision):
@@ -247,31 +256,25 @@ def main() -> None:
         seconds = {name: statistics.median(values) for name, values in rounds.items()}
         compared_rows += comparisons(rounds, options, precision)
         for name, floor in floors(seconds).items():
-            if name in seconds:
-                rows.append(
-                    {
-                        "precision": precision,
-                        "step": name,
-                        "seconds": seconds[name],
-                        "images_per_second": options.batch / seconds[name],
-                        "times_plain": seconds[name] / seconds["st"],
-                        "floor_seconds": floor,
-                        "times_floor": seconds[name] / floor,
-                    }
-                )
-    layout = "channels_last" if options.channels_last else "contiguous"
-    print(f"{options.arch}, {options.size} px, batch {options.batch}, {layout}", end=", ")
-    print(machine(options.device))
-    print("\n| precision | step | seconds | images/s | x plain | x floor |\n|---|---|---|---|---|---|")
-    for row in rows:
-        print(
-            f"| {row['precision']} | {row['step']} | {row['seconds']:.4g} | {row['images_per_second']:.4g} "
-            f"| {row['times_plain']:.2f} | {row['times_floor']:.2f} |"
-        )
-    if options.json:
-        settings = {"layout": layout, "compile": options.compile, "batch": options.batch}
-        settings |= {"arch": options.arch, "size": options.size}
-        save(options.json, compared_rows, device=options.device, rows=rows, **settings)
+            if name not in seconds:
+                continue
+            row = {
+                "precision": precision,
+                "step": name,
+                "seconds": seconds[name],
+                "images_per_second": options.batch / seconds[name],
+                "times_plain": seconds[name] / seconds["st"],
+                "floor_seconds": floor,
+                "times_floor": seconds[name] / floor,
+            }
+            rows.append(row)
+            print(
+                f"| {precision} | {name} | {row['seconds']:.4g} | {row['images_per_second']:.4g} "
+                f"| {row['times_plain']:.2f} | {row['times_floor']:.2f} |",
+                flush=True,
+            )
+        if options.json:  # a measurement that is cut short leaves what it has
+            save(options.json, compared_rows, device=options.device, rows=rows, **settings)
 
 
 if __name__ == "__main__":
