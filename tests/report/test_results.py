@@ -67,7 +67,7 @@ def test_every_difference_between_two_pretrainings_is_that_of_the_records(remade
     folder, store, _ = remade
     if not (folder / "findings.csv").exists():
         pytest.skip(f"{folder.name} has no findings")
-    radius = yaml.safe_load((CONF / "experiment" / f"_{folder.name}.yaml").read_text())["autopgd"]["eps"]
+    radius = yaml.safe_load((CONF / "experiment" / "_natural.yaml").read_text())["autopgd"]["eps"]
     tested = 0
     for row in csv.DictReader((folder / "findings.csv").read_text().splitlines()):
         named = re.fullmatch(r"(\w+)_over_(\w+)_(at|cr)_ra_difference", row["finding"])
