@@ -119,7 +119,7 @@ NAMES = tuple(spec.name for spec in TABLES)
 LONG = TableSpec(
     "natural_long",
     "Small photographs: no pre-training, and ten times the steps of fine-tuning",
-    lambda index: unpretrained(),
+    lambda index: _of_blocks(index, unpretrained()),
     _requirements("natural_long"),
     paper.BY_TRACK,
     "rt-train experiment=natural cell=natural/{pretrain}_{finetune}_long",
