@@ -114,12 +114,13 @@ def test_a_finished_stage_is_reused_where_its_data_are_gone(whole, monkeypatch):
     module.check_fingerprint(stage, stage.directory(whole), composed(*tiny("cr", "cr", whole)).data)
 
 
-def test_trainings_without_weights_are_computed_again_only_for_what_reads_them(whole, tmp_path, capsys):
+def test_packed_trainings_are_computed_again_only_for_what_reads_their_weights(whole, tmp_path, capsys):
     root = tmp_path / "runs"
     shutil.copytree(whole, root)
     weights = [stage.model for kind in ("pretrain", "finetune") for stage in stages_of(root, kind)]
     for path in weights:
         path.unlink()
+        path.with_name("metrics.jsonl").unlink()
     words = tiny("cr", "cr", root)
     assert main([*words, "--plan"]) == 0
     assert " 0 to run" in capsys.readouterr().out

@@ -110,7 +110,7 @@ class Runner:
         title = f"{count} {stage.kind} {directory.path.name}"
         state = self._state(directory)
         if state != "done" and not due:
-            self.say(f"{title}: done, and what reads its weights is; they are not in the store")
+            self.say(f"{title}: done, and what reads its weights too; they were not packed")
             return directory
         if state != "done":
             with self._locked(directory, title):

@@ -122,8 +122,8 @@ def stage_devices(stage: Stage, runtime: RuntimeConfig) -> int | str:
 def unfinished(stages: Sequence[Stage], store: Path | str) -> list[Stage]:
     """Return the stages of a run that are still to be computed or resumed, in their order.
 
-    A finished training whose weights are not in the store is one of them only if nothing reads it, so that it
-    is asked for itself, or what reads it is still to be computed.
+    A finished training from packed results, without its weights, is one of them only if nothing reads it,
+    so that it is asked for itself, or what reads it is still to be computed.
     """
     due: set[str] = set()
     for stage in reversed(stages):
@@ -131,7 +131,7 @@ def unfinished(stages: Sequence[Stage], store: Path | str) -> list[Stage]:
         if directory.state() == "done":
             continue
         readers = {other.key for other in stages if stage.key in other.read_keys}
-        if not directory.without_weights() or not readers or readers & due:
+        if not directory.packed() or not readers or readers & due:
             due.add(stage.key)
     return [stage for stage in stages if stage.key in due]
 

@@ -77,9 +77,13 @@ class StageDirectory:
             return "done"
         return "missing" if status == Status() else "resumable"
 
-    def without_weights(self) -> bool:
-        """Tell whether this is a finished training whose weights are not here, as in packed results."""
-        return self.kind != "eval" and self.status().state == DONE and not self.model.is_file()
+    def packed(self) -> bool:
+        """Tell whether this is a finished training as packed results hold it: without weights and metrics.
+
+        One that lost its weights alone was damaged.
+        """
+        files = (self.model, self.path / "metrics.jsonl")
+        return self.kind != "eval" and self.status().state == DONE and not any(map(Path.is_file, files))
 
     def changed(self, status: Status | None = None) -> list[str]:
         """Name the files of an evaluation's result that are no longer what it was finished with."""
