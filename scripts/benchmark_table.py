@@ -78,8 +78,8 @@ def whole(folder: Path) -> list[str]:
     rows = [
         f"| {row['what']} | {row['seconds']:.1f} | {row['samples']:,} | "
         f"{row['sa']:.1f} ({row['true_sa']:.1f}) | {row['ra']:.1f} ({row['true_ra']:.1f}) |"
-        for found in sources
-        for row in found["rows"]
+        for source in sources
+        for row in source["rows"]
     ]
     head = "| whole certifications, with the journal | seconds | samples | SA % (true) | RA % at 0.5 (true) |"
     return [head, "|" + " --- |" * 5, *rows, *_sources(sources), ""]

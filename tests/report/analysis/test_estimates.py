@@ -268,10 +268,10 @@ def read_list(path, fingerprint):
 def test_lists_of_test_images_that_differ_are_named(tmp_path):
     for pretrain, seed, fingerprint in (("none", 0, "a" * 64), ("none", 1, "b" * 64), ("at", 0, "b" * 64)):
         read_list(add_attack(tmp_path, "digits", 60, 30, pretrain=pretrain, seed=seed), fingerprint)
-    found = results(tmp_path, NONE, AT)
+    by_cell = results(tmp_path, NONE, AT)
     both = f"{'a' * 12}, {'b' * 12}"
-    assert f"seeds read different lists of test images: {both}" in found[NONE].notices
-    assert f"without pre-training read a different list of test images: {both}" in found[AT].notices
+    assert f"seeds read different lists of test images: {both}" in by_cell[NONE].notices
+    assert f"without pre-training read a different list of test images: {both}" in by_cell[AT].notices
 
 
 def test_other_images_are_never_subtracted(tmp_path):

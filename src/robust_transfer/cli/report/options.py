@@ -80,11 +80,9 @@ def data_of(arguments: argparse.Namespace, run: Run) -> DataConfig:
     Its fingerprint tells whether they are those that were measured, whole or in part; an older one has none.
     """
     from robust_transfer.config.data import DataConfig
-    from robust_transfer.store.directories import StageDirectory
 
     root = arguments.root or os.environ.get("RT_DATA") or "data/"
-    unknown = StageDirectory(run.path).status().fingerprint is None
-    return DataConfig(root=root, verify=unknown, on_error="stop")
+    return DataConfig(root=root, verify=run.fingerprint is None, on_error="stop")
 
 
 def store_of(arguments: argparse.Namespace) -> Path:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+import numpy.typing as npt
 
 from robust_transfer.report.analysis import crossed
 from robust_transfer.report.analysis.samples import Sample, combined, paired, samples
@@ -48,6 +49,7 @@ class Result:
     differences, gains : by metric, to no pre-training on the same images and seeds; gains relative, as
         fractions, and only where the metric without pre-training is significantly above 0
     pretrainings, seeds : independent pre-trainings (0: none), and replicates of what follows each
+    images : (2, N) positions and labels of the test images, which all runs share
     tags : how the runs were combined, where a reader must know
     """
 
@@ -59,6 +61,7 @@ class Result:
     pretrainings: int = 0
     seeds: int = 0
     runs: tuple[Run, ...] = ()
+    images: npt.NDArray[np.float64] | None = field(default=None, repr=False, compare=False)
     cost: Cost | None = None
     tags: tuple[str, ...] = ()
 
@@ -120,6 +123,7 @@ def _measured(index: Index, cell: Cell, runs: tuple[Run, ...]) -> Result:
         pretrainings=0 if cell.pretrain == "none" else len(grid.pretrainings),
         seeds=len(grid.replicates),
         runs=kept,
+        images=per_image(kept[0])[0],
         cost=cost_of(index, kept),
         tags=tuple(tags),
     )
@@ -159,8 +163,9 @@ def _lists(runs: Iterable[Run]) -> list[str]:
 
 def _same_images(first: Result, second: Result) -> bool:
     """Tell whether two results are of the same places of the test set, with the same labels."""
-    ours, theirs = (per_image(result.runs[0])[0] for result in (first, second))
-    return np.array_equal(ours, theirs)
+    if first.images is None or second.images is None:
+        return False
+    return np.array_equal(first.images, second.images)
 
 
 def _seeds(places: Iterable[Place]) -> int:

@@ -12,10 +12,9 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from robust_transfer.core.errors import EvaluationError
 from robust_transfer.report.index.collect import Run
 from robust_transfer.report.index.coordinates import Grid, Place, grid_of, place_of
-from robust_transfer.report.index.records import per_image
+from robust_transfer.report.index.records import check_images, per_image
 
 Array = npt.NDArray[np.float64]
 
@@ -56,22 +55,15 @@ def samples(runs: Sequence[Run]) -> dict[str, Sample]:
     ------
     EvaluationError : the runs hold different images
     """
-    images = per_image(runs[0])[0]
     read: dict[str, dict[Place, list[Array]]] = {}
     for run in runs:
-        for metric, values in _values(run, images, runs[0]).items():
+        check_images(runs[0], run)
+        for metric, values in per_image(run)[1].items():
             read.setdefault(metric, {}).setdefault(place_of(run), []).append(values)
     return {
         metric: Sample({place: np.mean(values, axis=0) for place, values in places.items()})
         for metric, places in read.items()
     }
-
-
-def _values(run: Run, images: Array, first: Run) -> dict[str, Array]:
-    own, values = per_image(run)
-    if not np.array_equal(own, images):
-        raise EvaluationError(f"{run.path} has other images than {first.path}", f"rt-report verify {run.key}")
-    return values
 
 
 def combined(function: Callable[..., Array], *aligned: Sample) -> Sample:

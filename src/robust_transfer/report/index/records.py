@@ -79,6 +79,14 @@ def per_image(run: Run) -> tuple[Array, dict[str, Array]]:
     return images, {metric: values[metric] for metric in run.spec.measured(run.settings)}
 
 
+def check_images(first: Run, other: Run) -> None:
+    """Refuse two runs that are to be one, or compared, whose images have other positions or labels."""
+    if not np.array_equal(per_image(first)[0], per_image(other)[0]):
+        raise EvaluationError(
+            f"{other.path} has other images than {first.path}", f"rt-report verify {other.key}"
+        )
+
+
 @lru_cache(maxsize=512)
 def _columns(path: Path, names: tuple[str, ...], changed: int) -> dict[str, Array]:
     return read_columns(path, names)

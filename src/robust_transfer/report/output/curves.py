@@ -17,7 +17,7 @@ from robust_transfer.report.analysis.crossed import Array
 from robust_transfer.report.analysis.samples import Sample, combined, paired
 from robust_transfer.report.index.collect import Run
 from robust_transfer.report.index.coordinates import Place, place_of
-from robust_transfer.report.index.records import read_columns
+from robust_transfer.report.index.records import check_images, per_image, read_columns
 from robust_transfer.report.output import canvas
 from robust_transfer.report.output.drawings import Drawing
 from robust_transfer.report.study.quickstart import largest_possible_radius
@@ -42,14 +42,14 @@ RADIUS = Quantity(
     "L2 radius",
     "Share of test images that are classified correctly with a certified radius of at least x; vertical: "
     "the largest radius that n and alpha allow.",
-    ("index", "correct", "radius"),
+    ("correct", "radius"),
 )
 TOP_CLASS = Quantity(
     "top-class",
     "lower bound of the true class's probability under noise",
     "Share of test images for which the true class is the guess and its probability under noise is shown to "
     "be at least x: what ACR averages after a transformation that weighs the right end most.",
-    ("index", "guess", "label", "p_lower"),
+    ("guess", "label", "p_lower"),
 )
 QUANTITIES = {quantity.stem: quantity for quantity in (RADIUS, TOP_CLASS)}
 
@@ -141,18 +141,12 @@ def _grouped(runs: Sequence[Run]) -> list[tuple[Run, ...]]:
 
 def _read(runs: tuple[Run, ...], quantity: Quantity) -> _Curve:
     scores: dict[Place, list[Array]] = {}
-    images: Array | None = None
     for run in runs:
+        check_images(runs[0], run)
         columns = read_columns(run.path / "records.csv", quantity.columns)
-        if images is not None and not np.array_equal(images, columns["index"]):
-            raise EvaluationError(
-                f"{run.path} has other images than {runs[0].path}", f"rt-report verify {run.key}"
-            )
-        images = columns["index"]
         counts = columns["correct"] > 0 if quantity is RADIUS else columns["guess"] == columns["label"]
         scores.setdefault(place_of(run), []).append(np.where(counts, columns[quantity.columns[-1]], -1.0))
-    assert images is not None
-    return _Curve(runs, images, scores)
+    return _Curve(runs, per_image(runs[0])[0], scores)
 
 
 def _points(scores: Sequence[Array]) -> Array:

@@ -13,7 +13,7 @@ from robust_transfer.report.analysis import crossed
 from robust_transfer.report.analysis.samples import samples
 from robust_transfer.report.index.cells import TITLES, Cell
 from robust_transfer.report.index.collect import Run
-from robust_transfer.report.index.records import per_image
+from robust_transfer.report.index.records import check_images
 from robust_transfer.report.study.tables import Table
 
 
@@ -106,15 +106,8 @@ def image_values(*runs: Run) -> list[dict[str, statistics.Array]]:
     """Return {metric: (1, 1, N) values} of runs of the same images, which may have any seeds."""
     values = {run.key: samples((run,)) for run in runs}
     for run in runs[1:]:
-        _check_images(runs[0], run)
+        check_images(runs[0], run)
     return [{metric: sample.values for metric, sample in values[run.key].items()} for run in runs]
-
-
-def _check_images(first: Run, second: Run) -> None:
-    if not np.array_equal(per_image(first)[0], per_image(second)[0]):
-        raise EvaluationError(
-            f"{second.path} has other images than {first.path}", f"rt-report verify {second.key}"
-        )
 
 
 def discordance(first: Run, second: Run) -> str:

@@ -53,6 +53,30 @@ def metrics(track: str) -> tuple[str, ...]:
 
 
 def _table(
+    name: str,
+    title: str,
+    cells: Callable[[], list[Cell]],
+    arrangement: Arrangement,
+    command: str,
+    *,
+    experiment: str | None = None,
+    eps: float = EPS,
+    gains: bool = False,
+) -> TableSpec:
+    """Return a table of `experiment`, by default that of its own name."""
+    return TableSpec(
+        name,
+        title,
+        lambda index: _of_blocks(index, cells()),
+        _requirements(experiment or name, eps),
+        arrangement,
+        f"rt-train experiment={command}",
+        figure="gains" if gains else None,
+        small=True,
+    )
+
+
+def _numbered(
     number: str,
     sentence: str,
     cells: Callable[[], list[Cell]],
@@ -60,16 +84,8 @@ def _table(
     *,
     gains: bool = False,
 ) -> TableSpec:
-    return TableSpec(
-        f"natural{number}",
-        f"Table {number} on small photographs: {sentence}",
-        lambda index: _of_blocks(index, cells()),
-        _requirements("natural"),
-        arrangement,
-        "rt-train experiment=natural",
-        figure="gains" if gains else None,
-        small=True,
-    )
+    title = f"Table {number} on small photographs: {sentence}"
+    return _table(f"natural{number}", title, cells, arrangement, "natural", experiment="natural", gains=gains)
 
 
 def _of_blocks(index: Index | None, cells: list[Cell]) -> list[Cell]:
@@ -110,48 +126,42 @@ def from_weights() -> list[Cell]:
 
 
 TABLES = (
-    _table("2", paper.EMPIRICAL, lambda: compared(("at",)), paper.BY_PRETRAINING, gains=True),
-    _table("3", paper.CERTIFIED, lambda: compared(("cr",)), paper.BY_PRETRAINING, gains=True),
-    _table("4", paper.STANDARD, lambda: compared(("at", "cr"), standard=True), paper.BY_TRACK),
-    _table("5", paper.LAST_LAYER, last_layer, paper.BY_SIGMA),
+    _numbered("2", paper.EMPIRICAL, lambda: compared(("at",)), paper.BY_PRETRAINING, gains=True),
+    _numbered("3", paper.CERTIFIED, lambda: compared(("cr",)), paper.BY_PRETRAINING, gains=True),
+    _numbered("4", paper.STANDARD, lambda: compared(("at", "cr"), standard=True), paper.BY_TRACK),
+    _numbered("5", paper.LAST_LAYER, last_layer, paper.BY_SIGMA),
 )
 NAMES = tuple(spec.name for spec in TABLES)
-LONG = TableSpec(
+LONG = _table(
     "natural_long",
     "Small photographs: no pre-training, and ten times the steps of fine-tuning",
-    lambda index: _of_blocks(index, unpretrained()),
-    _requirements("natural_long"),
+    unpretrained,
     paper.BY_TRACK,
-    "rt-train experiment=natural cell=natural/{pretrain}_{finetune}_long",
-    small=True,
+    "natural cell=natural/{pretrain}_{finetune}_long",
 )
-ACR = TableSpec(
+ACR = _table(
     "natural_acr",
     "Small photographs: average certified radius, by exact certificates of fewer images and samples",
-    lambda index: _of_blocks(index, every_pretraining(("cr",))),
-    _requirements("natural_acr"),
+    lambda: every_pretraining(("cr",)),
     paper.BY_PRETRAINING,
-    "rt-train experiment=natural_acr",
-    small=True,
+    "natural_acr",
 )
-STUDY_RADIUS = TableSpec(
+STUDY_RADIUS = _table(
     "natural_0071",
     "Small photographs: the same networks attacked at the study's radius, scaled by the number of pixels",
-    lambda index: _of_blocks(index, every_pretraining(("at",))),
-    _requirements("natural_0071", STUDY_EPS),
+    lambda: every_pretraining(("at",)),
     paper.BY_PRETRAINING,
-    f"rt-train experiment=natural cell=natural/{{pretrain}}_at autopgd.eps={STUDY_EPS} label=natural_0071 "
+    f"natural cell=natural/{{pretrain}}_at autopgd.eps={STUDY_EPS} label=natural_0071 "
     f"finetune.attack.eps={EPS}",
-    small=True,
+    eps=STUDY_EPS,
 )
-GPU = TableSpec(
+GPU = _table(
     "natural_gpu",
     "Photographs of 64 pixels, a network eight times as wide: none, standard, robust and SimCLR pre-training",
-    lambda index: _of_blocks(index, every_pretraining(tuple(TRACKS))),
-    _requirements("natural_gpu", GPU_EPS),
+    lambda: every_pretraining(tuple(TRACKS)),
     paper.BY_TRACK,
-    "rt-train experiment=natural_gpu cell=natural/{pretrain}_{finetune}",
-    small=True,
+    "natural_gpu cell=natural/{pretrain}_{finetune}",
+    eps=GPU_EPS,
 )
 WEIGHTS = TableSpec(
     "natural_weights",
