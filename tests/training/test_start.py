@@ -48,18 +48,23 @@ def test_more_processes_than_cores_are_warned_of(caplog, tmp_path, monkeypatch):
     assert "4 processes share 2 cores" in caplog.messages
 
 
-@pytest.mark.parametrize(("wait", "warned"), [(0.1, False), (0.6, True)])
-def test_the_time_to_go_is_told_once_and_the_wait_where_it_is_a_fifth(caplog, monkeypatch, wait, warned):
+@pytest.mark.parametrize(
+    ("wait", "steps_left", "to_go"),
+    [(0.1, 3600, "2.0 hours"), (0.6, 3600, "2.0 hours"), (0.6, 25, "50 seconds")],
+)
+def test_the_time_to_go_is_told_once_and_a_wait_of_a_fifth_in_a_run_worth_it(
+    caplog, monkeypatch, wait, steps_left, to_go
+):
     now = 0.0
     monkeypatch.setattr(start.time, "monotonic", lambda: now)
-    estimate = Estimate(total_steps=TIMED + 7 + 3600, step=7)
+    estimate = Estimate(total_steps=7 + TIMED + steps_left, step=7)
     for done in range(1, 40):
         # The first steps are slow and wait long: they count for nothing.
         now += 100.0 if done <= WARM_UP else 2.0
         waited = 99.0 * min(done, WARM_UP) + wait * max(0, done - WARM_UP)
         estimate.note(7 + done, waited)
     told = "30 % of the time is spent waiting for images (more runtime.num_workers, data.cache)"
-    assert caplog.messages == ["about 2.0 hours to go", *([told] if warned else [])]
+    assert caplog.messages == [f"about {to_go} to go", *([told] if wait > 0.4 and steps_left > 30 else [])]
 
 
 @pytest.mark.parametrize(

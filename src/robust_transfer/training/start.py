@@ -16,6 +16,7 @@ FULL_SIZE = 128  # pixels: from here on a residual network keeps a CPU busy for 
 SEVERAL = 1000  # images in a whole run, which a CPU manages in minutes
 WARM_UP, TIMED = 5, 20  # steps left out of the first estimate, and the step that it is made at
 MAX_WAIT = 0.2  # share of the time that may be spent waiting for images
+SHORT = 60.0  # seconds to go under which no advice on speed is worth a warning
 
 
 def announce(job: StageJob, num_images: int, context: Context) -> None:
@@ -52,7 +53,7 @@ def announce(job: StageJob, num_images: int, context: Context) -> None:
 
 
 class Estimate:
-    """Says once how long a run will take, and once that it waits for its images."""
+    """Says once how long a run will take, and once that it waits for its images, unless it is short."""
 
     def __init__(self, total_steps: int | None, step: int) -> None:
         self._total, self._first = total_steps, step
@@ -66,9 +67,10 @@ class Estimate:
         if done != TIMED or self._started is None:
             return
         seconds, waiting = now - self._started[0], waited - self._started[1]
-        if self._total is not None:
-            logger.info("about %s to go", duration(seconds / (TIMED - WARM_UP) * (self._total - step)))
-        if waiting > MAX_WAIT * seconds:
+        left = None if self._total is None else seconds / (TIMED - WARM_UP) * (self._total - step)
+        if left is not None:
+            logger.info("about %s to go", duration(left))
+        if waiting > MAX_WAIT * seconds and (left is None or left > SHORT):
             logger.warning(
                 "%.0f %% of the time is spent waiting for images (more runtime.num_workers, data.cache)",
                 100 * waiting / seconds,
