@@ -6,6 +6,7 @@ import pytest
 import yaml
 
 from robust_transfer.cli import compose, launching
+from robust_transfer.cli.train import main
 from robust_transfer.pipeline import cost
 from small_model import small_model
 from tiny_runs import shipped_configs
@@ -76,6 +77,29 @@ def test_hours_come_from_a_finished_stage_of_the_same_recipe(tmp_path):
     assert cost.recipe(cheaper.identity, cheaper.lineage) not in cost.finished_rates(tmp_path)
     (directory.path / "status.json").write_text(json.dumps({**status, "marks": ["smoke"]}))
     assert cost.finished_rates(tmp_path) == {}  # a few generated images tell nothing of the real ones
+
+
+def test_the_last_of_several_machines_tells_and_only_this_one_s_where_it_is_named(tmp_path, capsys):
+    words = ["pretrain=none", "finetune=at", "dataset=pets", f"store={tmp_path}"]
+    for seed, device, finished, rate in [
+        (0, "cpu", 10.0, 1.0),
+        (1, "a GPU", 30.0, 0.01),
+        (2, "cpu", 20.0, 2.0),
+    ]:
+        stage = stages(*words, f"seed={seed}")["finetune"]
+        directory = stage.directory(tmp_path)
+        directory.path.mkdir(parents=True)
+        (directory.path / "config.yaml").write_text(yaml.safe_dump({"identity": stage.identity}))
+        amount = cost.passes(stage)
+        status = {"state": "done", "wall_seconds": amount * rate, "passes": amount, "finished": finished}
+        status |= {"lineage": stage.lineage.values(), "device": device}
+        (directory.path / "status.json").write_text(json.dumps(status))
+    name = cost.recipe(stage.identity, stage.lineage)
+    assert cost.finished_rates(tmp_path)[name].seconds_per_pass == pytest.approx(0.01)
+    assert cost.finished_rates(tmp_path, "cpu")[name].seconds_per_pass == pytest.approx(2.0)
+    assert cost.finished_rates(tmp_path, "another GPU") == {}
+    main([*words, "seed=3", "--plan"])
+    assert "timed on: a GPU." in capsys.readouterr().out.splitlines()
 
 
 def test_reading_a_checkpoint_costs_nothing(tmp_path):

@@ -37,6 +37,7 @@ def show(jobs: Sequence[PlannedJob], *, measure: bool, as_json: bool = False) ->
     facts: list[dict[str, Any]] = []
     lacks: dict[str, str] = {}
     due: list[tuple[str, cost.Cost]] = []
+    ran_on: dict[str, None] = {}
     for stage, job in stages.values():
         state = stage.directory(job.config.store).state() if stage.key in to_run else "done"
         start = (stage.kind, *_what(stage), stage.key[:12])
@@ -46,16 +47,22 @@ def show(jobs: Sequence[PlannedJob], *, measure: bool, as_json: bool = False) ->
             continue
         if (lack := missing_input(stage, job.config.data)) is not None:
             state, lacks[stage.dataset.shown_name] = "blocked", lack
-        found = cost.cost(stage, rates.get(cost.recipe(stage.identity, stage.lineage)))
-        due.append((stage.kind, found))
-        facts[-1] |= {"state": state, "missing": lack, **dataclasses.asdict(found)}
-        lines.append((*start, state, _count(found.steps), _count(found.passes), _hours_text(found.hours)))
+        rate = rates.get(cost.recipe(stage.identity, stage.lineage))
+        own = cost.cost(stage, rate)
+        due.append((stage.kind, own))
+        if rate is not None:
+            ran_on[rate.device or "a device without a name"] = None
+        facts[-1] |= {"state": state, "missing": lack, **dataclasses.asdict(own)}
+        facts[-1]["timed_on"] = rate and rate.device
+        lines.append((*start, state, _count(own.steps), _count(own.passes), _hours_text(own.hours)))
     if as_json:
         print(json.dumps(facts, indent=2))
         return 2 if lacks else 0
     head = ("stage", "what", "on", "key", "state", "steps", "passes", "time")
     print(columns([head, *lines], terminal_width()))
     print(_totals(len(stages), sum(number > 1 for number in uses.values()), due, measure))
+    if ran_on:
+        print(f"timed on: {', '.join(ran_on)}.")
     for name, lack in lacks.items():
         print(_filled(f"{name}: DATA MISSING: {lack}") + f"\n  rt-data status {name}")
     _tell_older(jobs[0].config.store)
@@ -212,14 +219,15 @@ def machine_line(jobs: Sequence[PlannedJob]) -> str:
     config = jobs[0].config
     kind = choose_kind(config.runtime.device)
     none = " (no GPU found)" if kind == "cpu" and config.runtime.device == "auto" else ""
-    rates = cost.finished_rates(config.store)
+    device = device_name(torch.device(kind))
+    rates = cost.finished_rates(config.store, device)
     due = {stage.key: stage for job in jobs for stage in job.due}.values()
     hours = [cost.cost(one, rates.get(cost.recipe(one.identity, one.lineage))).hours for one in due]
     known = [one for one in hours if one is not None]
     time = (
         f"about {_hours_text(sum(known))}" if len(known) == len(hours) else "time unknown: --plan --measure"
     )
-    return f"device: {device_name(torch.device(kind))}{none}" + (f"; {time}" if due else "")
+    return f"device: {device}{none}" + (f"; {time}" if due else "")
 
 
 def first_line(jobs: Sequence[PlannedJob]) -> str:

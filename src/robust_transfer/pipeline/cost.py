@@ -26,9 +26,10 @@ from robust_transfer.store.stage_config import read_identity
 
 @dataclass(frozen=True)
 class Rate:
-    """The rate of a finished or timed stage of the same recipe; None: unknown."""
+    """The rate of a finished or timed stage of the same recipe, and where it ran; None: unknown."""
 
     seconds_per_pass: float
+    device: str | None = None
     memory_bytes: int | None = None
     disk_bytes: int | None = None
 
@@ -115,18 +116,27 @@ def recipe(stage_identity: dict[str, Any], lineage: Lineage) -> str:
     return json.dumps(parts, sort_keys=True)
 
 
-def finished_rates(root: Path | str) -> dict[str, Rate]:
-    """Return the rate of every recipe that finished in this store; smoke runs are too short to give one."""
-    rates = {}
+def finished_rates(root: Path | str, device: str | None = None) -> dict[str, Rate]:
+    """Return the rate of every recipe that finished in this store, on `device` where it is named.
+
+    Of several stages of a recipe the last one tells: a store may hold those of several machines. Smoke runs
+    are too short to tell.
+    """
+    latest: dict[str, tuple[float, Rate]] = {}
     for directory in directories.scan(root):
         status = directory.status()
-        amount, seconds = status.passes, status.wall_seconds
+        amount, seconds, finished = status.passes, status.wall_seconds, status.finished or 0.0
         if status.state != directories.DONE or not amount or seconds is None:
             continue
-        if "smoke" not in status.marks and (identity := read_identity(directory.path)):
-            size = sum(file.stat().st_size for file in directory.path.iterdir() if file.is_file())
-            rates[recipe(identity, status.lineage)] = Rate(seconds / amount, status.peak_memory_bytes, size)
-    return rates
+        if "smoke" in status.marks or device not in (None, status.device):
+            continue
+        if identity := read_identity(directory.path):
+            name = recipe(identity, status.lineage)
+            if name not in latest or finished > latest[name][0]:
+                size = sum(file.stat().st_size for file in directory.path.iterdir() if file.is_file())
+                rate = Rate(seconds / amount, status.device, status.peak_memory_bytes, size)
+                latest[name] = finished, rate
+    return {name: rate for name, (_, rate) in latest.items()}
 
 
 def measured_rates(stages: Iterable[Stage], runtime: RuntimeConfig) -> dict[str, Rate]:
@@ -135,14 +145,14 @@ def measured_rates(stages: Iterable[Stage], runtime: RuntimeConfig) -> dict[str,
 
     rates: dict[str, Rate] = {}
     for stage in stages:
-        key = recipe(stage.identity, stage.lineage)
+        key, here = recipe(stage.identity, stage.lineage), "this machine"
         if key in rates or isinstance(stage.config, CheckpointConfig):
             continue
         if isinstance(stage.config, TrainingConfig):
             own = dataclasses.replace(runtime, devices=stage_devices(stage, runtime))
             seconds = seconds_per_step(stage.config, stage.model, own, num_classes=10)
-            rates[key] = Rate(seconds / (stage.config.batch_size * passes_per_image(stage.config)))
+            rates[key] = Rate(seconds / (stage.config.batch_size * passes_per_image(stage.config)), here)
         else:
             kind = stage.config.arithmetic
-            rates[key] = Rate(seconds_per_forward(stage.model, runtime, kind_of_arithmetic=kind))
+            rates[key] = Rate(seconds_per_forward(stage.model, runtime, kind_of_arithmetic=kind), here)
     return rates
