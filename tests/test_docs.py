@@ -115,18 +115,8 @@ def test_there_are_commands_of_every_program():
     assert len(lines_of("rt-train")) > 20
 
 
-def is_long(line: Line) -> bool:
-    """Tell a sweep over many methods: each of their compositions takes a tenth of a second and more."""
-    return any(word.startswith("experiment=methods") for word in line.words)
-
-
-@pytest.mark.parametrize(
-    "line",
-    [
-        pytest.param(line, id=str(line), marks=[pytest.mark.slow] if is_long(line) else [])
-        for line in lines_of("rt-train", "rt-eval")
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("line", lines_of("rt-train", "rt-eval"), ids=str)
 def test_a_run_can_be_planned(line, checkpoint, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("RT_DATA", raising=False)

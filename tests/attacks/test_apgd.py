@@ -42,7 +42,7 @@ def check_flags(result, expected):
     assert 0 < int(expected.sum()) < len(expected), "a test on images of one kind could not fail"
 
 
-@pytest.mark.parametrize("norm", ["l1", "l2", "linf"])
+@pytest.mark.parametrize("norm", ["l2", *(pytest.param(n, marks=pytest.mark.slow) for n in ("l1", "linf"))])
 @pytest.mark.parametrize("loss", ["ce", "dlr"])
 def test_flags_are_those_of_the_reference(norm, loss, reference, model, images, labels, monkeypatch):
     noise = rng.normal((1, *images.shape), 0, "parity")
@@ -69,6 +69,7 @@ def test_in_l1_only_hits_in_the_ball_itself_count(model, images, labels):
     assert int(result.gradient_steps[broken].min()) > 8
 
 
+@pytest.mark.slow
 def test_targeted_flags_are_those_of_the_reference(reference, model, images, labels, monkeypatch):
     """One draw for all images, since the reference draws anew for every target."""
     draw = rng.normal(images.shape[1:], 0, "parity")
@@ -168,6 +169,7 @@ def test_clean_mistakes_are_not_attacked(model, images, labels):
     assert (result.gradient_steps[survivors] == 11).all() and (result.gradient_steps <= 11).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("attack", [autopgd, partial(autopgd, loss="dlr_targeted", num_restarts=2)])
 def test_batch_size_and_order_change_nothing(attack, model, images, labels):
     kwargs = {"eps": 0.3, "num_steps": 30, "guards": "off", "fast": False}

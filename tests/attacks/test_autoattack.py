@@ -16,6 +16,7 @@ EPS = {"l2": 0.3, "linf": 0.02}
 SHORT = {"num_steps": 10, "num_queries": 30, "batch_size": 16}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("norm", ["l2", "linf"])
 def test_robust_is_robust_to_every_part(norm, model, images, labels):
     setting = {"norm": norm, "eps": EPS[norm], "batch_size": 16}
@@ -200,6 +201,7 @@ def test_plus_breaks_whatever_the_standard_version_breaks(model, images, labels)
     assert again.broken_by == plus.broken_by[3:9]
 
 
+@pytest.mark.slow
 def test_rand_measures_expected_accuracy(images):
     class Flips(nn.Module):
         def forward(self, x):

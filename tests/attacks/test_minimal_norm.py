@@ -24,6 +24,7 @@ def shortest_in_box(across, grey, gaps):
     return (length.gather(2, last) - over / steepness.gather(2, last)).squeeze(2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("norm", EPS)
 def test_distances_to_the_planes_of_a_linear_model_are_their_closed_form(norm, images):
     """The nearest of five planes: margin over the dual norm of the difference of weights."""
@@ -45,6 +46,7 @@ def test_distances_to_the_planes_of_a_linear_model_are_their_closed_form(norm, i
     assert (net(found.images).argmax(1) != labels).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("norm", EPS)
 def test_attacks_at_single_radii_break_hardly_more(norm, model, images, labels):
     """APGD at a radius breaks at most one of 40 images that the curve calls robust there."""

@@ -53,6 +53,7 @@ def zeros(images):
     return torch.zeros(len(images), dtype=torch.int64)
 
 
+@pytest.mark.slow
 def test_accuracy_that_no_point_changes_is_measured_as_it_is(images, zeros):
     """Called broken where any iterate is once answered wrongly, nearly no image would stand."""
     result = autopgd(Flips(), images, zeros, **{**BRIEF, "num_steps": 20})
@@ -61,6 +62,7 @@ def test_accuracy_that_no_point_changes_is_measured_as_it_is(images, zeros):
     assert [flag.split(":")[0] for flag in result.flags] == ["randomised"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("per_pass", [False, True])
 def test_expected_accuracy_of_a_noisy_plane_is_its_closed_form(images, per_pass):
     """Also where one number is drawn for all images of a pass: each draw then has a pass of its own."""

@@ -297,6 +297,7 @@ def nothing_may_run(*_):
     raise AssertionError("a stage began")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("line", "what", "hint"), TABLE, ids=[short(row[0]) for row in TABLE])
 def test_bad_input(line, what, hint, places, tmp_path, capsys, monkeypatch):
     if "device=cuda" in line and torch.cuda.is_available():

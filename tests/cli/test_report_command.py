@@ -166,6 +166,7 @@ def test_files_go_under_the_store_by_default(run, tmp_path):
     assert lines[0].startswith("claim,published,value,low,high,verdict,detail") and len(lines) == 27
 
 
+@pytest.mark.slow
 def test_figures_are_written(run, tmp_path):
     store = quickstart(tmp_path, seeds=(0,))
     _, out, _ = run("runs", "--store", store)

@@ -130,6 +130,7 @@ def test_ones_own_configs_stand_beside_the_shipped_ones(tmp_path, capsys):
     assert "cr <- none" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "words",
     [

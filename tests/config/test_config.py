@@ -33,6 +33,7 @@ CHOICES = {group: names(group) for group in ("model", "source", "dataset", "pret
 ASKING = {"imagefolder": "{}.root=somewhere", "checkpoint": "{}.path=weights.pt"}  # for a value of their own
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", range(max(map(len, CHOICES.values()))))
 def test_every_shipped_choice_composes_and_parses(number):
     """Every group's choices in turn, all groups at once: composing takes most of the time."""
@@ -61,6 +62,7 @@ PARTS = {
 
 # The study's tables and all12 are planned, which begins with this, in cli/test_presets.py; every method of
 # methods and methods_mini in test_docs.py.
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "experiment", [n for n in names("experiment") if not n.startswith("table") and n != "all12"]
 )

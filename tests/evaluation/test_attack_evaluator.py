@@ -205,6 +205,7 @@ def stated(job):
     return summary["flags"], summary["counts"]
 
 
+@pytest.mark.slow
 def test_flags_count_the_whole_run_however_it_was_cut(tmp_path, monkeypatch):
     """In parts of another size, by two processes, taken up again: the same flags and counts."""
     file = saturated_file(tmp_path)

@@ -57,6 +57,7 @@ def test_every_record_is_the_certificate_of_the_public_function(model_file, tmp_
     assert any(row["correct"] == "1" for row in table)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch_size", [64, 700])
 def test_the_model_itself_and_other_forward_shapes_count_the_same_but_for_near_ties(
     model_file, tmp_path, batch_size
@@ -72,6 +73,7 @@ def test_the_model_itself_and_other_forward_shapes_count_the_same_but_for_near_t
         assert abs(int(row["count_top"]) - direct.count_top) <= slack
 
 
+@pytest.mark.slow
 def test_samples_beyond_a_unit_are_counted_once_and_in_all(model_file, tmp_path):
     job = make_job("certify", tmp_path, model_file, subset=1, n=2 * UNIT + 300)
     run(job)

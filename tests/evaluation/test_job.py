@@ -60,6 +60,7 @@ def interrupted(whole, directory, cut):
     return job
 
 
+@pytest.mark.slow
 @every_case
 def test_cut_anywhere_and_started_again_gives_the_same_bytes(finished, name, settings, tmp_path, monkeypatch):
     whole = finished(name, settings)
@@ -83,6 +84,7 @@ def test_a_finished_evaluation_draws_nothing_again(finished, name, settings, tmp
     assert journal_lines(job) == journal_lines(whole)
 
 
+@pytest.mark.slow
 @every_case
 def test_shards_give_the_same_bytes(finished, name, settings, tmp_path):
     whole = finished(name, settings)

@@ -3,6 +3,8 @@
 import csv
 import json
 
+import pytest
+
 from evaluation_jobs import SMALL, make_job, records, run
 from robust_transfer.cli.evaluate import main as evaluate
 from robust_transfer.cli.report import main as report
@@ -42,6 +44,7 @@ def test_the_curve_is_made_of_the_records_distances(tmp_path, capsys):
     assert "robust" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_run_that_was_cut_gives_the_same_records(tmp_path, model_file, monkeypatch):
     small = {"subset": 12, "num_steps": 4, "num_targets": 1, "batch_size": 4, "shapes": "one", "eps": 0.2}
     monkeypatch.setitem(SMALL, "minimal_norm", small)

@@ -2,6 +2,8 @@
 
 import csv
 
+import pytest
+
 from evaluation_jobs import digit_pixels
 from robust_transfer.attacks import transfer
 from robust_transfer.cli.evaluate import main as evaluate
@@ -11,6 +13,7 @@ from robust_transfer.models import load_model
 from tiny_runs import tiny
 
 
+@pytest.mark.slow
 def test_images_are_made_on_the_source_and_its_key_is_in_the_evaluations(tmp_path, capsys):
     store = tmp_path / "runs"
     for seed in (0, 1):

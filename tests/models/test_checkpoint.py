@@ -66,6 +66,7 @@ def test_the_library_reads_the_file_and_finds_torchvisions_keys(model, saved):
     assert json.loads(metadata["mean"]) == [0.1, 0.2, 0.3]
 
 
+@pytest.mark.slow
 def test_equal_models_give_equal_bytes_in_another_process(tmp_path):
     script = (
         "import sys; from robust_transfer.models import build_model, save_model;"

@@ -118,6 +118,7 @@ def test_it_is_attacked_and_certified(model, images):
     assert 0 <= certificate.count_top <= 100
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["at", "cr", "st_linear", "simclr"])
 def test_a_step_trains_what_its_method_trains(family, method):
     arch, size = family
@@ -136,6 +137,7 @@ def test_a_step_trains_what_its_method_trains(family, method):
         assert len(moved) > len(before) / 2
 
 
+@pytest.mark.slow
 def test_what_is_exported_loads_as_its_card_says_and_as_a_foreign_file(model, images, family, tmp_path):
     import robust_transfer.models
 

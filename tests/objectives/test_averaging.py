@@ -14,6 +14,7 @@ def test_decay_is_nothing_then_grows_to_its_limit():
     assert found == pytest.approx([0, 0, 1 / 10, 2 / 11, 10 / 19, 0.9])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", METHODS)
 def test_average_of_every_method_is_the_formula_and_training_does_not_notice_it(name):
     plain, batch = step_of(name)

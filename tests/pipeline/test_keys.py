@@ -133,6 +133,7 @@ def composed_runs():
     return configs
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", RUNS)
 def test_a_live_identity_field_changes_the_keys_from_its_stage_on_and_no_other_field_any(runs, name):
     config, walked = runs[name], set()

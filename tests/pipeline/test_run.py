@@ -145,6 +145,7 @@ def fail_in(monkeypatch, kind, error):
     monkeypatch.setattr(module.Runner, "launch", launch)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["pretrain", "finetune", "eval"])
 def test_a_failed_stage_is_marked_and_taken_up_again(kind, whole, tmp_path, monkeypatch, capsys):
     root = tmp_path / "runs"
@@ -176,6 +177,7 @@ def test_a_bug_of_ours_leaves_the_stage_resumable(tmp_path, monkeypatch, whole):
     assert results(root) == results(whole)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("until", "kinds"), [("pretrain", 1), ("finetune", 2)])
 def test_until_stops_there_and_the_rest_follows(until, kinds, whole, tmp_path, capsys):
     root = tmp_path / "runs"

@@ -12,6 +12,8 @@ import yaml
 
 from robust_transfer.cli import report
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 CONF = ROOT / "conf"
 PACKED = sorted((ROOT / "results").glob("*/stages.tar.xz"))

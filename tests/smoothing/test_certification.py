@@ -87,6 +87,7 @@ def test_a_linear_classifier_in_closed_form(distance, sigma):
         assert c.radius == pytest.approx(sigma * norm.ppf(needed), rel=0.15)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["decide", "adaptive"])
 def test_other_modes_never_claim_more_than_a_linear_classifier_has(mode):
     for index in range(20):

@@ -51,6 +51,7 @@ def test_good_settings_pass(change):
     Settings(**{**GOOD, **change})
 
 
+@pytest.mark.slow
 def test_the_check_imports_no_torch_and_the_public_names_are_functions():
     code = """
 import sys

@@ -165,6 +165,7 @@ def test_false_certificates_among_100_000_images(mode):
     assert 0 < count_false(mode, 100_000, seed=1, only=partial(some_bound_claims, mode)) <= 145
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES)
 def test_false_certificates_among_2000_images(mode):
     assert count_false(mode, 2000, seed=2) <= binom.ppf(1 - 1e-5, 2000, ALPHA)
@@ -217,6 +218,7 @@ def test_decide_with_four_radii_answers_all_of_them(population):
     assert np.mean([c.samples_drawn for c in found]) < N / 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tolerance", [0.02, 0.1])
 def test_adaptive_keeps_the_radius_within_the_tolerance(population, tolerance):
     rows, full = population

@@ -54,6 +54,7 @@ def test_every_view_is_read_and_no_other_is_declared(name):
         assert changed != loss, f"view {view}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [*METHODS, *VARIANTS])
 def test_all_state_lies_in_the_network_that_a_checkpoint_holds(name):
     """A second objective, given the first one's tensors, takes the same second step bit by bit."""

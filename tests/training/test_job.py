@@ -75,6 +75,7 @@ def test_simclr_saves_features_and_fine_tuning_puts_a_head_on_them(tmp_path):
     assert tensors(tmp_path / "finetune")["backbone.fc.weight"].shape == (10, 32)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("augment_on", ["cpu", "device"])
 def test_equal_jobs_give_equal_bytes_also_with_workers(augment_on, tmp_path):
     for name, workers in (("a", 0), ("b", 0), ("c", 2)):
@@ -177,6 +178,7 @@ def test_adversarial_and_noisy_scores_use_the_methods_own_perturbation(tmp_path)
         assert sorted(i for _, indices in asked for i in indices) == list(range(len(held_out)))
 
 
+@pytest.mark.slow
 def test_validation_takes_no_more_images_at_once_than_training(tmp_path, monkeypatch):
     passed, forward = [], Classifier.forward
     monkeypatch.setattr(

@@ -48,6 +48,7 @@ def test_golden_losses_of_the_first_steps(name, tmp_path):
 SETTINGS = {"twins": {"lr": 0.002}, "free": {"replays": 3}}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", METHODS)
 def test_a_run_cut_twice_and_resumed_is_bit_equal(name, tmp_path):
     settings = SETTINGS.get(name, {})
@@ -85,6 +86,7 @@ def test_the_share_of_time_that_batches_are_waited_for_is_logged(tmp_path, monke
     assert [line["data_wait"] for line in lines(tmp_path)] == [0.75] * 10
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("number", "code"),
     [(signal.SIGTERM, 75), (signal.SIGUSR1, 75), (signal.SIGUSR2, 75), (signal.SIGINT, 130)],

@@ -7,6 +7,7 @@ from training_jobs import METHODS, make_method, make_runtime
 MODEL = ModelConfig(arch="resnet18_small", width=2, image_size=8, normalize="none")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", METHODS)
 def test_every_method_can_be_timed(name):
     found = measure.seconds_per_step(make_method(name), MODEL, make_runtime(), num_classes=3)

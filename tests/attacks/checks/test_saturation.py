@@ -88,6 +88,7 @@ def test_a_flat_dlr_is_flagged(images):
     assert result.flags == ["flat_loss: the attacked loss had no usable gradient on 40 of 40 images"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scale", [1e3, 1e6])
 def test_saturated_cross_entropy_is_attacked_as_hard_as_if_it_were_not(model, images, labels, scale):
     """DLR alone leaves images that cross-entropy of the same model at another scale breaks.

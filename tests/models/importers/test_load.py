@@ -207,6 +207,7 @@ def assert_same(model, state, *, head):
         assert torch.equal(actual[name], tensor), name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("zipped", [True, False], ids=["zip", "legacy"])
 @pytest.mark.parametrize("case", FILES)
 def test_every_layout_reads_back_with_equal_weights(network, images, tmp_path, case, zipped):

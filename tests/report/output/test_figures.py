@@ -48,6 +48,7 @@ def test_figure_2_published_has_the_studys_r2_and_all_labels(tmp_path):
     assert "part of R² is mechanical" in drawn.caption
 
 
+@pytest.mark.slow
 def test_figure_3_fits_what_scipy_fits(tmp_path):
     drawn = drawing("3", study(tmp_path, tables=("3",)))
     assert drawn.shape == (1, 2)
@@ -217,6 +218,7 @@ def test_a_long_interval_leaves_the_picture_and_a_short_one_does_not():
         assert axis.get_ylim()[1] == pytest.approx(60 + 50)
 
 
+@pytest.mark.slow
 def test_a_metric_that_was_not_measured_has_no_panel_and_no_excuse(tmp_path):
     """Certificates of mode `decide` have no ACR."""
     table = tables.build("3", "runs", collect(study(tmp_path, tables=("3",))))

@@ -26,6 +26,7 @@ class Balanced(HTMLParser):
         assert self.open.pop() == tag
 
 
+@pytest.mark.slow
 def test_the_page_is_whole_and_every_link_leads_somewhere(tmp_path):
     store = study(quickstart(tmp_path / "runs"), tables=("2",), datasets=("pets", "cars"), n=40)
     add_attack(store, "pets", 6, 3, 40, shots=5, marks=["selected on test"])

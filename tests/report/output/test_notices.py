@@ -37,6 +37,7 @@ def stores(tmp_path_factory):
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "store, words",
     [

@@ -58,6 +58,7 @@ def test_an_empty_store_has_not_enough_runs_and_says_what_to_run(tmp_path):
     assert judged["table2_at_mean_rel_sa"].value is None
 
 
+@pytest.mark.slow
 def test_a_part_of_the_sets_is_not_enough(tmp_path):
     judged = verdicts(study(tmp_path, tables=("2",), datasets=("pets", "dtd", "caltech101")), "runs")
     claim = judged["table2_at_mean_rel_sa"]
@@ -68,6 +69,7 @@ def test_a_part_of_the_sets_is_not_enough(tmp_path):
     assert claim.value == pytest.approx(100 * np.mean(gains))
 
 
+@pytest.mark.slow
 def test_runs_with_the_published_accuracies_hold_with_intervals(tmp_path):
     judged = verdicts(study(tmp_path, tables=("2",)), "runs")
     for name in ("table2_at_mean_rel_sa", "table2_at_mean_rel_ra", "table2_simclr_mean_rel_ra"):
@@ -80,6 +82,7 @@ def test_runs_with_the_published_accuracies_hold_with_intervals(tmp_path):
     assert "[" in judged["all_sets_improve_2_at_ra"].detail
 
 
+@pytest.mark.slow
 def test_runs_with_other_accuracies_fail(tmp_path):
     for cell in published.results()["2"]:
         shares = (16, 15) if cell.pretrain == "at" else (10, 9)
@@ -95,6 +98,7 @@ def test_runs_with_other_accuracies_fail(tmp_path):
     assert judged["all_sets_improve_2_simclr_sa"].verdict == "inconclusive"
 
 
+@pytest.mark.slow
 def test_a_weak_experiment_proves_nothing(tmp_path):
     # Truly 4 points below the published gains, on 60 images: neither agreement nor difference is shown.
     random = np.random.Generator(np.random.PCG64(2))
@@ -110,6 +114,7 @@ def test_a_weak_experiment_proves_nothing(tmp_path):
         assert "ours minus published" in judged[name].detail
 
 
+@pytest.mark.slow
 def test_a_set_that_falls_is_shown_to(tmp_path):
     for cell in published.results()["2"]:
         fell = cell.dataset == "cars" and cell.pretrain == "at"

@@ -134,6 +134,7 @@ def photographs(tmp_path_factory):
     return natural(folder, seeds=(0, 1), datasets=DATASETS, n=20)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name, cells, rows_shown",
     [("natural2", 36, 12), ("natural3", 36, 12), ("natural4", 72, 36), ("natural5", 24, 12)],
