@@ -1,6 +1,6 @@
-"""How the cost of commands grows: plans with their jobs, index, table and page with a store's evaluations.
+"""How the cost of commands grows: plans with jobs and images; index, table and page with evaluations.
 
-    python scripts/benchmark_growth.py [--rounds 3] [--only plan,index] [--json FILE]
+    python scripts/benchmark_growth.py [--rounds 5] [--only plan,index] [--json FILE]
 
 CPU seconds of whole commands, imports among them; of the index, of the call alone. Stores are synthetic: what
 evaluations of the natural study would have written, without any model.
@@ -31,6 +31,7 @@ SWEEPS = {3: ("dataset=pets",), 36: (), 180: ("seed=0,1,2,3,4",)}
 SETS = ("digits", "pets3", "faces", "flowers", "cars", "dtd", "pets", "aircraft")
 STORES = {"a set, a seed": (1, 1), "3 sets, 3 seeds": (3, 3), "8 sets, 4 seeds": (8, 4)}
 NUM_INDEXED = (100, 1000, 10_000)
+NUM_IMAGES, NUM_CLASSES = (1000, 10_000, 100_000), 50
 COMMANDS = ("rt-train", "rt-eval", "rt-data", "rt-report")
 
 
@@ -68,6 +69,17 @@ def copied(folder: Path, source: Path, number: int) -> Path:
     return folder
 
 
+def class_folders(folder: Path, number: int) -> Path:
+    """Write class folders with so many image files in all, half of them to test; a plan opens none."""
+    for split in ("train", "test"):
+        for index in range(NUM_CLASSES):
+            inner = folder / split / f"class{index}"
+            inner.mkdir(parents=True)
+            for image in range(number // 2 // NUM_CLASSES):
+                (inner / f"{image}.png").touch()
+    return folder
+
+
 def indexing(folder: Path) -> Callable[[], float]:
     def seconds() -> float:
         begun = time.process_time()
@@ -92,6 +104,15 @@ def works(scratch: Path, chosen: list[str]) -> Iterator[tuple[str, str, Callable
                     "rt-train", *SWEEP, *words, f"store={scratch / 'none'}", "--plan"
                 ),
             )
+    if "images" in chosen:
+        for number in NUM_IMAGES:
+            root = class_folders(scratch / f"images-{number}", number)
+            words = ("dataset=imagefolder", f"dataset.root={root}", f"store={scratch / 'none'}", "--plan")
+            yield (
+                "plan of a run on class folders",
+                f"{number:,} images",
+                lambda words=words: cpu_seconds("rt-train", "pretrain=none", "finetune=at", *words),
+            )
     if "index" in chosen:
         source, _ = store(scratch / "source", 1, 1)
         for number in NUM_INDEXED:
@@ -115,12 +136,15 @@ def works(scratch: Path, chosen: list[str]) -> Iterator[tuple[str, str, Callable
 def main() -> None:
     """Measure, print, save."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--only", default="help,plan,index,table,page")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--only", default="help,plan,images,index,table,page")
     parser.add_argument("--json", type=Path, help="write the results here too")
     options = parser.parse_args()
     rows = []
     with tempfile.TemporaryDirectory() as scratch:
+        os.environ["XDG_CACHE_HOME"] = (
+            scratch  # large folders are listed in the first round, and read from here
+        )
         for what, size, work in works(Path(scratch), options.only.split(",")):
             seconds = [work() for _ in range(options.rounds)]
             rows.append({"what": what, "size": size, "seconds": seconds})
