@@ -14,7 +14,7 @@ from robust_transfer.config.data import DataConfig
 from robust_transfer.core import named
 from robust_transfer.core.binomial import lower_bound
 from robust_transfer.core.errors import EvaluationError, UserError
-from robust_transfer.evaluation.reattack import reattack
+from robust_transfer.evaluation.reattack import choose, reattack
 from robust_transfer.evaluation.recompute import Findings, labels_on_disk, to_text, verify
 from robust_transfer.evaluation.redraw import redraw
 from robust_transfer.report.index.collect import collect
@@ -199,6 +199,19 @@ def test_robust_flags_that_were_set_are_attacked_again(stages, labels):
     assert verify(stage, labels=labels).differences == []
     differences = reattack(stage, blocks=100, seed=0, data=DATA).findings.differences
     assert {line.split(":")[0] for line in differences} == {f"image {index}" for index in broken}
+
+
+@pytest.mark.parametrize(("blocks", "least"), [(1, 1), (3, 2), (8, 4), (30, 5)])
+def test_images_that_are_attacked_again_are_not_all_mistakes(blocks, least):
+    stated = {index: {"correct": index % 4 == 0} for index in range(20)}
+    drawn = [choose(stated, blocks=blocks, seed=seed) for seed in range(100)]
+    for indices in drawn:
+        assert indices == sorted(set(indices)) and len(indices) == min(blocks, 20)
+        assert sum(stated[index]["correct"] for index in indices) >= least
+    assert set().union(*drawn) >= ({0, 4, 8, 12, 16} if blocks == 1 else set(range(20)))
+    assert len(choose({index: {"correct": False} for index in stated}, blocks=blocks, seed=0)) == min(
+        blocks, 20
+    )
 
 
 def test_a_distance_beyond_eps_is_found(stages, labels):

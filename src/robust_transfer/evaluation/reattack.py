@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -20,8 +22,9 @@ OUTCOME = ("label", "clean_prediction", "correct", "robust")
 def reattack(stage_dir: Path, *, blocks: int, seed: int, data: DataConfig) -> Redrawn:
     """Attack `blocks` images again, from the same keyed starts, and compare labels, predictions and flags.
 
-    They are drawn by `seed` among all images. An image whose two best logits nearly tie now may go the
-    other way: fewer images make other forward shapes, which round differently.
+    They are drawn by `seed`, at least half of them among those that are stated as correct, as no other is
+    attacked. An image whose two best logits nearly tie now may go the other way: fewer images make other
+    forward shapes, which round differently.
 
     Parameters
     ----------
@@ -37,11 +40,11 @@ def reattack(stage_dir: Path, *, blocks: int, seed: int, data: DataConfig) -> Re
     assert blocks >= 1, blocks
     evaluation = reopen(stage_dir, data)
     redrawn = Redrawn(Findings(), "images attacked again ({:,} gradient steps)")
-    rows = {int(row["index"]): row for row in evaluation.rows}
-    order = torch.randperm(len(rows), generator=rng.generator(seed, "reattack")).tolist()
-    chosen = sorted(sorted(rows)[position] for position in order[:blocks])
-    images = evaluation.images(chosen)
     evaluator = evaluation.config.config.spec.build(evaluation.config.config)
+    labels = evaluation.dataset.labels
+    stated = {record["index"]: record for record in evaluator.records(evaluation.rows, labels)}
+    chosen = choose(stated, blocks=blocks, seed=seed)
+    images = evaluation.images(chosen)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "journal.0.csv"
         with (
@@ -50,8 +53,6 @@ def reattack(stage_dir: Path, *, blocks: int, seed: int, data: DataConfig) -> Re
         ):
             evaluator.measure(context, images, [], journal)
         again = read_journal(path)[1]
-    labels = evaluation.dataset.labels
-    stated = {record["index"]: record for record in evaluator.records(list(rows.values()), labels)}
     ties = {int(row["index"]) for row in again if row.get("near_tie") in ("1", "True")}
     for record in evaluator.records(again, labels):
         index = record["index"]
@@ -61,3 +62,12 @@ def reattack(stage_dir: Path, *, blocks: int, seed: int, data: DataConfig) -> Re
             old, new = stated[index][name], record[name]
             redrawn.findings.check(f"image {index}: {name}", format_cell(old), format_cell(new))
     return redrawn
+
+
+def choose(stated: Mapping[int, Mapping[str, Any]], *, blocks: int, seed: int) -> list[int]:
+    """Draw indices of records by `seed`, at least half of them of correct images while there are any."""
+    generator = rng.generator(seed, "reattack")
+    shuffled = [sorted(stated)[i] for i in torch.randperm(len(stated), generator=generator).tolist()]
+    attacked = [index for index in shuffled if stated[index]["correct"]][: (blocks + 1) // 2]
+    others = [index for index in shuffled if index not in attacked]
+    return sorted(attacked + others[: max(0, blocks - len(attacked))])
