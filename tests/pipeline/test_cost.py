@@ -79,7 +79,7 @@ def test_hours_come_from_a_finished_stage_of_the_same_recipe(tmp_path):
     assert cost.finished_rates(tmp_path) == {}  # a few generated images tell nothing of the real ones
 
 
-def test_the_last_of_several_machines_tells_and_only_this_one_s_where_it_is_named(tmp_path, capsys):
+def test_stages_of_the_last_machine_tell_and_only_this_one_s_where_it_is_named(tmp_path, capsys):
     words = ["pretrain=none", "finetune=at", "dataset=pets", f"store={tmp_path}"]
     for seed, device, finished, rate in [
         (0, "cpu", 10.0, 1.0),
@@ -96,10 +96,18 @@ def test_the_last_of_several_machines_tells_and_only_this_one_s_where_it_is_name
         (directory.path / "status.json").write_text(json.dumps(status))
     name = cost.recipe(stage.identity, stage.lineage)
     assert cost.finished_rates(tmp_path)[name].seconds_per_pass == pytest.approx(0.01)
-    assert cost.finished_rates(tmp_path, "cpu")[name].seconds_per_pass == pytest.approx(2.0)
+    assert cost.finished_rates(tmp_path, "cpu")[name].seconds_per_pass == pytest.approx(1.5)
     assert cost.finished_rates(tmp_path, "another GPU") == {}
     main([*words, "seed=3", "--plan"])
     assert "timed on: a GPU." in capsys.readouterr().out.splitlines()
+
+
+def test_certificates_that_stop_early_and_those_that_do_not_are_two_recipes():
+    words = ["pretrain=none", "finetune=cr", "dataset=pets", "evaluators=[certify]"]
+    decide, exact = (stages(*words, f"certify/mode={mode}")["eval"] for mode in ("decide", "exact"))
+    assert cost.recipe(decide.identity, decide.lineage) != cost.recipe(exact.identity, exact.lineage)
+    again = stages(*words, "certify/mode=decide", "seed=1")["eval"]
+    assert cost.recipe(decide.identity, decide.lineage) == cost.recipe(again.identity, again.lineage)
 
 
 def test_reading_a_checkpoint_costs_nothing(tmp_path):

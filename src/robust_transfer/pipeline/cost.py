@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from robust_transfer.data import catalogue
 from robust_transfer.pipeline.inputs import expected_train_images
 from robust_transfer.pipeline.stage import Stage, stage_devices
 from robust_transfer.store import directories
-from robust_transfer.store.records import Lineage
+from robust_transfer.store.records import Lineage, Status
 from robust_transfer.store.stage_config import read_identity
 
 
@@ -111,7 +111,16 @@ def recipe(stage_identity: dict[str, Any], lineage: Lineage) -> str:
     """Identify what the cost of a pass depends on: the network, the method, the arithmetic."""
     network = [lineage.arch, lineage.width, lineage.image_size]
     method = stage_identity.get("method") or stage_identity.get("settings") or {}
-    names = ("name", "batch_size", "micro_batch", "precision", "arithmetic", "attack", "num_noise_samples")
+    names = (
+        "name",
+        "mode",
+        "batch_size",
+        "micro_batch",
+        "precision",
+        "arithmetic",
+        "attack",
+        "num_noise_samples",
+    )
     parts = [stage_identity.get("evaluator"), network, [method.get(name) for name in names]]
     return json.dumps(parts, sort_keys=True)
 
@@ -119,24 +128,33 @@ def recipe(stage_identity: dict[str, Any], lineage: Lineage) -> str:
 def finished_rates(root: Path | str, device: str | None = None) -> dict[str, Rate]:
     """Return the rate of every recipe that finished in this store, on `device` where it is named.
 
-    Of several stages of a recipe the last one tells: a store may hold those of several machines. Smoke runs
-    are too short to tell.
+    Smoke runs are too short to tell.
     """
-    latest: dict[str, tuple[float, Rate]] = {}
+    finished: dict[str, list[tuple[Status, int]]] = {}  # of a recipe, with the bytes that each stage takes
     for directory in directories.scan(root):
         status = directory.status()
-        amount, seconds, finished = status.passes, status.wall_seconds, status.finished or 0.0
-        if status.state != directories.DONE or not amount or seconds is None:
+        if status.state != directories.DONE or not status.passes or status.wall_seconds is None:
             continue
         if "smoke" in status.marks or device not in (None, status.device):
             continue
         if identity := read_identity(directory.path):
-            name = recipe(identity, status.lineage)
-            if name not in latest or finished > latest[name][0]:
-                size = sum(file.stat().st_size for file in directory.path.iterdir() if file.is_file())
-                rate = Rate(seconds / amount, status.device, status.peak_memory_bytes, size)
-                latest[name] = finished, rate
-    return {name: rate for name, (_, rate) in latest.items()}
+            size = sum(file.stat().st_size for file in directory.path.iterdir() if file.is_file())
+            finished.setdefault(recipe(identity, status.lineage), []).append((status, size))
+    return {name: _rate(stages) for name, stages in finished.items()}
+
+
+def _rate(stages: Sequence[tuple[Status, int]]) -> Rate:
+    """Return the rate of those of a recipe's stages that ran where the last one did."""
+    last, _ = max(stages, key=lambda stage: stage[0].finished or 0.0)
+    own = [(status, size) for status, size in stages if status.device == last.device]
+    seconds = sum(status.wall_seconds or 0.0 for status, _ in own)
+    memory = max((status.peak_memory_bytes or 0 for status, _ in own), default=0)
+    return Rate(
+        seconds / sum(status.passes or 0 for status, _ in own),
+        last.device,
+        memory or None,
+        max(size for _, size in own),
+    )
 
 
 def measured_rates(stages: Iterable[Stage], runtime: RuntimeConfig) -> dict[str, Rate]:
