@@ -108,7 +108,7 @@ def _test_images(stage: Stage) -> int | None:
 
 
 def recipe(stage_identity: dict[str, Any], lineage: Lineage) -> str:
-    """Identify what the cost of a pass depends on: the network, the method, the arithmetic."""
+    """Identify what a pass costs by: the network, the method, the arithmetic, whether it ends early."""
     network = [lineage.arch, lineage.width, lineage.image_size]
     method = stage_identity.get("method") or stage_identity.get("settings") or {}
     names = (
