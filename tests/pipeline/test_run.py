@@ -283,12 +283,13 @@ def test_killed_anywhere_the_same_command_ends_with_the_same_bytes(
 @pytest.mark.parametrize("kind", ["pretrain", "finetune", "eval"])
 def test_sigterm_leaves_with_75_and_the_same_command_goes_on(kind, whole, tmp_path):
     root = tmp_path / "runs"
+    # Minutes each. Images with a wrong guess draw no n samples: of many, some have the right one.
     long = {
-        "pretrain": "pretrain.max_steps=2000",
-        "finetune": "finetune.max_steps=2000",
-        "eval": "certify.n=50000",
+        "pretrain": ["pretrain.max_steps=20000"],
+        "finetune": ["finetune.max_steps=20000"],
+        "eval": ["certify.subset=300", "certify.n=1000000"],
     }
-    words = tiny("cr", "cr", root, long[kind])
+    words = tiny("cr", "cr", root, *long[kind])
     process = subprocess.Popen(
         [sys.executable, "-m", "robust_transfer.cli.train", *words],
         stderr=subprocess.DEVNULL,
