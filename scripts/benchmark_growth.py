@@ -142,9 +142,8 @@ def main() -> None:
     options = parser.parse_args()
     rows = []
     with tempfile.TemporaryDirectory() as scratch:
-        os.environ["XDG_CACHE_HOME"] = (
-            scratch  # large folders are listed in the first round, and read from here
-        )
+        # Large folders are listed in the first round, and read from here in the others.
+        os.environ["RT_CACHE"] = scratch
         for what, size, work in works(Path(scratch), options.only.split(",")):
             seconds = [work() for _ in range(options.rounds)]
             rows.append({"what": what, "size": size, "seconds": seconds})

@@ -148,7 +148,7 @@ def _rate(stages: Sequence[tuple[Status, int]]) -> Rate:
     last, _ = max(stages, key=lambda stage: stage[0].finished or 0.0)
     own = [(status, size) for status, size in stages if status.device == last.device]
     seconds = sum(status.wall_seconds or 0.0 for status, _ in own)
-    memory = max((status.peak_memory_bytes or 0 for status, _ in own), default=0)
+    memory = max(status.peak_memory_bytes or 0 for status, _ in own)
     return Rate(
         seconds / sum(status.passes or 0 for status, _ in own),
         last.device,
